@@ -1,0 +1,448 @@
+"""`factory.yaml`: what a factory is made of. Strict, frozen, and every fault is reported at once with its path."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from headwater.errors import ConfigError
+from headwater.files import digest_of
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ---- feature kinds -------------------------------------------------------------------------------------------------
+
+
+class Categorical(Strict):
+    """One value out of many: hashed into `buckets`, or looked up in `values` (a vocabulary; others share one slot)."""
+
+    kind: Literal["categorical"] = "categorical"
+    buckets: int = Field(1000, ge=1, le=1 << 27)
+    values: tuple[str | int, ...] | None = None
+
+
+class MultiCategorical(Strict):
+    """Several values in one cell (a list, or text split at `separator`); the first `length` are read."""
+
+    kind: Literal["multi_categorical"] = "multi_categorical"
+    buckets: int = Field(1000, ge=1, le=1 << 27)
+    separator: str = Field(",", min_length=1)
+    length: int = Field(8, ge=1, le=256)
+
+
+class Numeric(Strict):
+    """A number; `log` takes sign(x) log(1 + |x|). Centred and scaled by what past days have shown."""
+
+    kind: Literal["numeric"] = "numeric"
+    log: bool = True
+
+
+class Timestamp(Strict):
+    """A moment: of an entity, its age in whole days at the event; of a log, hour and weekday as cycles."""
+
+    kind: Literal["timestamp"] = "timestamp"
+    unit: Literal["s", "ms", "us", "ns"] = "ms"
+
+
+class Vector(Strict):
+    """A pretrained vector of `width` numbers."""
+
+    kind: Literal["vector"] = "vector"
+    width: int = Field(ge=1, le=8192)
+
+
+Feature = Categorical | MultiCategorical | Numeric | Timestamp | Vector
+FEATURE_KINDS = ("categorical", "multi_categorical", "numeric", "timestamp", "vector")
+
+
+def _expand_shorthand(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+FeatureField = Annotated[
+    Annotated[Feature, Field(discriminator="kind")],
+    BeforeValidator(_expand_shorthand),
+]
+Features = dict[str, FeatureField]
+
+# ---- logs, entities, tasks -----------------------------------------------------------------------------------------
+
+
+class LogConfig(Strict):
+    """A table of timed events."""
+
+    path: str | tuple[str, ...]
+    time: str
+    time_unit: Literal["s", "ms", "us", "ns"] = "ms"
+    entities: dict[str, str] = Field(default_factory=dict)
+    features: Features = Field(default_factory=dict)
+    event_id: str | None = None
+    max_reject_share: float = Field(0.05, ge=0, le=1)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+
+class EntityConfig(Strict):
+    table: str | tuple[str, ...] | None = None
+    key: str | None = None
+    features: Features = Field(default_factory=dict)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return () if self.table is None else (self.table,) if isinstance(self.table, str) else self.table
+
+
+class HistorySeed(Strict):
+    """Events from before the first day: one row per entity, `ids` oldest first, `actions` naming the subset acted on."""
+
+    table: str
+    key: str
+    ids: str
+    actions: dict[str, str] = Field(default_factory=dict)
+
+
+class HistoryConfig(Strict):
+    """What an entity met before an event: the last `length` rows of `log` (only where `where` is 1) of `days` days."""
+
+    of: str
+    log: str
+    where: str | None = None
+    actions: tuple[str, ...] = Field((), max_length=8)
+    length: int = Field(50, ge=1, le=1000)
+    days: int = Field(30, ge=1)
+    seed: HistorySeed | None = None
+
+
+class JoinedLabel(Strict):
+    """A label that arrives in another log: 1 for the rows whose `key` is found there in time."""
+
+    log: str
+    key: str
+
+
+class TaskConfig(Strict):
+    log: str
+    label: str | JoinedLabel
+    given: str | None = None
+    matures_days: int = Field(0, ge=0, le=90)
+
+
+# ---- models --------------------------------------------------------------------------------------------------------
+
+
+class UpstreamConfig(Strict):
+    """A DERM model. `size` sets what is not set here; `headwater check --explain` prints the result."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    size: Literal["tiny", "small", "medium", "large"] = "small"
+    ids: bool = True
+    id_buckets: int | None = Field(None, ge=1, le=1 << 27)
+    token_width: int | None = Field(None, ge=4)
+    tokens: int | None = Field(None, ge=1)
+    hidden: int | None = Field(None, ge=4)
+    batch_rows: int | None = Field(None, ge=8)
+    epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    id_learning_rate: float = Field(2e-2, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    temperature: float = Field(0.1, gt=0)
+    contrastive_weight: float = Field(0.3, ge=0)
+
+
+class EmaPolicy(Strict):
+    """E(t) = weight E(t-1) + (1 - weight) daily(t); the first sight is kept as it is."""
+
+    kind: Literal["ema"] = "ema"
+    weight: float = Field(0.8, ge=0, lt=1)
+    renormalize: bool = False
+
+
+class LatestPolicy(Strict):
+    """The newest vector overwrites; an entity not seen today keeps its own (the paper's ACC, as we read it)."""
+
+    kind: Literal["latest"] = "latest"
+    renormalize: bool = False
+
+
+class LifecycleConfig(Strict):
+    policy: Annotated[EmaPolicy | LatestPolicy, Field(discriminator="kind")] = EmaPolicy()
+    lag_days: int = Field(1, ge=1)
+    expire_days: int = Field(90, ge=1)
+
+
+class GateConfig(Strict):
+    """Thresholds an edition must pass before it is published."""
+
+    min_rows_share: float = Field(0.5, ge=0, description="rows against the last edition")
+    max_norm: float = Field(10.0, gt=0)
+    min_norm: float = Field(1e-3, ge=0, description="median norm")
+    min_effective_rank: float = Field(2.0, ge=1)
+
+
+class StoreConfig(Strict):
+    online: Literal["lmdb", "none"] = "lmdb"
+    buckets: int = Field(4, ge=1, le=65536)
+
+    @field_validator("buckets")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError(f"should be a power of two, received {value}")
+        return value
+
+
+class IndexConfig(Strict):
+    kind: str = "hnsw"
+
+
+class ProjectionConfig(Strict):
+    """What a consumer does with a vector before it joins: `linear` to `width`, behind LayerNorm + dropout if `norm`."""
+
+    width: int = Field(8, ge=1)
+    norm: bool = True
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class DownstreamConfig(Strict):
+    task: str
+    model: str = "moe_dcn"
+    arms: tuple[str, ...] = ("none", "ctr_user", "ctr_user+ctr_item", "cvr_user+cvr_item", "all", "shuffled")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    projection: ProjectionConfig = ProjectionConfig()
+    id_buckets: int = Field(50_000, ge=1)
+    feature_width: int = Field(8, ge=1)
+    hidden: int = Field(64, ge=4)
+    batch_rows: int = Field(512, ge=8)
+    epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    id_learning_rate: float = Field(2e-2, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class EvaluationConfig(Strict):
+    """Which days the tables pool, and how their intervals are made."""
+
+    start: dt.date | None = None
+    end: dt.date | None = None
+    bootstrap: int = Field(500, ge=10)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class FactoryConfig(Strict):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    warehouse: str = "./warehouse"
+    seed: int = 0
+    time_zone: str = "UTC"
+    workers: int = Field(2, ge=0, le=256, description="worker processes of one thread each; 0 runs all in this process")
+    logs: dict[str, LogConfig] = Field(min_length=1)
+    entities: dict[str, EntityConfig] = Field(min_length=1)
+    histories: dict[str, HistoryConfig] = Field(default_factory=dict)
+    tasks: dict[str, TaskConfig] = Field(min_length=1)
+    upstreams: dict[str, UpstreamConfig] = Field(min_length=1)
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    gates: GateConfig = GateConfig()
+    store: StoreConfig = StoreConfig()
+    index: IndexConfig = IndexConfig()
+    downstream: dict[str, DownstreamConfig] = Field(default_factory=dict)
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"should be an IANA time zone such as Asia/Shanghai, received {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _references(self) -> FactoryConfig:
+        problems = list(broken_references(self.model_dump()))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def digest(self) -> str:
+        """Of all that shapes a result; where things lie, and how many workers make them, do not."""
+        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation"})
+        for log in kept["logs"].values():
+            log.pop("path")
+        for entity in kept["entities"].values():
+            entity.pop("table")
+        for history in kept["histories"].values():
+            if history["seed"]:
+                history["seed"].pop("table")
+        return digest_of(kept)
+
+
+# ---- references between the parts ----------------------------------------------------------------------------------
+
+SHUFFLED = "shuffled"
+
+
+def embedding_names(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """`UPSTREAM_ENTITY` for every upstream and each entity of its tasks' logs, in declared order."""
+    names: list[str] = []
+    for upstream, spec in _items(raw, "upstreams"):
+        for entity in upstream_entities(raw, spec):
+            names.append(f"{upstream}_{entity}")
+    return tuple(names)
+
+
+def upstream_entities(raw: Mapping[str, Any], spec: Any) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for task in _strings(_get(spec, "tasks")):
+        log = _get(_get(_get(raw, "tasks"), task), "log")
+        found.update(dict.fromkeys(_keys(_get(_get(_get(raw, "logs"), log), "entities"))))
+    return tuple(found)
+
+
+def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Every name that points nowhere, as 'path: problem'. Works on a raw, possibly faulty, mapping."""
+    logs, entities, tasks = (_keys(_get(raw, part)) for part in ("logs", "entities", "tasks"))
+    for name, log in _items(raw, "logs"):
+        for entity in _keys(_get(log, "entities")):
+            yield from _expect(entity, entities, f"logs.{name}.entities.{entity}", "entity")
+    for name, entity_spec in _items(raw, "entities"):
+        if _get(entity_spec, "table") and not _get(entity_spec, "key"):
+            yield f"entities.{name}.key: a table needs a key column; name the column that holds the {name} id"
+        if _get(entity_spec, "features") and not _get(entity_spec, "table"):
+            yield f"entities.{name}.table: features are declared but no table to read them from"
+    for name, history in _items(raw, "histories"):
+        yield from _expect(name, entities, f"histories.{name}", "entity")
+        yield from _expect(_get(history, "of"), entities, f"histories.{name}.of", "entity")
+        yield from _expect(_get(history, "log"), logs, f"histories.{name}.log", "log")
+        for action in _keys(_get(_get(history, "seed"), "actions")):
+            yield from _expect(action, _strings(_get(history, "actions")), f"histories.{name}.seed.actions", "action")
+    for name, task in _items(raw, "tasks"):
+        yield from _expect(_get(task, "log"), logs, f"tasks.{name}.log", "log")
+        yield from _expect(_get(task, "given"), tasks, f"tasks.{name}.given", "task")
+        label = _get(task, "label")
+        if isinstance(label, Mapping):
+            yield from _expect(label.get("log"), logs, f"tasks.{name}.label.log", "log")
+        given = _get(_get(raw, "tasks"), _get(task, "given"))
+        if isinstance(given, Mapping):
+            if given.get("log") != _get(task, "log"):
+                yield f"tasks.{name}.given: {_get(task, 'given')!r} is a task of another log"
+            elif _get(given, "given"):
+                yield f"tasks.{name}.given: {_get(task, 'given')!r} is itself given another task; chains are not read"
+    for name, upstream in _items(raw, "upstreams"):
+        for task in _strings(_get(upstream, "tasks")):
+            yield from _expect(task, tasks, f"upstreams.{name}.tasks", "task")
+        chosen = {_get(_get(_get(raw, "tasks"), task), "log") for task in _strings(_get(upstream, "tasks"))}
+        if len(chosen) > 1:
+            yield f"upstreams.{name}.tasks: all tasks of one upstream must be of one log, received {sorted(map(str, chosen))}"
+        missing = [role for role in ("user", "item") if role not in upstream_entities(raw, upstream)]
+        if missing and len(chosen) == 1 and chosen <= set(logs):
+            yield f"upstreams.{name}.tasks: the log {chosen.pop()!r} has no entity {' and no '.join(missing)}"
+    yield from _broken_consumers(raw, tasks)
+
+
+def _broken_consumers(raw: Mapping[str, Any], tasks: tuple[str, ...]) -> Iterator[str]:
+    embeddings = embedding_names(raw)
+    for name, consumer in _items(raw, "downstream"):
+        yield from _expect(_get(consumer, "task"), tasks, f"downstream.{name}.task", "task")
+        arms = _get(consumer, "arms")
+        if arms is None:
+            arms = DownstreamConfig.model_fields["arms"].default
+        for arm in _strings(arms):
+            if arm in ("none", "all", SHUFFLED):
+                continue
+            for part in arm.split("+"):
+                yield from _expect(part, embeddings, f"downstream.{name}.arms: arm {arm!r}", "embedding")
+        if isinstance(arms, list | tuple) and "none" not in arms:
+            yield f"downstream.{name}.arms: the arm 'none' is what every lift is measured against; add it"
+
+
+def _expect(value: Any, known: Iterable[str], path: str, noun: str) -> Iterator[str]:
+    known = tuple(known)
+    if value is not None and value not in known:
+        yield f"{path}: no {noun} named {value!r}; declared: {', '.join(known) or 'none'}"
+
+
+def _get(value: Any, key: Any) -> Any:
+    return value.get(key) if isinstance(value, Mapping) and isinstance(key, str) else None
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    return tuple(str(key) for key in value) if isinstance(value, Mapping) else ()
+
+
+def _items(raw: Mapping[str, Any], part: str) -> list[tuple[str, Any]]:
+    value = _get(raw, part)
+    return [(str(key), item) for key, item in value.items()] if isinstance(value, Mapping) else []
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list | tuple) else ()
+
+
+# ---- loading -------------------------------------------------------------------------------------------------------
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML silently keeps the last of two equal keys; a config must not."""
+
+
+def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise yaml.YAMLError(f"the key {key!r} is written twice, line {node.start_mark.line + 1}")
+    loader.flatten_mapping(node)
+    return dict(loader.construct_pairs(node, deep=True))  # type: ignore[no-untyped-call]
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def parse_config(raw: Any, source: str = "factory.yaml") -> FactoryConfig:
+    """Validate a mapping. Raises ConfigError with every fault, each as 'path: problem, what was received'."""
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"{source}: expected a mapping at the top, received {type(raw).__name__}.")
+    try:
+        return FactoryConfig.model_validate(raw)
+    except ValidationError as error:
+        described = [_describe(item) for item in error.errors() if item["loc"]]
+        problems = list(dict.fromkeys(itertools.chain(described, broken_references(raw))))
+        head = f"{source}: {len(problems)} problem{'s' * (len(problems) != 1)}:"
+        raise ConfigError(head, problems) from None
+
+
+def _describe(item: Any) -> str:
+    path = ".".join(str(part) for part in item["loc"] if part not in FEATURE_KINDS)
+    received = item.get("input")
+    if item["type"] == "missing":
+        return f"{path}: required, and not there"
+    if item["type"] == "extra_forbidden":
+        return f"{path}: unknown key; remove it or correct its spelling"
+    text = repr(received)
+    return f"{path}: {item['msg']}; received {text if len(text) < 80 else text[:77] + '...'}"
+
+
+def load_config(path: Path) -> FactoryConfig:
+    """Read and validate a `factory.yaml`. Raises ConfigError."""
+    try:
+        raw = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file. `headwater init RECIPE --data DIR --out DIR` writes one, or name "
+                          "yours with --factory.") from None  # fmt: skip
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
+    return parse_config(raw, str(path))

@@ -1,0 +1,7 @@
+"""Vectors as values: spaces, snapshots, how days become one, and what an edition must satisfy."""
+
+from headwater.embeddings.aggregate import aggregate
+from headwater.embeddings.gates import GateResult, check_snapshot
+from headwater.embeddings.snapshot import Snapshot, Space, same_space
+
+__all__ = ["GateResult", "Snapshot", "Space", "aggregate", "check_snapshot", "same_space"]

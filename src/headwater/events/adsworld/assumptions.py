@@ -1,0 +1,76 @@
+"""What adsworld assumes, each with its reason. Chosen before any table was seen; change them and see what follows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """A world's parameters. Log-odds unless a unit is named."""
+
+    # Size. A user meets a few ads a day; an ad lives for weeks; so most pairs never meet and taste must be shared.
+    users: int = 4_000
+    items: int = 1_200
+    impressions_a_day: int = 12_000
+    organic_visits_a_day: int = 4_000
+    first_day: dt.date = dt.date(2025, 1, 6)
+    days: int = 12
+
+    # Taste. A person cares for few topics out of many; what an ad is about has few dimensions as well.
+    topics: int = 24
+    dimensions: int = 12
+    topics_a_user: int = 3
+    own_taste: float = 0.5  # share of a user's or an ad's direction that no topic explains
+    # People change over weeks: a daily turn of 0.07 leaves a cosine of .95 after a month; ads are edited less.
+    user_drift: float = 0.07
+    item_drift: float = 0.03
+    # Wanting to look and wanting to buy are related, not the same.
+    click_buy_correlation: float = 0.6
+
+    # How strongly taste moves a click (a typical pair: +- 1.4) and a purchase; how much ads and people differ overall.
+    click_affinity: float = 5.0
+    buy_affinity: float = 5.0
+    item_appeal: float = 0.4
+    user_eagerness: float = 0.4
+    click_base: float = -3.0  # feeds of engaging ads: one impression in ten to five is clicked
+    long_click_base: float = 0.0  # about half of the clicks stay
+    buy_base: float = -3.2  # after a click, one in ten to twenty buys
+    price_effect: float = -0.3  # per standard deviation of log price
+
+    # Context, which belongs to no entity: where, when and how far down an ad is shown.
+    surface_share: tuple[float, ...] = (0.6, 0.25, 0.15)
+    surface_effect: tuple[float, ...] = (0.0, 0.3, 0.7)  # home, related, search: intent grows
+    position_effect: float = -0.25  # per place down
+    positions: int = 5
+    hour_effect: float = 0.3  # evenings click more
+
+    # Logging policy: picks among a few candidates by a noisy estimate of taste and some exploration.
+    candidates: int = 20
+    policy_skill: float = 2.0
+    policy_noise: float = 1.0
+
+    # Purchases are reported when they happen: about a day after the click, by an exponential delay.
+    delay_days: float = 0.8
+    matures_days: int = 3
+
+    # Arrivals and departures, share a day: new people and campaigns come, others end.
+    user_turnover: float = 0.01
+    item_turnover: float = 0.04
+
+    # What is written down of an entity is noisy: labels mistaken, pretrained vectors mostly noise about this taste.
+    wrong_category: float = 0.2
+    wrong_interest: float = 0.5
+    vector_width: int = 16
+    vector_noise: float = 1.5  # standard deviation against a signal of 1
+    activity_shape: float = 0.7  # gamma: a few heavy users, many light ones
+    budget_exponent: float = 0.8  # Zipf over ads
+
+
+SIZES: dict[str, Assumptions] = {
+    "tiny": Assumptions(users=300, items=80, impressions_a_day=1_500, organic_visits_a_day=500, days=6),
+    "small": Assumptions(),
+    "medium": Assumptions(users=60_000, items=12_000, impressions_a_day=250_000, organic_visits_a_day=80_000, days=14),
+    "large": Assumptions(users=2_000_000, items=200_000, impressions_a_day=4_000_000, organic_visits_a_day=1_000_000, days=14),
+}

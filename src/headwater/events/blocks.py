@@ -1,0 +1,190 @@
+"""Features as arrays: what a model reads of an entity or of a row's context.
+
+Shape suffixes: N rows, C categorical features, K values of a multi-categorical one, F numbers, D width of a vector.
+Slot 0 of every categorical feature means "missing".
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from headwater.errors import SchemaError
+from headwater.events.times import US_PER_DAY, day_bounds_us, to_us
+from headwater.ids import hash_values
+from headwater.schema import Categorical, Feature, MultiCategorical, Numeric, Timestamp, Vector
+
+CYCLES = 4  # sine and cosine of the hour, sine and cosine of the weekday
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """Sizes a model needs to read a Block: slots per categorical feature, numbers, vector widths."""
+
+    categorical: tuple[int, ...]
+    multi: tuple[int, ...]
+    numeric: int
+    vectors: tuple[int, ...]
+
+    @classmethod
+    def of(cls, features: Mapping[str, Feature], *, context: bool = False) -> BlockSpec:
+        kinds = features.values()
+        cycles = CYCLES if context else 1
+        return cls(
+            categorical=tuple(slots(kind) for kind in kinds if isinstance(kind, Categorical)),
+            multi=tuple(kind.buckets + 1 for kind in kinds if isinstance(kind, MultiCategorical)),
+            numeric=sum(isinstance(kind, Numeric) for kind in kinds) + cycles * sum(isinstance(kind, Timestamp) for kind in kinds),
+            vectors=tuple(kind.width for kind in kinds if isinstance(kind, Vector)),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Block:
+    """Encoded features of N rows. `moments_NT` (UTC microseconds) become ages when a day is named."""
+
+    categorical_NC: np.ndarray
+    multi_NK: tuple[np.ndarray, ...]
+    numeric_NF: np.ndarray
+    vectors_ND: tuple[np.ndarray, ...]
+    moments_NT: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.categorical_NC)
+
+    def take(self, rows_N: np.ndarray) -> Block:
+        return Block(
+            self.categorical_NC[rows_N],
+            tuple(values[rows_N] for values in self.multi_NK),
+            self.numeric_NF[rows_N],
+            tuple(values[rows_N] for values in self.vectors_ND),
+            self.moments_NT[rows_N],
+        )
+
+    def as_of(self, day: dt.date, zone: ZoneInfo) -> Block:
+        """The same with moments as log(1 + age in whole days) at `day`; a moment still to come counts as missing."""
+        if self.moments_NT.shape[1] == 0:
+            return self
+        midnight = day_bounds_us(day, zone)[1]
+        age_days = np.floor((midnight - self.moments_NT) / US_PER_DAY)
+        known = (self.moments_NT != MISSING_MOMENT) & (age_days >= 0)
+        ages = np.where(known, np.log1p(np.maximum(age_days, 0)), np.nan).astype(np.float32)
+        return Block(self.categorical_NC, self.multi_NK, np.hstack([self.numeric_NF, ages]), self.vectors_ND,
+                     self.moments_NT[:, :0])  # fmt: skip
+
+    def arrays(self) -> list[np.ndarray]:
+        return [self.categorical_NC, *self.multi_NK, self.numeric_NF, *self.vectors_ND, self.moments_NT]
+
+
+MISSING_MOMENT = np.iinfo(np.int64).min
+
+
+def slots(kind: Categorical) -> int:
+    """Rows of the embedding table: missing + (other + one per value, or one per bucket)."""
+    return 2 + len(kind.values) if kind.values is not None else 1 + kind.buckets
+
+
+def encode(frame: pl.DataFrame, features: Mapping[str, Feature], where: str, zone: str) -> Block:
+    """Encode the columns of `frame`. Raises SchemaError, with every column that is not of its declared kind."""
+    problems: list[str] = []
+    parts: dict[str, list[np.ndarray]] = {"categorical": [], "multi": [], "numeric": [], "vectors": [], "moments": []}
+    for name, kind in features.items():
+        try:
+            if isinstance(kind, Categorical):
+                parts["categorical"].append(_categorical(frame[name], kind))
+            elif isinstance(kind, MultiCategorical):
+                parts["multi"].append(_multi(frame[name], kind))
+            elif isinstance(kind, Numeric):
+                parts["numeric"].append(_numeric(frame[name], kind))
+            elif isinstance(kind, Vector):
+                parts["vectors"].append(_vector(frame[name], kind))
+            else:
+                us = frame.select(to_us(name, frame.schema[name], kind.unit, zone)).to_series()
+                parts["moments"].append(us.fill_null(MISSING_MOMENT).to_numpy())
+        except (pl.exceptions.PolarsError, ValueError) as error:
+            problems.append(f"{name}: declared {kind.kind}, holds {frame.schema[name]} ({str(error).splitlines()[0]})")
+    if problems:
+        raise SchemaError(f"{where}: features that are not of their declared kind:", problems)
+    n = len(frame)
+    return Block(
+        _columns(parts["categorical"], n, np.int64),
+        tuple(parts["multi"]),
+        _columns(parts["numeric"], n, np.float32),
+        tuple(parts["vectors"]),
+        _columns(parts["moments"], n, np.int64),
+    )
+
+
+def with_missing_row(block: Block) -> Block:
+    """Append one row in which everything is missing (what is known of an entity that the table lacks)."""
+    return Block(
+        np.vstack([block.categorical_NC, np.zeros((1, block.categorical_NC.shape[1]), np.int64)]),
+        tuple(np.vstack([values, np.zeros((1, values.shape[1]), np.int64)]) for values in block.multi_NK),
+        np.vstack([block.numeric_NF, np.full((1, block.numeric_NF.shape[1]), np.nan, np.float32)]),
+        tuple(np.vstack([values, np.full((1, values.shape[1]), np.nan, np.float32)]) for values in block.vectors_ND),
+        np.vstack([block.moments_NT, np.full((1, block.moments_NT.shape[1]), MISSING_MOMENT, np.int64)]),
+    )
+
+
+def context_block(frame: pl.DataFrame, features: Mapping[str, Feature], where: str, zone: ZoneInfo) -> Block:
+    """Encode a log's own features; its timestamps become cycles of the local hour and weekday."""
+    block = encode(frame, features, where, zone.key)
+    if block.moments_NT.shape[1] == 0:
+        return block
+    cycles = []
+    for moment_N in block.moments_NT.T:
+        local = pl.Series(moment_N).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone(zone.key)
+        hour = local.dt.hour().to_numpy() + local.dt.minute().to_numpy() / 60
+        for turn in (hour / 24, (local.dt.weekday().to_numpy() - 1) / 7):
+            cycles += [np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)]
+    numeric = np.hstack([block.numeric_NF, np.stack(cycles, axis=1).astype(np.float32)])
+    return Block(block.categorical_NC, block.multi_NK, numeric, block.vectors_ND, block.moments_NT[:, :0])
+
+
+def _columns(parts: list[np.ndarray], n: int, dtype: type) -> np.ndarray:
+    return np.stack(parts, axis=1).astype(dtype) if parts else np.zeros((n, 0), dtype)
+
+
+def _categorical(column: pl.Series, kind: Categorical) -> np.ndarray:
+    if kind.values is not None:
+        slot_of = {str(value): position + 2 for position, value in enumerate(kind.values)}
+        mapped = column.cast(pl.String).replace_strict(slot_of, default=1, return_dtype=pl.Int64)
+        return pl.select(pl.when(column.is_null()).then(0).otherwise(mapped)).to_series().to_numpy()
+    return _bucket(hash_values(column, seed=0), kind.buckets)
+
+
+def _bucket(hashes: np.ndarray, buckets: int) -> np.ndarray:
+    return np.where(hashes == 0, 0, 1 + (hashes % np.uint64(buckets)).astype(np.int64))
+
+
+def _multi(column: pl.Series, kind: MultiCategorical) -> np.ndarray:
+    lists = column.cast(pl.String).str.split(kind.separator) if column.dtype == pl.String else column
+    flat = pl.DataFrame({"row": np.arange(len(lists)), "value": lists.cast(pl.List(pl.String))}).explode("value")
+    flat = flat.with_columns(pl.col("value").str.strip_chars()).filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
+    flat = flat.with_columns(position=pl.int_range(pl.len()).over("row")).filter(pl.col("position") < kind.length)
+    out = np.zeros((len(column), kind.length), np.int64)
+    out[flat["row"].to_numpy(), flat["position"].to_numpy()] = _bucket(hash_values(flat["value"], seed=0), kind.buckets)
+    return out
+
+
+def _numeric(column: pl.Series, kind: Numeric) -> np.ndarray:
+    if column.dtype not in (pl.String, pl.Boolean) and not column.dtype.is_numeric():
+        raise ValueError("expected numbers")
+    values = column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    values = np.where(np.isfinite(values), values, np.nan)
+    return (np.sign(values) * np.log1p(np.abs(values)) if kind.log else values).astype(np.float32)
+
+
+def _vector(column: pl.Series, kind: Vector) -> np.ndarray:
+    values = column.cast(pl.List(pl.Float32))
+    widths = values.list.len().drop_nulls().unique().to_list()
+    if widths not in ([kind.width], []):
+        raise ValueError(f"expected {kind.width} numbers, received {widths}")
+    out = np.full((len(column), kind.width), np.nan, np.float32)
+    present = column.is_not_null().to_numpy()
+    out[present] = values.drop_nulls().explode().to_numpy().reshape(-1, kind.width)
+    return np.where(np.isfinite(out), out, np.nan)

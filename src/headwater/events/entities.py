@@ -1,0 +1,50 @@
+"""Entity tables: one row per entity, encoded once, gathered by id."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from headwater.errors import LogError
+from headwater.events.blocks import Block, encode, with_missing_row
+from headwater.events.tables import collect, matching_files, scan
+from headwater.ids import keys_of
+from headwater.schema import Entity
+
+
+class EntityTable:
+    """The features of all entities of one kind; an entity that the table lacks has every feature missing."""
+
+    def __init__(self, entity: Entity, zone: ZoneInfo) -> None:
+        self.entity, self._zone = entity, zone
+        what = f"entity {entity.name}"
+        if not entity.paths or not entity.features or entity.key is None:
+            frame, keys = pl.DataFrame({"key": []}), np.zeros(0, np.uint64)
+            self._block = with_missing_row(encode(frame, {}, what, zone.key))
+        else:
+            wanted = (entity.key, *entity.features)
+            frames = [collect(scan(file, wanted, what), file, what) for file in matching_files(entity.paths, what)]
+            frame = pl.concat(frames, how="vertical_relaxed")
+            if frame[entity.key].null_count():
+                raise LogError(f"{what}: {frame[entity.key].null_count():,} rows of its table have no {entity.key!r}.")
+            keys = keys_of(frame[entity.key])
+            order = np.argsort(keys, kind="stable")
+            keys = keys[order]
+            repeated = np.flatnonzero(keys[1:] == keys[:-1])
+            if len(repeated):
+                example = frame[entity.key][int(order[repeated[0]])]
+                raise LogError(f"{what}: {len(repeated):,} ids stand twice in its table (such as {example!r}); an entity "
+                               "table has one row per id.")  # fmt: skip
+            self._block = with_missing_row(encode(frame[order], entity.features, what, zone.key))
+        self.keys = keys
+
+    def gather(self, keys_N: np.ndarray, day: dt.date) -> Block:
+        """What is known of each of `keys_N` on `day`."""
+        missing = len(self.keys)
+        if missing == 0:
+            return self._block.take(np.zeros(len(keys_N), np.int64)).as_of(day, self._zone)
+        spots = np.minimum(np.searchsorted(self.keys, keys_N), missing - 1)
+        return self._block.take(np.where(self.keys[spots] == keys_N, spots, missing)).as_of(day, self._zone)

@@ -1,0 +1,149 @@
+"""Examples: the rows of a day as arrays, with features and histories as of the event and labels as known by a day."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from headwater.errors import LeakError
+from headwater.events.blocks import Block, BlockSpec, context_block
+from headwater.events.cleaning import TIME
+from headwater.events.entities import EntityTable
+from headwater.events.histories import Histories, PastEvents, as_of, past_events, seed_events
+from headwater.events.log import EventDay, EventLog
+from headwater.events.times import US_PER_DAY, day_bounds_us
+from headwater.files import digest_of
+from headwater.schema import Schema, Task
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N rows of one log and day, oldest first. `labels` hold NaN where a task is not defined (its `given` is 0)."""
+
+    log: str
+    day: dt.date
+    times_us_N: np.ndarray
+    keys: Mapping[str, np.ndarray]
+    entities: Mapping[str, Block]
+    context: Block
+    histories: Mapping[str, Histories]
+    labels: Mapping[str, np.ndarray]
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.times_us_N)
+
+    def take(self, rows_N: np.ndarray) -> Examples:
+        return Examples(
+            self.log, self.day, self.times_us_N[rows_N],
+            {name: keys[rows_N] for name, keys in self.keys.items()},
+            {name: block.take(rows_N) for name, block in self.entities.items()},
+            self.context.take(rows_N),
+            {name: history.take(rows_N) for name, history in self.histories.items()},
+            {name: labels[rows_N] for name, labels in self.labels.items()},
+            self.rejected,
+        )  # fmt: skip
+
+    def where_defined(self, tasks: tuple[str, ...]) -> Examples:
+        """The rows on which at least one of `tasks` has a label."""
+        defined = np.zeros(len(self), bool)
+        for task in tasks:
+            defined |= ~np.isnan(self.labels[task])
+        return self if defined.all() else self.take(np.flatnonzero(defined))
+
+    def digest(self) -> str:
+        """Of all that a model can read."""
+        parts: list[object] = [self.log, self.day, self.times_us_N]
+        for name in sorted(self.keys):
+            parts += [name, self.keys[name], *self.entities[name].arrays()]
+        parts += self.context.arrays()
+        for name in sorted(self.histories):
+            parts += [name, *self.histories[name].arrays()]
+        for name in sorted(self.labels):
+            parts += [name, self.labels[name]]
+        return digest_of(*parts)
+
+
+class ExampleReader:
+    """Reads the examples of a day. Keeps entity tables and history seeds in memory, never a log."""
+
+    def __init__(self, schema: Schema, zone: ZoneInfo, quarantine: Path | None = None) -> None:
+        self.schema, self.zone = schema, zone
+        self.logs = {name: EventLog(log, zone, quarantine) for name, log in schema.logs.items()}
+        self._tables: dict[str, EntityTable] = {}
+        self._seeds: dict[str, PastEvents] = {}
+
+    def table(self, entity: str) -> EntityTable:
+        if entity not in self._tables:
+            self._tables[entity] = EntityTable(self.schema.entities[entity], self.zone)
+        return self._tables[entity]
+
+    def specs(self, log: str) -> dict[str, BlockSpec]:
+        """Sizes of the blocks of a log's examples, by entity, and of its context under the name `context`."""
+        found = {name: BlockSpec.of(self.schema.entities[name].features) for name in self.schema.logs[log].entities}
+        return found | {"context": BlockSpec.of(self.schema.logs[log].features, context=True)}
+
+    def original_ids(self, log: str, day: dt.date, entity: str) -> tuple[np.ndarray, pl.Series]:
+        """Sorted distinct keys of a day and the ids they stand for."""
+        return distinct_ids(self.logs[log].day(day), entity)
+
+    def read(self, log: str, day: dt.date, tasks: tuple[str, ...], known_by: dt.date) -> Examples:
+        """The rows of `day`, with the labels of `tasks` as they were known at the end of `known_by`.
+
+        Raises LogError (see EventLog.day) and LeakError where a label would not have matured by then.
+        """
+        return self.build(self.logs[log].day(day), tasks, known_by)
+
+    def build(self, events: EventDay, tasks: tuple[str, ...], known_by: dt.date) -> Examples:
+        log, day = events.log.name, events.day
+        keys = {entity: events.keys(entity) for entity in events.log.entities}
+        times = events.frame[TIME].to_numpy()
+        return Examples(
+            log, day, times, keys,
+            {entity: self.table(entity).gather(keys[entity], day) for entity in keys},
+            context_block(events.frame, events.log.features, f"log {log}", self.zone),
+            {name: self._history(name, keys[name], times) for name in self.schema.histories if name in keys},
+            {task: self._labels(events, self.schema.tasks[task], known_by) for task in tasks},
+            events.rejected,
+        )  # fmt: skip
+
+    def _labels(self, events: EventDay, task: Task, known_by: dt.date) -> np.ndarray:
+        if known_by < events.day + dt.timedelta(days=task.matures_days):
+            raise LeakError(f"task {task.name}: the labels of {events.day} mature after {task.matures_days} days and are not "
+                            f"known on {known_by}.")  # fmt: skip
+        source = task.label
+        if source.column is not None:
+            values = events.frame[source.column].to_numpy().astype(np.float32)
+        else:
+            assert source.log is not None and source.key is not None
+            known_by_us = day_bounds_us(events.day + dt.timedelta(days=task.matures_days), self.zone)[1]
+            seen = self.logs[source.log].join_keys_seen(source.key, known_by_us)
+            hit = events.frame[source.key].cast(pl.String).is_in(seen.implode()).fill_null(False)
+            values = hit.to_numpy().astype(np.float32)
+        if task.given is not None:
+            values = np.where(self._labels(events, task.given, known_by) == 1, values, np.float32("nan"))
+        return values
+
+    def _history(self, entity: str, owners_N: np.ndarray, times_N: np.ndarray) -> Histories:
+        history = self.schema.histories[entity]
+        if entity not in self._seeds:
+            self._seeds[entity] = seed_events(history)
+        low = int(times_N.min()) - history.days * US_PER_DAY
+        frame = self.logs[history.log].between(low, int(times_N.max()))
+        live = past_events(frame, self.schema.logs[history.log], history)
+        people = np.unique(owners_N)
+        parts = (self._seeds[entity], live)
+        known = [part.keep(np.isin(part.owners_M, people)) for part in parts]
+        return as_of(PastEvents.merge(*known), owners_N, times_N, history.length)
+
+
+def distinct_ids(events: EventDay, entity: str) -> tuple[np.ndarray, pl.Series]:
+    """Sorted distinct keys of the rows' `entity` and, beside each, the id it stands for."""
+    keys, first = np.unique(events.keys(entity), return_index=True)
+    return keys, events.frame[events.log.entities[entity]][first]

@@ -1,0 +1,119 @@
+"""User histories as of the event: what happened strictly before it, never the row itself nor anything later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from headwater.errors import LogError
+from headwater.events.cleaning import TIME
+from headwater.events.tables import collect, matching_files, scan
+from headwater.ids import keys_of
+from headwater.schema import History, Log
+
+SEED_TIME = -1  # events known only to lie before the first day
+
+
+@dataclass(frozen=True)
+class Histories:
+    """For N events, the newest first: `keys_NL` (0: none), `actions_NL` bit masks, `gaps_s_NL` (NaN: unknown)."""
+
+    keys_NL: np.ndarray
+    actions_NL: np.ndarray
+    gaps_s_NL: np.ndarray
+
+    def take(self, rows_N: np.ndarray) -> Histories:
+        return Histories(self.keys_NL[rows_N], self.actions_NL[rows_N], self.gaps_s_NL[rows_N])
+
+    def arrays(self) -> list[np.ndarray]:
+        return [self.keys_NL, self.actions_NL, self.gaps_s_NL]
+
+
+@dataclass(frozen=True)
+class PastEvents:
+    """Events that may enter a history, sorted by (owner, time): whose, when, what, and the actions taken."""
+
+    owners_M: np.ndarray
+    times_us_M: np.ndarray
+    keys_M: np.ndarray
+    actions_M: np.ndarray
+
+    @classmethod
+    def merge(cls, *parts: PastEvents) -> PastEvents:
+        owners, times, keys, actions = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("owners_M", "times_us_M", "keys_M", "actions_M")
+        )
+        order = np.lexsort((times, owners))  # stable: within a time, the order given
+        return cls(owners[order], times[order], keys[order], actions[order])
+
+    def keep(self, rows: np.ndarray) -> PastEvents:
+        return PastEvents(self.owners_M[rows], self.times_us_M[rows], self.keys_M[rows], self.actions_M[rows])
+
+
+def past_events(frame: pl.DataFrame, log: Log, history: History) -> PastEvents:
+    """The rows of a cleaned log that enter histories."""
+    if history.where is not None:
+        frame = frame.filter(pl.col(history.where) == 1)
+    actions = np.zeros(len(frame), np.uint8)
+    for bit, action in enumerate(history.actions):
+        actions |= (frame[action].to_numpy().astype(np.uint8) << bit).astype(np.uint8)
+    owners, items = (keys_of(frame[log.entities[entity]]) for entity in (history.entity, history.of))
+    return PastEvents(owners, frame[TIME].to_numpy(), items, actions)
+
+
+def seed_events(history: History) -> PastEvents:
+    """The events of the seed table, all before the first day, oldest first."""
+    seed = history.seed
+    if seed is None:
+        return PastEvents(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint8))
+    what = f"histories.{history.entity}.seed"
+    lists = {seed.ids, *seed.actions.values()}
+    frames = [collect(scan(file, (seed.key, *lists), what), file, what) for file in matching_files((seed.table,), what)]
+    frame = pl.concat(frames, how="vertical_relaxed")
+    wrong = [column for column in lists if not isinstance(frame.schema[column], pl.List)]
+    if wrong:
+        raise LogError(f"{what}: {', '.join(sorted(wrong))} should hold lists of ids.")
+    flat = frame.select(seed.key, seed.ids).explode(seed.ids).drop_nulls()
+    owners, items = keys_of(flat[seed.key]), keys_of(flat[seed.ids])
+    actions = np.zeros(len(flat), np.uint8)
+    for bit, action in enumerate(history.actions):
+        if action in seed.actions:
+            acted = frame.select(seed.key, pl.col(seed.actions[action]).alias(seed.ids)).explode(seed.ids).drop_nulls()
+            hit = flat.join(acted.unique().with_columns(hit=1), on=[seed.key, seed.ids], how="left", maintain_order="left")
+            actions |= (hit["hit"].fill_null(0).to_numpy().astype(np.uint8) << bit).astype(np.uint8)
+    past = PastEvents(owners, np.full(len(flat), SEED_TIME, np.int64), items, actions)
+    return past if history.where is None else past.keep(_acted(past, history))
+
+
+def _acted(past: PastEvents, history: History) -> np.ndarray:
+    """With `where`, a seed counts only where that action was taken (all of it, if the seed does not tell)."""
+    if history.where in history.actions and history.seed is not None and history.where in history.seed.actions:
+        return (past.actions_M >> history.actions.index(history.where)) & 1 == 1
+    return np.ones(len(past.owners_M), bool)
+
+
+def as_of(past: PastEvents, owners_N: np.ndarray, times_us_N: np.ndarray, length: int) -> Histories:
+    """The last `length` events of each owner strictly before each time."""
+    people, owner_codes = np.unique(np.concatenate([past.owners_M, owners_N]), return_inverse=True)
+    times, time_codes = np.unique(np.concatenate([past.times_us_M, times_us_N]), return_inverse=True)
+    stride = np.int64(len(times) + 1)
+    m = len(past.owners_M)
+    places_M = owner_codes[:m] * stride + time_codes[:m]  # sorted, because `past` is sorted by (owner, time)
+    ends_N = np.searchsorted(places_M, owner_codes[m:] * stride + time_codes[m:], side="left")
+    starts_N = np.searchsorted(places_M, owner_codes[m:] * stride, side="left")
+    spots_NL = ends_N[:, None] - 1 - np.arange(length)[None, :]
+    present_NL = spots_NL >= starts_N[:, None]
+    spots_NL = np.where(present_NL, spots_NL, 0)
+    if m == 0:
+        shape = (len(owners_N), length)
+        return Histories(np.zeros(shape, np.uint64), np.zeros(shape, np.uint8), np.full(shape, np.nan, np.float32))
+    then_NL = past.times_us_M[spots_NL]
+    gaps = np.where(present_NL & (then_NL != SEED_TIME), (times_us_N[:, None] - then_NL) / 1e6, np.nan)
+    return Histories(
+        np.where(present_NL, past.keys_M[spots_NL], 0).astype(np.uint64),
+        np.where(present_NL, past.actions_M[spots_NL], 0).astype(np.uint8),
+        gaps.astype(np.float32),
+    )

@@ -1,0 +1,177 @@
+"""EventLog: one log, scanned day by day; EventDay: the usable rows of one of its days."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from headwater.errors import LogError
+from headwater.events.cleaning import REASON, TIME, reasons, typed
+from headwater.events.tables import collect, matching_files, scan
+from headwater.events.times import US_PER_UNIT, date_of_us, day_bounds_us, raw_bounds, to_us
+from headwater.files import write_atomic
+from headwater.ids import keys_of
+from headwater.schema import Log
+
+SOURCE = "source_file"
+
+
+@dataclass(frozen=True)
+class EventDay:
+    """The usable rows of one day, oldest first: `time_us`, ids, features, labels; and how many were refused, by reason."""
+
+    log: Log
+    day: dt.date
+    frame: pl.DataFrame
+    rejected: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if TIME not in self.frame.columns or not self.frame[TIME].is_sorted():
+            raise LogError(f"log {self.log.name}: an EventDay holds its rows by time.")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def keys(self, entity: str) -> np.ndarray:
+        """64-bit keys, uint64 [N], of the rows' `entity`."""
+        return keys_of(self.frame[self.log.entities[entity]])
+
+
+class EventLog:
+    """A log on disk. Only the rows asked for are ever in memory."""
+
+    def __init__(self, log: Log, zone: ZoneInfo, quarantine: Path | None = None) -> None:
+        self.log, self.zone = log, zone
+        self._quarantine = quarantine / log.name if quarantine else None
+        self._what = f"log {log.name}"
+
+    def day(self, day: dt.date) -> EventDay:
+        """The rows of one local day. Raises LogError: no rows, unreadable files, wrong unit, too many rejects."""
+        low, high = day_bounds_us(day, self.zone)
+        frame = self._rows(low, high)
+        if frame.is_empty():
+            raise self._empty(day)
+        used, refused = self._split(frame)
+        self._keep_aside(refused, f"{day}.parquet")
+        self._keep_aside(self.undated(), "undated.parquet")
+        share = len(refused) / len(frame)
+        counts = {str(reason): int(n) for reason, n in refused[REASON].value_counts().sort(REASON).iter_rows()}
+        if share > self.log.max_reject_share:
+            listed = "; ".join(f"{n} x {reason}" for reason, n in counts.items())
+            raise LogError(
+                f"{self._what}, day {day}: {len(refused):,} of {len(frame):,} rows are bad ({share:.1%}, allowed "
+                f"{self.log.max_reject_share:.1%}): {listed}. They lie in quarantine/{self.log.name}/{day}.parquet; mend the log, "
+                f"or raise logs.{self.log.name}.max_reject_share."
+            )
+        return EventDay(self.log, day, used, counts)
+
+    def between(self, low_us: int, high_us: int) -> pl.DataFrame:
+        """The usable rows of a half-open interval of UTC microseconds, oldest first; may be none."""
+        return self._split(self._rows(low_us, high_us))[0]
+
+    def join_keys_seen(self, key: str, known_by_us: int) -> pl.Series:
+        """The distinct `key`s of the rows earlier than `known_by_us`, for labels that arrive in this log."""
+        frames = []
+        for file in self._files():
+            lazy = scan(file, (self.log.time, key), self._what)
+            when = to_us(self.log.time, lazy.collect_schema()[self.log.time], self.log.time_unit, self.zone.key)
+            known = lazy.filter(when < known_by_us).select(pl.col(key).drop_nulls().unique())
+            frames.append(collect(known, file, self._what)[key].cast(pl.String))
+        return pl.concat(frames).unique()
+
+    def undated(self) -> pl.DataFrame:
+        """The rows whose time cannot be read, and so belong to no day. Raises LogError where they are too many."""
+        frames, total = [], 0
+        for file in self._files():
+            lazy = self._timed(file)
+            frames.append(collect(lazy.filter(pl.col(TIME).is_null()), file, self._what))
+            total += int(collect(lazy.select(pl.len()), file, self._what).item())
+        bad = pl.concat(frames, how="vertical_relaxed").with_columns(pl.lit(f"{self.log.time}: not a time").alias(REASON))
+        if len(bad) > self.log.max_reject_share * total:
+            raise LogError(f"{self._what}: {len(bad):,} of {total:,} rows have no readable time in {self.log.time!r} "
+                           f"(such as {bad[self.log.time][0]!r}). {self._unit_hint(bad)}")  # fmt: skip
+        return bad.drop(TIME)
+
+    def span(self) -> tuple[dt.date, dt.date] | None:
+        """First and last day with a readable time."""
+        ends: list[int] = []
+        for file in self._files():
+            times = collect(self._timed(file).select(low=pl.col(TIME).min(), high=pl.col(TIME).max()), file, self._what)
+            ends.extend(value for value in times.row(0) if value is not None)
+        return (date_of_us(min(ends), self.zone), date_of_us(max(ends), self.zone)) if ends else None
+
+    def columns_found(self) -> None:
+        """Raise LogError unless every file is readable and has every declared column."""
+        for file in self._files():
+            scan(file, self.log.columns, self._what)
+
+    def _files(self) -> list[str]:
+        return matching_files(self.log.paths, self._what)
+
+    def _timed(self, file: str) -> pl.LazyFrame:
+        lazy = scan(file, self.log.columns, self._what)
+        when = to_us(self.log.time, lazy.collect_schema()[self.log.time], self.log.time_unit, self.zone.key)
+        return lazy.with_columns(when.alias(TIME))
+
+    def _rows(self, low_us: int, high_us: int) -> pl.DataFrame:
+        frames = []
+        for file in self._files():
+            lazy = scan(file, self.log.columns, self._what)
+            dtype = lazy.collect_schema()[self.log.time]
+            if dtype.is_integer():  # on the raw column, so that the reader can skip row groups
+                low, high = raw_bounds(low_us, high_us, self.log.time_unit)
+                lazy = lazy.filter(pl.col(self.log.time).is_between(low, high, closed="left"))
+            timed = lazy.with_columns(to_us(self.log.time, dtype, self.log.time_unit, self.zone.key).alias(TIME))
+            rows = timed.filter(pl.col(TIME).is_between(low_us, high_us, closed="left"))
+            frames.append(collect(rows, file, self._what).with_columns(pl.lit(file).alias(SOURCE)))
+        try:
+            return pl.concat(frames, how="vertical_relaxed").sort(TIME, maintain_order=True)
+        except pl.exceptions.PolarsError as error:
+            raise LogError(f"{self._what}: its files disagree on column types ({error}). Write them alike.") from error
+
+    def _split(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        frame = typed(raw, self.log)
+        for entity, column in self.log.entities.items():
+            if not (frame.schema[column].is_integer() or frame.schema[column] in (pl.String, pl.Categorical)):
+                raise LogError(f"{self._what}: {column!r} ({entity} id) holds {frame.schema[column]}; ids are strings or "
+                               "64-bit integers.")  # fmt: skip
+        why = reasons(frame, raw, self.log)
+        refused = raw.with_columns(why).filter(why.is_not_null()).drop(TIME)
+        used = frame.filter(why.is_null()).drop(SOURCE)
+        keys = [keys_of(used[column]) for column in self.log.entities.values()]
+        order = np.lexsort([*keys[::-1], used[TIME].to_numpy()])  # not the order of files, which may be rewritten
+        return used[order], refused
+
+    def _keep_aside(self, refused: pl.DataFrame, name: str) -> None:
+        if self._quarantine is not None and not refused.is_empty():
+            buffer = io.BytesIO()
+            refused.write_parquet(buffer)
+            write_atomic(self._quarantine / name, buffer.getvalue())
+
+    def _empty(self, day: dt.date) -> LogError:
+        span = self.span()
+        if span is None:
+            self.undated()
+            return LogError(f"{self._what}: it has no rows at all.")
+        try:
+            self.undated()
+        except LogError as error:
+            return error
+        return LogError(f"{self._what}: no rows on {day} ({self.zone.key}); the log covers {span[0]} to {span[1]}. "
+                        "Choose a day in that span, or correct logs.*.path, time_unit or time_zone.")  # fmt: skip
+
+    def _unit_hint(self, bad: pl.DataFrame) -> str:
+        for unit in US_PER_UNIT:
+            guess = bad.select(to_us(self.log.time, bad.schema[self.log.time], unit, self.zone.key))
+            if unit != self.log.time_unit and guess.to_series().null_count() < len(bad) / 2:
+                return (f"Read as {unit!r} they are plausible: set logs.{self.log.name}.time_unit: {unit} "
+                        f"(now {self.log.time_unit!r}).")  # fmt: skip
+        return "Expected integers since 1970, ISO text or datetimes; correct the column, or logs.*.time."
+

@@ -1,0 +1,11 @@
+"""Recipes: a `factory.yaml` for a known data set, and where that data comes from."""
+
+from __future__ import annotations
+
+from headwater.events.recipes.adsworld import ADSWORLD
+from headwater.events.recipes.base import Recipe
+from headwater.events.recipes.kuairand import KUAIRAND
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (ADSWORLD, KUAIRAND)}
+
+__all__ = ["RECIPES", "Recipe"]

@@ -1,0 +1,74 @@
+"""adsworld's factory: impressions with clicks in one log, site visits with purchases in another."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+from headwater.errors import ConfigError
+from headwater.events.adsworld import SIZES
+from headwater.events.recipes.base import Recipe
+
+WARM_UP_DAYS = 4  # judged from the fifth day on: by then every consumer has learnt with served vectors
+
+
+def _config(data: Path) -> dict[str, Any]:
+    try:
+        world = json.loads((data / "world.json").read_text())["assumptions"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{data}: no adsworld lies here ({error}). `headwater init adsworld` makes one.") from error
+    first, matures = dt.date.fromisoformat(world["first_day"]), world["matures_days"]
+    size = "tiny" if world["users"] <= SIZES["tiny"].users else "small"
+    return {
+        "name": "adsworld",
+        "warehouse": "./warehouse",
+        "time_zone": "UTC",
+        "logs": {
+            "impressions": {
+                "path": str(data / "impressions" / "*.parquet"), "time": "time", "event_id": "impression_id",
+                "entities": {"user": "user_id", "item": "ad_id"},
+                "features": {"surface": {"kind": "categorical", "values": ["home", "related", "search"]},
+                             "position": {"kind": "categorical", "values": [1, 2, 3, 4, 5]}, "time": "timestamp"},
+            },
+            "visits": {
+                "path": str(data / "visits" / "*.parquet"), "time": "time", "event_id": "visit_id",
+                "entities": {"user": "user_id", "item": "ad_id"},
+                "features": {"source": {"kind": "categorical", "values": ["ad", "organic"]}, "time": "timestamp"},
+            },
+            "purchases": {"path": str(data / "purchases" / "*.parquet"), "time": "time"},
+        },
+        "entities": {
+            "user": {"table": str(data / "users.parquet"), "key": "user_id",
+                     "features": {"age": "categorical", "country": "categorical", "device": "categorical",
+                                  "interests": {"kind": "multi_categorical", "buckets": 100}, "joined": "timestamp"}},
+            "item": {"table": str(data / "items.parquet"), "key": "ad_id",
+                     "features": {"advertiser": "categorical", "category": "categorical", "format": "categorical", "price": "numeric",
+                                  "picture": {"kind": "vector", "width": world["vector_width"]}, "created": "timestamp"}},
+        },
+        "histories": {"user": {"of": "item", "log": "impressions", "actions": ["is_click", "is_long_click"], "length": 30}},
+        "tasks": {
+            "click": {"log": "impressions", "label": "is_click"},
+            "conversion": {"log": "impressions", "label": {"log": "purchases", "key": "impression_id"}, "given": "click", "matures_days": matures},
+            "purchase": {"log": "visits", "label": {"log": "purchases", "key": "visit_id"}, "matures_days": matures},
+        },
+        "upstreams": {"ctr": {"tasks": ["click"], "size": size}, "cvr": {"tasks": ["purchase"], "size": size}},
+        "lifecycle": {"policy": {"kind": "ema", "weight": 0.8}, "lag_days": 1, "expire_days": 90},
+        "store": {"online": "lmdb"},
+        "downstream": {
+            "ctr": {"task": "click", "model": "moe_dcn"},
+            "cvr": {"task": "conversion", "model": "dhen",
+                    "arms": ["none", "cvr_user+cvr_item", "ctr_user+ctr_item", "all", "shuffled"]},
+        },
+        "evaluation": {"start": str(first + dt.timedelta(days=WARM_UP_DAYS)), "end": str(first + dt.timedelta(days=world["days"] - 1))},
+    }  # fmt: skip
+
+
+ADSWORLD = Recipe(
+    name="adsworld",
+    summary="a simulated ads world with known truth: impressions, clicks, site visits and delayed purchases",
+    source="made on this machine by `headwater init adsworld`, from a seed",
+    needs=("world.json",),
+    config=_config,
+)

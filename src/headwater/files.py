@@ -1,0 +1,116 @@
+"""Files that appear whole or not at all: written aside, synced, then renamed into place."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.errors import StoreError
+
+TEMPORARY = ".tmp-"
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
+
+
+def digest_of(*parts: Any) -> str:
+    """SHA-256 (first 32 hex digits) of arrays, bytes and JSON-like values, in order, with their types and shapes."""
+    sha = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            sha.update(f"{part.dtype.str}{part.shape}".encode())
+            sha.update(np.ascontiguousarray(part).view(np.uint8).data if part.size else b"")
+        elif isinstance(part, bytes):
+            sha.update(part)
+        else:
+            sha.update(canonical_json(part).encode())
+        sha.update(b"\x00")
+    return sha.hexdigest()[:32]
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace `path` by `data` in one step; a reader sees the old bytes or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    with open(aside, "wb") as handle:
+        handle.write(data.encode() if isinstance(data, str) else data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(aside, path)
+    sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, json.dumps(value, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path}: not a readable JSON file ({error}). Restore it from a backup, or remove the "
+                         "folder it stands in and run that day again.") from error  # fmt: skip
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to fill; on success it becomes `path` in one rename (an older `path` is replaced)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+        for item in sorted(aside.rglob("*")):
+            sync(item)
+        sync(aside)
+        if path.exists():
+            discarded = path.with_name(f"{TEMPORARY}old-{path.name}-{os.getpid()}")
+            os.rename(path, discarded)
+            os.rename(aside, path)
+            shutil.rmtree(discarded)
+        else:
+            os.rename(aside, path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep_leftovers(root: Path) -> int:
+    """Remove what killed writers left aside; returns how many. Call only while holding `exclusive(root)`."""
+    leftovers = [path for path in root.rglob(f"{TEMPORARY}*") if path.exists()]
+    for path in leftovers:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+@contextmanager
+def exclusive(root: Path) -> Iterator[None]:
+    """Hold the warehouse's writer lock; the kernel frees it when the process ends, however it ends."""
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / ".writer.lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(f"{root}: another run is writing to this warehouse. Wait for it to end.") from None
+        yield

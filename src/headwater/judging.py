@@ -1,0 +1,77 @@
+"""Predictions made before the labels were known, and what became of them: `predictions/` and `judged/` in the warehouse."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from headwater.errors import ExperimentError, StoreError
+from headwater.evaluation import Judged
+from headwater.events import Examples
+from headwater.files import write_atomic
+
+SEPARATOR = "|"
+
+
+class Judgements:
+    """One Parquet file per consumer and day: a row per prediction, a column per arm and seed."""
+
+    def __init__(self, warehouse: Path) -> None:
+        self._predictions, self._judged = warehouse / "predictions", warehouse / "judged"
+
+    def predicted(
+        self, consumer: str, examples: Examples, rows_N: np.ndarray, scores: Mapping[str, Mapping[int, np.ndarray]], served: bool
+    ) -> None:
+        """Keep a day's predictions; `served` says whether there was an edition to read."""
+        columns = {f"{arm}{SEPARATOR}{seed}": values for arm, by_seed in scores.items() for seed, values in by_seed.items()}
+        frame = pl.DataFrame({"row": rows_N.astype(np.int64), "user": examples.keys["user"][rows_N], **columns})
+        _write(self._predictions / consumer / f"{examples.day}.parquet", frame.with_columns(served=pl.lit(served)))
+
+    def settle(self, consumer: str, matured: Examples, task: str) -> Judged:
+        """Join the predictions of a day with its labels, now that they are known; rows on which the task is not defined go."""
+        path = self._predictions / consumer / f"{matured.day}.parquet"
+        if not path.is_file():
+            raise StoreError(f"{path}: the predictions of {matured.day} are gone; run that day again with --replace.")
+        frame = pl.read_parquet(path)
+        labels = matured.labels[task][frame["row"].to_numpy()]
+        frame = frame.with_columns(label=pl.Series(labels)).filter(pl.col("label").is_not_nan())
+        _write(self._judged / consumer / f"{matured.day}.parquet", frame)
+        return _as_judged([(matured.day, frame)])
+
+    def days(self, consumer: str) -> list[dt.date]:
+        return sorted(dt.date.fromisoformat(path.stem) for path in (self._judged / consumer).glob("*.parquet"))
+
+    def pooled(self, consumer: str, start: dt.date | None, end: dt.date | None) -> Judged:
+        """All judged days of a span (by default those with an edition to read). Raises ExperimentError where there are none."""
+        frames = []
+        for day in self.days(consumer):
+            if (start is None or day >= start) and (end is None or day <= end):
+                frame = pl.read_parquet(self._judged / consumer / f"{day}.parquet")
+                if start is not None or (len(frame) and frame["served"][0]):
+                    frames.append((day, frame))
+        if not frames:
+            raise ExperimentError(f"no judged days of the consumer {consumer!r} from {start or 'the start'} to {end or 'the end'}; judged "
+                                  f"are: {', '.join(map(str, self.days(consumer))) or 'none'}. Run days with `headwater backfill`.")  # fmt: skip
+        return _as_judged(frames)
+
+
+def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]]) -> Judged:
+    columns = [name for name in frames[0][1].columns if SEPARATOR in name]
+    whole = pl.concat([frame.select("user", "label", *columns) for _, frame in frames])
+    scores: dict[str, dict[int, np.ndarray]] = {}
+    for name in columns:
+        arm, seed = name.rsplit(SEPARATOR, 1)
+        scores.setdefault(arm, {})[int(seed)] = whole[name].to_numpy()
+    days = np.concatenate([np.full(len(frame), day.toordinal(), np.int32) for day, frame in frames])
+    return Judged(whole["label"].to_numpy(), whole["user"].to_numpy(), days, scores)
+
+
+def _write(path: Path, frame: pl.DataFrame) -> None:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    write_atomic(path, buffer.getvalue())

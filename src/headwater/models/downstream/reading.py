@@ -1,0 +1,100 @@
+"""How a consumer reads embeddings: looked up in a View, projected on its own side, with a missing flag and an age."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headwater.config import ProjectionConfig
+from headwater.errors import SpaceMismatch
+from headwater.evaluation import Arm
+from headwater.events import Examples
+from headwater.models.training import day_seed
+from headwater.store import Served, View
+
+
+class EmbeddingTensors(NamedTuple):
+    """One served embedding of B rows: vectors [B, D], found [B, 1], log(1 + days since last seen) [B, 1]."""
+
+    vectors_BD: Tensor
+    found_B1: Tensor
+    age_B1: Tensor
+
+    def rows(self, index: Tensor) -> EmbeddingTensors:
+        return EmbeddingTensors(self.vectors_BD[index], self.found_B1[index], self.age_B1[index])
+
+
+def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, int], seed: int) -> dict[str, EmbeddingTensors]:
+    """What `view` serves to `rows`, by embedding name. Raises LeakError (see View.read) and SpaceMismatch.
+
+    A shuffled arm deals each day's entries (vector, flag and age together) out to the wrong entities, so that all that is
+    left of them is noise.
+    """
+    read: dict[str, EmbeddingTensors] = {}
+    spaces: dict[str, object] = {}
+    for position, name in enumerate(arm.embeddings):
+        upstream, entity = name.rsplit("_", 1)
+        keys = rows.keys[entity]
+        served = view.read(name, keys, rows.day)
+        if served is None:
+            n = len(rows)
+            read[name] = EmbeddingTensors(torch.zeros(n, widths[name]), torch.zeros(n, 1), torch.zeros(n, 1))
+            continue
+        if spaces.setdefault(upstream, served.space) != served.space:
+            raise SpaceMismatch(f"{name} of {rows.day} lives in {served.space}, its pair in {spaces[upstream]}.")
+        if arm.shuffled:
+            served = _dealt_out(served, keys, day_seed(seed, rows.day, position))
+        read[name] = EmbeddingTensors(
+            torch.from_numpy(served.vectors_ND),
+            torch.from_numpy(served.found_N.astype(np.float32)[:, None]),
+            torch.from_numpy(np.log1p(np.maximum(served.age_days_N - 1, 0)).astype(np.float32)[:, None]),
+        )
+    return read
+
+
+def _dealt_out(served: Served, keys_N: np.ndarray, seed: int) -> Served:
+    distinct, first, place = np.unique(keys_N, return_index=True, return_inverse=True)
+    source = first[np.random.default_rng(seed).permutation(len(distinct))][place]
+    return Served(served.space, served.vectors_ND[source], served.found_N[source], served.age_days_N[source])
+
+
+class Projection(nn.Module):
+    """[LayerNorm, dropout] and a linear map to a few numbers; zero where there is no vector."""
+
+    def __init__(self, width: int, config: ProjectionConfig) -> None:
+        super().__init__()
+        before = [nn.LayerNorm(width), nn.Dropout(config.dropout)] if config.norm else []
+        self.layers = nn.Sequential(*before, nn.Linear(width, config.width))
+
+    def forward(self, x: EmbeddingTensors) -> Tensor:
+        out: Tensor = self.layers(x.vectors_BD) * x.found_B1
+        return out
+
+
+class EmbeddingReader(nn.Module):
+    """All embeddings of an arm -> [B, width]: projections, flags, ages, and the cosine of each user-item pair of one space."""
+
+    def __init__(self, names: Sequence[str], widths: Mapping[str, int], config: ProjectionConfig) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.projections = nn.ModuleDict({name: Projection(widths[name], config) for name in names})
+        upstreams = dict.fromkeys(name.rsplit("_", 1)[0] for name in names)
+        self.pairs = tuple(up for up in upstreams if f"{up}_user" in names and f"{up}_item" in names)
+        self.width = len(names) * (config.width + 2) + len(self.pairs)
+
+    def forward(self, read: Mapping[str, EmbeddingTensors]) -> Tensor:
+        parts: list[Tensor] = []
+        for name in self.names:
+            x = read[name]
+            parts += [self.projections[name](x), x.found_B1, x.age_B1]
+        parts += [self.cosine(read, upstream) for upstream in self.pairs]
+        return torch.cat(parts, dim=1)
+
+    @staticmethod
+    def cosine(read: Mapping[str, EmbeddingTensors], upstream: str) -> Tensor:
+        user, item = read[f"{upstream}_user"].vectors_BD, read[f"{upstream}_item"].vectors_BD
+        return 4 * nn.functional.cosine_similarity(user, item, dim=1).unsqueeze(1)

@@ -1,0 +1,128 @@
+"""What every model here shares: tensors from examples, batches, optimisers, checkpoints. One thread, so that bytes repeat."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from headwater.embeddings.snapshot import day_number
+from headwater.errors import ModelError
+from headwater.events import Block, Histories
+from headwater.files import write_json
+from headwater.nn import FeatureTensors, HistoryTensors, RowTable, RowwiseAdagrad
+
+
+def seeded(*parts: int) -> int:
+    """One seed out of several numbers (a model's seed, a day...), well mixed."""
+    return int(np.random.SeedSequence([part % (1 << 32) for part in parts]).generate_state(1)[0])
+
+
+def begin(seed: int) -> None:
+    """One thread and a fixed seed: the same inputs give the same bytes."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+
+
+def feature_tensors(block: Block, *id_slots: np.ndarray) -> FeatureTensors:
+    """A block as tensors; `id_slots` are further categorical columns, put first."""
+    columns = [slots[:, None] for slots in id_slots]
+    categorical = np.hstack([*columns, block.categorical_NC]) if columns else block.categorical_NC
+    return FeatureTensors(
+        torch.from_numpy(np.ascontiguousarray(categorical)),
+        tuple(torch.from_numpy(np.ascontiguousarray(values)) for values in block.multi_NK),
+        torch.from_numpy(np.ascontiguousarray(block.numeric_NF)),
+        tuple(torch.from_numpy(np.ascontiguousarray(values)) for values in block.vectors_ND),
+    )
+
+
+def id_slots(keys_N: np.ndarray, buckets: int) -> np.ndarray:
+    """Slot of each key in a hashed table of `buckets` + 1 rows; slot 0 is for 'none' (key 0)."""
+    return np.where(keys_N == 0, 0, 1 + (keys_N % np.uint64(buckets)).astype(np.int64))
+
+
+def history_tensors(history: Histories, buckets: int) -> HistoryTensors:
+    return HistoryTensors(
+        torch.from_numpy(id_slots(history.keys_NL, buckets)),
+        torch.from_numpy(history.actions_NL),
+        torch.from_numpy(history.gaps_s_NL),
+    )
+
+
+def batches(rows: int, batch_rows: int, seed: int) -> Iterator[Tensor]:
+    """Row numbers of one shuffled epoch, in batches of nearly equal size."""
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    yield from order.tensor_split(max(1, round(rows / batch_rows)))
+
+
+class Optimizers:
+    """AdamW for the dense weights, row-wise Adagrad for the tables, stepped together; both survive from day to day."""
+
+    def __init__(self, model: nn.Module, lr: float, id_lr: float, weight_decay: float) -> None:
+        self.model = model
+        self.dense = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, foreach=True)
+        self.rows = RowwiseAdagrad([module for module in model.modules() if isinstance(module, RowTable)], id_lr)
+
+    def step(self, loss: Tensor, where: str) -> float:
+        """One update. Raises ModelError on a loss that is not finite, before any weight changes."""
+        value = loss.item()
+        if not np.isfinite(value):
+            raise ModelError(f"{where}: the loss is {value}. The last good checkpoint is kept; lower learning_rate, or look for "
+                             "extreme feature values.")  # fmt: skip
+        self.dense.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
+        self.dense.step()
+        self.rows.step()
+        return value
+
+    def state(self) -> dict[str, Tensor]:
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        return {
+            f"adam.{what}.{names[parameter]}": value if value.ndim else value.reshape(1)
+            for parameter, entry in self.dense.state.items() for what, value in entry.items()
+        }  # fmt: skip
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        for name, parameter in self.model.named_parameters():
+            found = {what: tensors.get(f"adam.{what}.{name}") for what in ("step", "exp_avg", "exp_avg_sq")}
+            if found["exp_avg"] is not None:
+                assert found["step"] is not None
+                self.dense.state[parameter] = {**found, "step": found["step"].reshape(())}
+
+
+def save_checkpoint(folder: Path, model: nn.Module, optimizers: Optimizers, meta: dict[str, Any], name: str = "model") -> None:
+    """`name.safetensors` and `name.json` in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model.{key}": value.contiguous() for key, value in model.state_dict().items()} | optimizers.state()
+    save_file(tensors, folder / f"{name}.safetensors")
+    write_json(folder / f"{name}.json", meta)
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizers: Optimizers, meta: dict[str, Any], name: str = "model") -> dict[str, Any]:
+    """Returns what was saved beside the weights. Raises ModelError where the files are damaged or were saved by a model of another shape."""
+    file = folder / f"{name}.safetensors"
+    try:
+        saved = json.loads((folder / f"{name}.json").read_text())
+        tensors = load_file(file)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"{file}: cannot be read ({error}). Run that day again with --replace.") from error
+    if saved["signature"] != meta["signature"]:
+        raise ModelError(f"{file}: was trained with other settings or features (signature {saved['signature'][:12]}, now "
+                         f"{meta['signature'][:12]}). A changed model cannot go on from it: put the settings back, or give the "
+                         "factory a new warehouse.")  # fmt: skip
+    model.load_state_dict({key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")})
+    optimizers.restore(tensors)
+    return dict(saved)
+
+
+def day_seed(seed: int, day: dt.date, *more: int) -> int:
+    return seeded(seed, day_number(day), *more)

@@ -1,0 +1,452 @@
+"""The day, in order, and the replay of many days. Read `run_day` first: it is the table of contents of Headwater."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from headwater.config import FactoryConfig, load_config
+from headwater.console import SILENT, Console, timed
+from headwater.embeddings import Snapshot, aggregate, check_snapshot
+from headwater.embeddings.gates import cosine_to
+from headwater.engine import Engine, make_engine
+from headwater.errors import ConfigError, EditionConflict, GateError, StoreError
+from headwater.evaluation import Arm, metrics_of
+from headwater.events import ExampleReader, Examples
+from headwater.events.log import EventDay
+from headwater.events.examples import distinct_ids
+from headwater.files import digest_of, exclusive, read_json, sweep_leftovers, write_json
+from headwater.judging import Judgements
+from headwater.models.downstream import ArmTask, RankerPlan, fit_arm, predict_arm
+from headwater.models.upstream import UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
+from headwater.schema import Schema, Task
+from headwater.store import ONLINE_STORES, Edition, EditionStore
+from headwater.store.editions import conflict
+
+ONE_DAY = dt.timedelta(days=1)
+KEEP_DOWNSTREAM_DAYS = 2  # checkpoints of rankers; older ones are made again from events and editions when a replay needs them
+
+
+@dataclass(frozen=True)
+class DayInputs:
+    """What a day reads, once: today's rows, and the earlier rows whose labels mature today, by (log, day)."""
+
+    day: dt.date
+    events: Mapping[str, EventDay]
+    examples: Mapping[tuple[str, dt.date], Examples]
+
+    def digest(self) -> str:
+        return digest_of({f"{log} {day}": examples.digest() for (log, day), examples in sorted(self.examples.items())})
+
+    def matured(self, task: Task) -> Examples | None:
+        """The rows whose label for `task` is known since today; None before the factory's first day."""
+        return self.examples.get((task.log, self.day - dt.timedelta(days=task.matures_days)))
+
+
+class Factory:
+    """A factory on disk: its config, its data and its warehouse."""
+
+    def __init__(self, config: FactoryConfig, root: Path, console: Console = SILENT) -> None:
+        self.config, self.root, self.console = config, root, console
+        self.schema = Schema.from_config(config, root)
+        self.warehouse = warehouse_of(config, root)
+        self.store = EditionStore(self.warehouse)
+        self.log = ExampleReader(self.schema, config.zone, self.warehouse / "quarantine")
+        self.judgements = Judgements(self.warehouse)
+        self.embedding_names = self.schema.embedding_names()
+
+    @classmethod
+    def load(cls, path: str | Path, console: Console = SILENT) -> Factory:
+        """From a `factory.yaml`. Raises ConfigError."""
+        path = Path(path)
+        return cls(load_config(path), path.resolve().parent, console)
+
+    @cached_property
+    def engine(self) -> Engine:
+        return make_engine(self.config.workers)
+
+    def close(self) -> None:
+        if "engine" in self.__dict__:
+            self.engine.close()
+
+    # ---- the plans of the models -----------------------------------------------------------------------------------
+
+    def log_of(self, upstream: str) -> str:
+        """The one log that all tasks of an upstream are of."""
+        return self.config.tasks[self.config.upstreams[upstream].tasks[0]].log
+
+    @cached_property
+    def upstreams(self) -> dict[str, UpstreamPlan]:
+        return {
+            name: UpstreamPlan(
+                name, spec, self.log.specs(self.log_of(name)), self.schema.upstream_entities[name],
+                {entity: len(history.actions) for entity, history in self.schema.histories.items()
+                 if entity in self.schema.logs[self.log_of(name)].entities},
+                self.config.seed,
+            )
+            for name, spec in self.config.upstreams.items()
+        }  # fmt: skip
+
+    @cached_property
+    def arms(self) -> list[RankerPlan]:
+        widths = {
+            f"{name}_{entity}": sizes_of(self.config.upstreams[name]).width
+            for name, entities in self.schema.upstream_entities.items() for entity in entities
+        }  # fmt: skip
+        return [
+            RankerPlan(consumer, Arm.parse(arm, self.embedding_names), spec, self.log.specs(self.config.tasks[spec.task].log),
+                       widths, self.config.seed)
+            for consumer, spec in self.config.downstream.items() for arm in spec.arms
+        ]  # fmt: skip
+
+    # ---- the days --------------------------------------------------------------------------------------------------
+
+    def report_path(self, day: dt.date) -> Path:
+        return self.warehouse / "reports" / f"{day}.json"
+
+    def days_done(self) -> list[dt.date]:
+        return sorted(dt.date.fromisoformat(path.stem) for path in (self.warehouse / "reports").glob("????-??-??.json"))
+
+    def run_day(self, day: dt.date, replace: bool = False) -> dict[str, Any]:
+        """Run one day; see `run_day`. With `replace`, every later day that was run is run again too."""
+        with exclusive(self.warehouse):
+            sweep_leftovers(self.warehouse)
+            later = [known for known in self.days_done() if known > day]
+            if replace:
+                for known in [day, *later]:
+                    self.report_path(known).unlink(missing_ok=True)
+            elif later and day not in self.days_done():
+                raise EditionConflict(f"{day} was never run, but {later[0]} was; averages remember, so a day cannot be slipped in. "
+                                      f"`headwater run --day {day} --replace` runs it and replays the later days.")  # fmt: skip
+            report = run_day(self, day, replace)
+            for known in later if replace else []:
+                run_day(self, known, replace)
+            return report
+
+    def backfill(self, start: dt.date, end: dt.date) -> Iterator[dict[str, Any]]:
+        """Run the days from `start` to `end`; those done already are checked and left as they are."""
+        if end < start:
+            raise ConfigError(f"backfill: --from {start} is after --to {end}.")
+        days = [start + n * ONE_DAY for n in range((end - start).days + 1)]
+        with self.console.progress("backfill", len(days)) as bar:
+            for day in days:
+                bar.title(f"{day}")
+                yield self.run_day(day)
+                bar.advance()
+
+
+def warehouse_of(config: FactoryConfig, root: Path) -> Path:
+    if "://" in config.warehouse:
+        raise ConfigError(f"warehouse: {config.warehouse!r} is a URL; this version keeps its warehouse in a local folder.")
+    return (root / config.warehouse).resolve()
+
+
+def run_day(factory: Factory, day: dt.date, replace: bool = False) -> dict[str, Any]:
+    """One day: judge, learn, embed, aggregate, gate, publish, learn downstream, report.
+
+    Deterministic and resumable: each step writes whole or not at all under the fingerprint of its inputs, and the report,
+    written last, marks the day as done. A day done from the same inputs is left as it is; from others, EditionConflict.
+    """
+    console, seconds = factory.console, dict[str, float]()
+    with timed(seconds, "read"):
+        inputs = read_day(factory, day)  # read once
+    before = [known for known in factory.days_done() if known < day]
+    previous = read_json(factory.report_path(before[-1]))["fingerprint"] if before else None
+    fingerprint = digest_of(factory.config.digest(), day, inputs.digest(), previous)
+    if factory.report_path(day).is_file():
+        return leave_or_refuse(factory, day, fingerprint)
+    with timed(seconds, "judge"):
+        quality = judge(factory, inputs, fingerprint)  # yesterday's models on today's traffic: every day is an honest test
+    with timed(seconds, "upstream"):
+        losses = learn_upstream(factory, inputs, fingerprint)  # warm start: the same space
+        fresh = embed(factory, inputs, fingerprint)  # the last vector of the day
+    with timed(seconds, "publish"):
+        edition, health = publish(factory, day, fresh, fingerprint, replace)  # aggregate, gate, publish: atomic
+    with timed(seconds, "downstream"):
+        learn_downstream(factory, inputs, fingerprint)  # with what was served, never with today's vectors
+    report = {
+        "day": str(day), "fingerprint": fingerprint, "edition": edition.digest, "upstream": losses, "quality": quality,
+        "rows": {log: len(examples) for (log, d), examples in inputs.examples.items() if d == day},
+        "rejected": {log: dict(events.rejected) for log, events in inputs.events.items()},
+        "coverage": coverage(factory, inputs), "snapshots": health,
+    }  # fmt: skip
+    write_json(factory.report_path(day), report)
+    make_live(factory)
+    forget_old_checkpoints(factory)
+    console.log(f"[bold]{day}[/bold] published", **_headline(report), **{name: f"{value:.1f}s" for name, value in seconds.items()})
+    return report
+
+
+def read_day(factory: Factory, day: dt.date) -> DayInputs:
+    """Today's rows of every log that a model learns from or embeds, and the rows whose labels mature today."""
+    tasks = factory.schema.tasks
+    wanted = [task for spec in factory.config.upstreams.values() for task in spec.tasks]
+    wanted += [spec.task for spec in factory.config.downstream.values()]
+    first = min([*factory.days_done(), day])
+    days: dict[tuple[str, dt.date], None] = {(tasks[name].log, day): None for name in wanted}
+    for name in dict.fromkeys(wanted):
+        matures = day - dt.timedelta(days=tasks[name].matures_days)
+        if matures >= first:
+            days[tasks[name].log, matures] = None
+    events, examples = {}, {}
+    for log, of in days:
+        rows = factory.log.logs[log].day(of)
+        age = (day - of).days
+        known = tuple(task.name for task in tasks.values() if task.log == log and task.matures_days <= age)
+        examples[log, of] = factory.log.build(rows, known, known_by=day)
+        if of == day:
+            events[log] = rows
+    return DayInputs(day, events, examples)
+
+
+def leave_or_refuse(factory: Factory, day: dt.date, fingerprint: str) -> dict[str, Any]:
+    """A day done already: nothing to do if its inputs are the same. Raises EditionConflict if not."""
+    report: dict[str, Any] = read_json(factory.report_path(day))
+    if report["fingerprint"] != fingerprint:
+        raise conflict(day, report["fingerprint"], fingerprint)
+    make_live(factory)  # in case the run was killed between the report and the switch
+    factory.console.log(f"[bold]{day}[/bold] already published, unchanged", edition=report["edition"][:12])
+    return report
+
+
+# ---- judge -----------------------------------------------------------------------------------------------------------
+
+
+def judge(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, Any]:
+    """Every arm predicts today's rows as its consumer would have served them; predictions meet their labels when those mature."""
+    plans = factory.arms
+    served = factory.store.as_of(inputs.day - dt.timedelta(days=factory.config.lifecycle.lag_days))
+    rows = {consumer: _rows_to_predict(factory, inputs, consumer) for consumer in factory.config.downstream}
+    tasks = [
+        ArmTask(plan, inputs.day, inputs.examples[factory.config.tasks[plan.config.task].log, inputs.day].take(rows[plan.consumer]),
+                served, _last_checkpoint(factory, plan, inputs.day), _arm_folder(factory, plan, inputs.day), fingerprint)
+        for plan in plans
+    ]  # fmt: skip
+    scores: dict[str, dict[str, dict[int, np.ndarray]]] = {}
+    with factory.console.progress(f"{inputs.day} judge", len(tasks)) as bar:
+        for plan, of_arm in zip(plans, factory.engine.map(predict_arm, [task_without_histories(task) for task in tasks]), strict=True):
+            scores.setdefault(plan.consumer, {})[plan.arm.name] = of_arm
+            bar.advance()
+    quality: dict[str, Any] = {}
+    for consumer, by_arm in scores.items():
+        log = factory.config.tasks[factory.config.downstream[consumer].task].log
+        factory.judgements.predicted(consumer, inputs.examples[log, inputs.day], rows[consumer], by_arm, served.edition is not None)
+        task = factory.schema.tasks[factory.config.downstream[consumer].task]
+        matured = inputs.matured(task)
+        if matured is not None:
+            judged = factory.judgements.settle(consumer, matured, task.name)
+            quality[consumer] = {
+                "day": str(matured.day), "rows": len(judged.labels_N),
+                "roc_auc": {arm: _mean_auc(judged.labels_N, by_seed) for arm, by_seed in judged.scores.items()},
+            }  # fmt: skip
+    return quality
+
+
+def _rows_to_predict(factory: Factory, inputs: DayInputs, consumer: str) -> np.ndarray:
+    """All of today's rows or, where the task is given another that is known today, the rows where that one is 1."""
+    task = factory.schema.tasks[factory.config.downstream[consumer].task]
+    examples = inputs.examples[task.log, inputs.day]
+    if task.given is not None and task.given.name in examples.labels:
+        return np.flatnonzero(examples.labels[task.given.name] == 1)
+    return np.arange(len(examples))
+
+
+def _mean_auc(labels_N: np.ndarray, by_seed: Mapping[int, np.ndarray]) -> float | None:
+    value = float(np.mean([metrics_of(labels_N, scores).roc_auc for scores in by_seed.values()]))
+    return None if np.isnan(value) else value
+
+
+def task_without_histories(task: ArmTask) -> ArmTask:
+    """Rankers read no history yet; leaving it behind halves what travels to a worker."""
+    rows = task.rows
+    lean = Examples(rows.log, rows.day, rows.times_us_N, rows.keys, rows.entities, rows.context, {}, rows.labels)
+    return ArmTask(task.plan, task.day, lean, task.view, task.before, task.folder, task.fingerprint)
+
+
+# ---- upstream --------------------------------------------------------------------------------------------------------
+
+
+def _upstream_tasks(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, UpstreamTask]:
+    made = {}
+    for name, plan in factory.upstreams.items():
+        log = factory.log_of(name)
+        ages = dict.fromkeys(factory.schema.tasks[task].matures_days for task in plan.config.tasks)
+        learn = [inputs.examples.get((log, inputs.day - dt.timedelta(days=age))) for age in sorted(ages, reverse=True)]
+        of_age = [_only(examples, plan, factory, inputs.day) for examples in learn if examples is not None]
+        root = factory.warehouse / "models" / name
+        earlier = [path for path in root.glob("????-??-??") if dt.date.fromisoformat(path.name) < inputs.day]
+        made[name] = UpstreamTask(plan, inputs.day, tuple(of_age), inputs.examples[log, inputs.day],
+                                  max(earlier) if earlier else None, root / str(inputs.day), fingerprint)  # fmt: skip
+    return made
+
+
+def _only(examples: Examples, plan: UpstreamPlan, factory: Factory, day: dt.date) -> Examples:
+    """The labels that mature with these rows today, so that none is learnt twice."""
+    age = (day - examples.day).days
+    labels = {task: examples.labels[task] for task in plan.config.tasks if factory.schema.tasks[task].matures_days == age}
+    return Examples(examples.log, examples.day, examples.times_us_N, examples.keys, examples.entities, examples.context,
+                    examples.histories, labels)  # fmt: skip
+
+
+def learn_upstream(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, Any]:
+    """Every upstream goes on from its last checkpoint; one that a killed run had finished is not trained again."""
+    tasks = _upstream_tasks(factory, inputs, fingerprint)
+    open_tasks = {name: task for name, task in tasks.items() if _fingerprint(task.folder / "model.json") != fingerprint}
+    with factory.console.progress(f"{inputs.day} upstream", len(open_tasks)) as bar:
+        for _ in factory.engine.map(fit_day, open_tasks.values()):
+            bar.advance()
+    return {name: read_json(task.folder / "model.json")["training"] for name, task in tasks.items()}
+
+
+def embed(factory: Factory, inputs: DayInputs, fingerprint: str) -> list[Snapshot]:
+    """Fresh vectors of every entity that today's rows show."""
+    fresh: list[Snapshot] = []
+    for name, task in _upstream_tasks(factory, inputs, fingerprint).items():
+        log = factory.log_of(name)
+        ids = {entity: distinct_ids(inputs.events[log], entity) for entity in task.plan.entities}
+        first = dt.date.fromisoformat(read_json(task.folder / "model.json")["first_day"])
+        fresh += embed_day(task, task.plan.space(first), ids)
+    return fresh
+
+
+def _fingerprint(path: Path) -> str | None:
+    return read_json(path)["fingerprint"] if path.is_file() else None
+
+
+# ---- publish ---------------------------------------------------------------------------------------------------------
+
+
+def publish(factory: Factory, day: dt.date, fresh: list[Snapshot], fingerprint: str, replace: bool) -> tuple[Edition, dict[str, Any]]:
+    """Aggregate with the last edition, gate, publish. Raises GateError (nothing is published) and EditionConflict."""
+    lifecycle = factory.config.lifecycle
+    last = factory.store.as_of(day - ONE_DAY).edition
+    snapshots, results, health = [], [], {}
+    for today in fresh:
+        before = last.read(today.name) if last is not None and today.name in last.snapshots else None
+        now = aggregate(before, today, lifecycle.policy, day, lifecycle.expire_days)
+        checks = check_snapshot(now, before, factory.config.gates)
+        cosines = cosine_to(before, now) if before is not None else np.zeros(0)
+        moved = cosines[np.isin(now.keys_N[before.find(now.keys_N)[1]], today.keys_N)] if before is not None else cosines
+        health[now.name] = {
+            "rows": len(now), "fresh": len(today), "space": str(now.space), "digest": now.digest,
+            "cosine_median": float(np.median(moved)) if len(moved) else None,
+            "cosine_p10": float(np.quantile(moved, 0.1)) if len(moved) else None,
+            "gates": [check.as_dict() for check in checks],
+        }  # fmt: skip
+        snapshots.append(now)
+        results += checks
+    failed = [f"{check.snapshot}: {check.check} is {check.figure:.4g}, allowed {check.threshold:.4g}: {check.reason}"
+              for check in results if not check.passed]  # fmt: skip
+    if failed:
+        raise GateError(f"edition {day} was refused and nothing was published:\n  - " + "\n  - ".join(failed)
+                        + "\nLook at that day's log; thresholds are in factory.yaml under `gates`.")  # fmt: skip
+    policy = lifecycle.policy.model_dump(mode="json") | {"expire_days": lifecycle.expire_days}
+    edition = factory.store.publish(day, snapshots, fingerprint, policy, factory.config.store.buckets, replace)
+    return edition, health
+
+
+def make_live(factory: Factory) -> None:
+    """Fill the online store and the item indexes with the newest finished edition, then switch readers to it."""
+    from headwater.index import open_index
+
+    newest = factory.days_done()[-1]
+    edition = factory.store.get(newest)
+    try:
+        if factory.store.live().digest == edition.digest and factory.store.live().day == newest:
+            return
+    except StoreError:
+        pass  # none is live yet
+    snapshots = [edition.read(name) for name in edition.snapshots]
+    for snapshot in snapshots:
+        if snapshot.entity == "item":
+            open_index(factory.warehouse / "indexes", snapshot, factory.config.index.kind)
+    if factory.config.store.online != "none":
+        online = ONLINE_STORES[factory.config.store.online](factory.warehouse / "online")
+        for snapshot in snapshots:
+            online.load(snapshot)
+    factory.store.set_live(newest)
+    if factory.config.store.online != "none":
+        online.keep({snapshot.digest for snapshot in snapshots})
+    for old in (factory.warehouse / "indexes").glob("*-*"):
+        if old.name.split("-")[0] not in {snapshot.digest for snapshot in snapshots}:
+            shutil.rmtree(old)
+
+
+# ---- downstream ------------------------------------------------------------------------------------------------------
+
+
+def _arm_folder(factory: Factory, plan: RankerPlan, day: dt.date) -> Path:
+    return factory.warehouse / "models" / "downstream" / plan.consumer / str(day) / plan.arm.name
+
+
+def _last_checkpoint(factory: Factory, plan: RankerPlan, day: dt.date) -> Path | None:
+    """The arm's checkpoint of the last day done before `day`. Raises StoreError where it was forgotten."""
+    before = [known for known in factory.days_done() if known < day]
+    if not before:
+        return None
+    folder = _arm_folder(factory, plan, before[-1])
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: this arm has no checkpoint of {before[-1]}. Arms added to a running factory, and replays of more "
+                         f"than {KEEP_DOWNSTREAM_DAYS} days, need the downstream models from the start: give the factory a new "
+                         "warehouse and backfill.")  # fmt: skip
+    return folder
+
+
+def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str) -> None:
+    """Every arm learns the rows whose labels matured today, with the vectors that were served to those rows."""
+    tasks = []
+    for plan in factory.arms:
+        folder = _arm_folder(factory, plan, inputs.day)
+        done = folder / f"seed-{plan.config.seeds[-1]}.json"
+        if _fingerprint(done) == fingerprint:
+            continue
+        task = factory.schema.tasks[plan.config.task]
+        rows = inputs.matured(task)
+        if rows is None:  # nothing has matured yet: the checkpoint is the untrained model
+            rows = inputs.examples[task.log, inputs.day].take(np.zeros(0, np.int64))
+            rows = Examples(rows.log, rows.day, rows.times_us_N, rows.keys, rows.entities, rows.context, {}, {task.name: np.zeros(0, np.float32)})
+        served = factory.store.as_of(rows.day - dt.timedelta(days=factory.config.lifecycle.lag_days))
+        before = _last_checkpoint(factory, plan, inputs.day)
+        tasks.append(task_without_histories(ArmTask(plan, inputs.day, rows.where_defined((task.name,)), served, before, folder, fingerprint)))
+    with factory.console.progress(f"{inputs.day} downstream", len(tasks)) as bar:
+        for _ in factory.engine.map(fit_arm, tasks):
+            bar.advance()
+
+
+def forget_old_checkpoints(factory: Factory) -> None:
+    kept = {str(day) for day in factory.days_done()[-KEEP_DOWNSTREAM_DAYS:]}
+    for folder in (factory.warehouse / "models" / "downstream").glob("*/????-??-??"):
+        if folder.name not in kept:
+            shutil.rmtree(folder)
+
+
+# ---- report ----------------------------------------------------------------------------------------------------------
+
+
+def coverage(factory: Factory, inputs: DayInputs) -> dict[str, float]:
+    """Share of today's rows whose entity had a served vector, by embedding."""
+    served = factory.store.as_of(inputs.day - dt.timedelta(days=factory.config.lifecycle.lag_days))
+    found = {}
+    for name, spec in factory.config.upstreams.items():
+        for entity in factory.schema.upstream_entities[name]:
+            examples = inputs.examples[factory.config.tasks[spec.tasks[0]].log, inputs.day]
+            read = served.read(f"{name}_{entity}", examples.keys[entity], inputs.day)
+            found[f"{name}_{entity}"] = 0.0 if read is None else float(read.found_N.mean())
+    return found
+
+
+def _headline(report: Mapping[str, Any]) -> dict[str, Any]:
+    figures: dict[str, Any] = {"rows": f"{sum(report['rows'].values()):,}"}
+    for consumer, judged in report["quality"].items():
+        auc = {arm: value for arm, value in judged["roc_auc"].items() if value is not None}
+        if "none" in auc and "all" in auc:
+            figures[f"{consumer} AUC"] = f"{auc['none']:.4f} -> {auc['all']:.4f}"
+    return figures

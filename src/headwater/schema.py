@@ -1,0 +1,171 @@
+"""The declared data: entities, feature kinds, logs, tasks, joined and resolved. Built once from the config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from headwater.config import (
+    Categorical,
+    FactoryConfig,
+    Feature,
+    HistorySeed,
+    LogConfig,
+    MultiCategorical,
+    Numeric,
+    Timestamp,
+    Vector,
+    upstream_entities,
+)
+from headwater.errors import SchemaError
+
+__all__ = [
+    "Categorical", "Entity", "Feature", "History", "LabelSource", "Log", "MultiCategorical", "Numeric", "Schema",
+    "Task", "Timestamp", "Vector",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A kind of thing that gets vectors, and the table of what is known of it."""
+
+    name: str
+    paths: tuple[str, ...] = ()
+    key: str | None = None
+    features: Mapping[str, Feature] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Log:
+    """A table of timed events. `paths` are globs; `columns` are those read beside time and ids."""
+
+    name: str
+    paths: tuple[str, ...]
+    time: str
+    time_unit: str
+    entities: Mapping[str, str]
+    features: Mapping[str, Feature]
+    labels: tuple[str, ...]
+    join_keys: tuple[str, ...]
+    event_id: str | None
+    max_reject_share: float
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        wanted = [self.time, *self.entities.values(), *self.features, *self.labels, *self.join_keys]
+        return tuple(dict.fromkeys([*wanted, *([self.event_id] if self.event_id else [])]))
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where a label comes from: a column of the row, or the appearance of its `key` in another log."""
+
+    column: str | None = None
+    log: str | None = None
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.column is None) == (self.log is None):
+            raise SchemaError("LabelSource: expected a column or a log with a key, received both or neither.")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A label to predict; `given` restricts it to the rows where another label is 1."""
+
+    name: str
+    log: str
+    label: LabelSource
+    given: Task | None = None
+    matures_days: int = 0
+
+
+@dataclass(frozen=True)
+class History:
+    """What an entity met before an event: the last `length` rows of a log, with the actions taken."""
+
+    entity: str
+    of: str
+    log: str
+    where: str | None
+    actions: tuple[str, ...]
+    length: int
+    days: int
+    seed: HistorySeed | None
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Everything declared of the data, checked to hang together."""
+
+    entities: Mapping[str, Entity]
+    logs: Mapping[str, Log]
+    tasks: Mapping[str, Task]
+    histories: Mapping[str, History]
+    upstream_entities: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def from_config(cls, config: FactoryConfig, root: Path) -> Schema:
+        """Resolve `config`; relative paths count from `root`."""
+        tasks: dict[str, Task] = {}
+        for name in sorted(config.tasks, key=lambda task: config.tasks[task].given is not None):
+            tasks[name] = _task(name, config, tasks)
+        ordered = {name: tasks[name] for name in config.tasks}
+        return cls(
+            entities=MappingProxyType({
+                name: Entity(name, _absolute(spec.paths, root), spec.key, MappingProxyType(spec.features))
+                for name, spec in config.entities.items()
+            }),
+            logs=MappingProxyType({name: _log(name, spec, config, root) for name, spec in config.logs.items()}),
+            tasks=MappingProxyType(ordered),
+            histories=MappingProxyType({name: _history(name, config, root) for name in config.histories}),
+            upstream_entities=MappingProxyType({
+                name: upstream_entities(config.model_dump(), spec.model_dump()) for name, spec in config.upstreams.items()
+            }),
+        )  # fmt: skip
+
+    def embedding_names(self) -> tuple[str, ...]:
+        return tuple(f"{up}_{entity}" for up, entities in self.upstream_entities.items() for entity in entities)
+
+
+def _task(name: str, config: FactoryConfig, known: dict[str, Task]) -> Task:
+    spec = config.tasks[name]
+    if isinstance(spec.label, str):
+        source = LabelSource(column=spec.label)
+    else:
+        source = LabelSource(log=spec.label.log, key=spec.label.key)
+    given = known[spec.given] if spec.given else None
+    return Task(name, spec.log, source, given, spec.matures_days)
+
+
+def _log(name: str, spec: LogConfig, config: FactoryConfig, root: Path) -> Log:
+    labels: dict[str, None] = {}
+    join_keys: dict[str, None] = {}
+    for task in config.tasks.values():
+        if isinstance(task.label, str):
+            if task.log == name:
+                labels[task.label] = None
+        elif name in (task.log, task.label.log):
+            join_keys[task.label.key] = None
+    for history in config.histories.values():
+        if history.log == name:
+            labels.update(dict.fromkeys([*history.actions, *([history.where] if history.where else [])]))
+    return Log(
+        name=name, paths=_absolute(spec.paths, root), time=spec.time, time_unit=spec.time_unit,
+        entities=MappingProxyType(spec.entities), features=MappingProxyType(spec.features), labels=tuple(labels),
+        join_keys=tuple(join_keys), event_id=spec.event_id, max_reject_share=spec.max_reject_share,
+    )  # fmt: skip
+
+
+def _history(name: str, config: FactoryConfig, root: Path) -> History:
+    spec = config.histories[name]
+    seed = spec.seed
+    if seed is not None:
+        seed = seed.model_copy(update={"table": _absolute((seed.table,), root)[0]})
+    return History(name, spec.of, spec.log, spec.where, spec.actions, spec.length, spec.days, seed)
+
+
+def _absolute(paths: tuple[str, ...], root: Path) -> tuple[str, ...]:
+    return tuple(path if "://" in path else str((root / path).resolve()) for path in paths)
