@@ -154,12 +154,12 @@ class UpstreamConfig(Strict):
     hidden: int | None = Field(None, ge=4)
     batch_rows: int | None = Field(None, ge=8)
     epochs: int = Field(1, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
-    id_learning_rate: float = Field(2e-2, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
+    id_learning_rate: float = Field(0.1, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     temperature: float = Field(0.1, gt=0)
-    contrastive_weight: float = Field(0.3, ge=0)
+    contrastive_weight: float = Field(0.1, ge=0)
 
 
 class EmaPolicy(Strict):
@@ -222,13 +222,14 @@ class DownstreamConfig(Strict):
     arms: tuple[str, ...] = ("none", "ctr_user", "ctr_user+ctr_item", "cvr_user+cvr_item", "all", "shuffled")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     projection: ProjectionConfig = ProjectionConfig()
+    counters: bool = Field(False, description="read counting features of the histories, fresh at each event")
     id_buckets: int = Field(50_000, ge=1)
     feature_width: int = Field(8, ge=1)
     hidden: int = Field(64, ge=4)
     batch_rows: int = Field(512, ge=8)
     epochs: int = Field(1, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    id_learning_rate: float = Field(2e-2, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
+    id_learning_rate: float = Field(0.1, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -115,20 +115,20 @@ class Factory:
     def days_done(self) -> list[dt.date]:
         return sorted(dt.date.fromisoformat(path.stem) for path in (self.warehouse / "reports").glob("????-??-??.json"))
 
-    def run_day(self, day: dt.date, replace: bool = False) -> dict[str, Any]:
-        """Run one day; see `run_day`. With `replace`, every later day that was run is run again too."""
+    def run_day(self, day: dt.date, replay: bool = False) -> dict[str, Any]:
+        """Run one day; see `run_day`. With `replay`, every later day that was run is run again too."""
         with exclusive(self.warehouse):
             sweep_leftovers(self.warehouse)
             later = [known for known in self.days_done() if known > day]
-            if replace:
+            if replay:
                 for known in [day, *later]:
                     self.report_path(known).unlink(missing_ok=True)
             elif later and day not in self.days_done():
                 raise EditionConflict(f"{day} was never run, but {later[0]} was; averages remember, so a day cannot be slipped in. "
                                       f"`headwater run --day {day} --replace` runs it and replays the later days.")  # fmt: skip
-            report = run_day(self, day, replace)
-            for known in later if replace else []:
-                run_day(self, known, replace)
+            report = run_day(self, day, replay)
+            for known in later if replay else []:
+                run_day(self, known, replay)
             return report
 
     def backfill(self, start: dt.date, end: dt.date) -> Iterator[dict[str, Any]]:
@@ -149,7 +149,7 @@ def warehouse_of(config: FactoryConfig, root: Path) -> Path:
     return (root / config.warehouse).resolve()
 
 
-def run_day(factory: Factory, day: dt.date, replace: bool = False) -> dict[str, Any]:
+def run_day(factory: Factory, day: dt.date, replay: bool = False) -> dict[str, Any]:
     """One day: judge, learn, embed, aggregate, gate, publish, learn downstream, report.
 
     Deterministic and resumable: each step writes whole or not at all under the fingerprint of its inputs, and the report,
@@ -169,7 +169,7 @@ def run_day(factory: Factory, day: dt.date, replace: bool = False) -> dict[str, 
         losses = learn_upstream(factory, inputs, fingerprint)  # warm start: the same space
         fresh = embed(factory, inputs, fingerprint)  # the last vector of the day
     with timed(seconds, "publish"):
-        edition, health = publish(factory, day, fresh, fingerprint, replace)  # aggregate, gate, publish: atomic
+        edition, health = publish(factory, day, fresh, fingerprint, replay)  # aggregate, gate, publish: atomic
     with timed(seconds, "downstream"):
         learn_downstream(factory, inputs, fingerprint)  # with what was served, never with today's vectors
     report = {
@@ -226,13 +226,13 @@ def judge(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, An
     served = factory.store.as_of(inputs.day - dt.timedelta(days=factory.config.lifecycle.lag_days))
     rows = {consumer: _rows_to_predict(factory, inputs, consumer) for consumer in factory.config.downstream}
     tasks = [
-        ArmTask(plan, inputs.day, inputs.examples[factory.config.tasks[plan.config.task].log, inputs.day].take(rows[plan.consumer]),
+        ArmTask(plan, inputs.day, inputs.examples[factory.config.tasks[plan.config.task].log, inputs.day].take(rows[plan.consumer]).without_histories(),
                 served, _last_checkpoint(factory, plan, inputs.day), _arm_folder(factory, plan, inputs.day), fingerprint)
         for plan in plans
     ]  # fmt: skip
     scores: dict[str, dict[str, dict[int, np.ndarray]]] = {}
     with factory.console.progress(f"{inputs.day} judge", len(tasks)) as bar:
-        for plan, of_arm in zip(plans, factory.engine.map(predict_arm, [task_without_histories(task) for task in tasks]), strict=True):
+        for plan, of_arm in zip(plans, factory.engine.map(predict_arm, tasks), strict=True):
             scores.setdefault(plan.consumer, {})[plan.arm.name] = of_arm
             bar.advance()
     quality: dict[str, Any] = {}
@@ -264,13 +264,6 @@ def _mean_auc(labels_N: np.ndarray, by_seed: Mapping[int, np.ndarray]) -> float 
     return None if np.isnan(value) else value
 
 
-def task_without_histories(task: ArmTask) -> ArmTask:
-    """Rankers read no history yet; leaving it behind halves what travels to a worker."""
-    rows = task.rows
-    lean = Examples(rows.log, rows.day, rows.times_us_N, rows.keys, rows.entities, rows.context, {}, rows.labels)
-    return ArmTask(task.plan, task.day, lean, task.view, task.before, task.folder, task.fingerprint)
-
-
 # ---- upstream --------------------------------------------------------------------------------------------------------
 
 
@@ -292,8 +285,7 @@ def _only(examples: Examples, plan: UpstreamPlan, factory: Factory, day: dt.date
     """The labels that mature with these rows today, so that none is learnt twice."""
     age = (day - examples.day).days
     labels = {task: examples.labels[task] for task in plan.config.tasks if factory.schema.tasks[task].matures_days == age}
-    return Examples(examples.log, examples.day, examples.times_us_N, examples.keys, examples.entities, examples.context,
-                    examples.histories, labels)  # fmt: skip
+    return replace(examples, labels=labels)
 
 
 def learn_upstream(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, Any]:
@@ -324,7 +316,7 @@ def _fingerprint(path: Path) -> str | None:
 # ---- publish ---------------------------------------------------------------------------------------------------------
 
 
-def publish(factory: Factory, day: dt.date, fresh: list[Snapshot], fingerprint: str, replace: bool) -> tuple[Edition, dict[str, Any]]:
+def publish(factory: Factory, day: dt.date, fresh: list[Snapshot], fingerprint: str, replay: bool) -> tuple[Edition, dict[str, Any]]:
     """Aggregate with the last edition, gate, publish. Raises GateError (nothing is published) and EditionConflict."""
     lifecycle = factory.config.lifecycle
     last = factory.store.as_of(day - ONE_DAY).edition
@@ -349,7 +341,7 @@ def publish(factory: Factory, day: dt.date, fresh: list[Snapshot], fingerprint: 
         raise GateError(f"edition {day} was refused and nothing was published:\n  - " + "\n  - ".join(failed)
                         + "\nLook at that day's log; thresholds are in factory.yaml under `gates`.")  # fmt: skip
     policy = lifecycle.policy.model_dump(mode="json") | {"expire_days": lifecycle.expire_days}
-    edition = factory.store.publish(day, snapshots, fingerprint, policy, factory.config.store.buckets, replace)
+    edition = factory.store.publish(day, snapshots, fingerprint, policy, factory.config.store.buckets, replay)
     return edition, health
 
 
@@ -411,11 +403,12 @@ def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str) -> N
         task = factory.schema.tasks[plan.config.task]
         rows = inputs.matured(task)
         if rows is None:  # nothing has matured yet: the checkpoint is the untrained model
-            rows = inputs.examples[task.log, inputs.day].take(np.zeros(0, np.int64))
-            rows = Examples(rows.log, rows.day, rows.times_us_N, rows.keys, rows.entities, rows.context, {}, {task.name: np.zeros(0, np.float32)})
+            none = inputs.examples[task.log, inputs.day].take(np.zeros(0, np.int64))
+            rows = replace(none, labels={task.name: np.zeros(0, np.float32)})
         served = factory.store.as_of(rows.day - dt.timedelta(days=factory.config.lifecycle.lag_days))
         before = _last_checkpoint(factory, plan, inputs.day)
-        tasks.append(task_without_histories(ArmTask(plan, inputs.day, rows.where_defined((task.name,)), served, before, folder, fingerprint)))
+        rows = rows.where_defined((task.name,)).without_histories()
+        tasks.append(ArmTask(plan, inputs.day, rows, served, before, folder, fingerprint))
     with factory.console.progress(f"{inputs.day} downstream", len(tasks)) as bar:
         for _ in factory.engine.map(fit_arm, tasks):
             bar.advance()

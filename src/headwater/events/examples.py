@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ from headwater.errors import LeakError
 from headwater.events.blocks import Block, BlockSpec, context_block
 from headwater.events.cleaning import TIME
 from headwater.events.entities import EntityTable
-from headwater.events.histories import Histories, PastEvents, as_of, past_events, seed_events
+from headwater.events.histories import Histories, PastEvents, as_of, counters, past_events, seed_events
 from headwater.events.log import EventDay, EventLog
 from headwater.events.times import US_PER_DAY, day_bounds_us
 from headwater.files import digest_of
@@ -33,6 +33,7 @@ class Examples:
     entities: Mapping[str, Block]
     context: Block
     histories: Mapping[str, Histories]
+    counters: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
     rejected: Mapping[str, int] = field(default_factory=dict)
 
@@ -46,6 +47,7 @@ class Examples:
             {name: block.take(rows_N) for name, block in self.entities.items()},
             self.context.take(rows_N),
             {name: history.take(rows_N) for name, history in self.histories.items()},
+            {name: counts[rows_N] for name, counts in self.counters.items()},
             {name: labels[rows_N] for name, labels in self.labels.items()},
             self.rejected,
         )  # fmt: skip
@@ -56,6 +58,10 @@ class Examples:
         for task in tasks:
             defined |= ~np.isnan(self.labels[task])
         return self if defined.all() else self.take(np.flatnonzero(defined))
+
+    def without_histories(self) -> Examples:
+        """The same rows, lighter to send to another process."""
+        return replace(self, histories={})
 
     def digest(self) -> str:
         """Of all that a model can read."""
@@ -85,8 +91,11 @@ class ExampleReader:
         return self._tables[entity]
 
     def specs(self, log: str) -> dict[str, BlockSpec]:
-        """Sizes of the blocks of a log's examples, by entity, and of its context under the name `context`."""
-        found = {name: BlockSpec.of(self.schema.entities[name].features) for name in self.schema.logs[log].entities}
+        """Sizes of the blocks of a log's examples, by entity, and under `context` and `counters`."""
+        entities = self.schema.logs[log].entities
+        found = {name: BlockSpec.of(self.schema.entities[name].features) for name in entities}
+        counted = sum(2 + len(history.actions) for name, history in self.schema.histories.items() if name in entities)
+        found["counters"] = BlockSpec((), (), counted, ())
         return found | {"context": BlockSpec.of(self.schema.logs[log].features, context=True)}
 
     def original_ids(self, log: str, day: dt.date, entity: str) -> tuple[np.ndarray, pl.Series]:
@@ -104,11 +113,13 @@ class ExampleReader:
         log, day = events.log.name, events.day
         keys = {entity: events.keys(entity) for entity in events.log.entities}
         times = events.frame[TIME].to_numpy()
+        histories = {name: self._history(name, keys[name], times) for name in self.schema.histories if name in keys}
         return Examples(
             log, day, times, keys,
             {entity: self.table(entity).gather(keys[entity], day) for entity in keys},
             context_block(events.frame, events.log.features, f"log {log}", self.zone),
-            {name: self._history(name, keys[name], times) for name in self.schema.histories if name in keys},
+            histories,
+            {name: counters(history, len(self.schema.histories[name].actions)) for name, history in histories.items()},
             {task: self._labels(events, self.schema.tasks[task], known_by) for task in tasks},
             events.rejected,
         )  # fmt: skip

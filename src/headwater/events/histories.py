@@ -31,6 +31,16 @@ class Histories:
         return [self.keys_NL, self.actions_NL, self.gaps_s_NL]
 
 
+def counters(history: Histories, actions: int) -> np.ndarray:
+    """Counting features of N histories, float32 [N, 2 + actions]: log(1 + events), the smoothed share of each action, and
+    log(1 + hours since the newest event); NaN where there is none, or its time is unknown."""
+    present_NL = history.keys_NL != 0
+    seen_N = present_NL.sum(axis=1)
+    taken = [(((history.actions_NL >> bit) & 1) * present_NL).sum(axis=1) for bit in range(actions)]
+    shares = [(count + 1) / (seen_N + 2) for count in taken]
+    return np.stack([np.log1p(seen_N), *shares, np.log1p(history.gaps_s_NL[:, 0] / 3600)], axis=1).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class PastEvents:
     """Events that may enter a history, sorted by (owner, time): whose, when, what, and the actions taken."""

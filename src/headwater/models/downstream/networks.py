@@ -13,7 +13,7 @@ from headwater.events import BlockSpec
 from headwater.models.downstream.reading import EmbeddingReader, EmbeddingTensors
 from headwater.nn import CrossNet, Dhen, FeatureTensors, FeatureTokens
 
-BLOCK_NAMES = ("user", "item", "context")
+BLOCK_NAMES = ("user", "item", "context", "counters")
 
 
 class Ranker(nn.Module, ABC):
@@ -24,7 +24,8 @@ class Ranker(nn.Module, ABC):
         self.features = nn.ModuleDict()
         for name in BLOCK_NAMES:
             spec = specs[name]
-            ids = [] if name == "context" else [config.id_buckets + 1]
+            ids = [config.id_buckets + 1] if name in ("user", "item") else []
+            spec = spec if name != "counters" or config.counters else BlockSpec((), (), 0, ())
             self.features[name] = FeatureTokens([*ids, *spec.categorical], spec.multi, spec.numeric, spec.vectors, config.feature_width)
         self.reader = EmbeddingReader(embeddings, widths, config.projection) if embeddings else None
         self.tokens = sum(block.tokens for block in self.features.values())  # type: ignore[misc]
