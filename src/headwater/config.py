@@ -114,8 +114,12 @@ class HistorySeed(Strict):
 
 
 class HistoryConfig(Strict):
-    """What an entity met before an event: the last `length` rows of `log` (only where `where` is 1) of `days` days."""
+    """What an entity met before an event: the last `length` rows of `log` (only where `where` is 1) of `days` days.
 
+    Read by the models of that log. `entity` is the history's name unless it is set, so that one entity can have several.
+    """
+
+    entity: str | None = None
     of: str
     log: str
     where: str | None = None
@@ -222,7 +226,9 @@ class DownstreamConfig(Strict):
     arms: tuple[str, ...] = ("none", "ctr_user", "ctr_user+ctr_item", "cvr_user+cvr_item", "all", "shuffled")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     projection: ProjectionConfig = ProjectionConfig()
-    counters: bool = Field(False, description="read counting features of the histories, fresh at each event")
+    counters: Literal["none", "log", "full"] = Field(
+        "log", description="counting features of the histories, fresh at each event: of the log alone, or with the seed table too"
+    )
     id_buckets: int = Field(50_000, ge=1)
     feature_width: int = Field(8, ge=1)
     hidden: int = Field(64, ge=4)
@@ -325,8 +331,13 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
             yield f"entities.{name}.key: a table needs a key column; name the column that holds the {name} id"
         if _get(entity_spec, "features") and not _get(entity_spec, "table"):
             yield f"entities.{name}.table: features are declared but no table to read them from"
+    owned: set[tuple[Any, Any]] = set()
     for name, history in _items(raw, "histories"):
-        yield from _expect(name, entities, f"histories.{name}", "entity")
+        owner = _get(history, "entity") or name
+        yield from _expect(owner, entities, f"histories.{name}.entity", "entity")
+        if (owner, _get(history, "log")) in owned:
+            yield f"histories.{name}: a second history of {owner!r} in the log {_get(history, 'log')!r}; one is read"
+        owned.add((owner, _get(history, "log")))
         yield from _expect(_get(history, "of"), entities, f"histories.{name}.of", "entity")
         yield from _expect(_get(history, "log"), logs, f"histories.{name}.log", "log")
         for action in _keys(_get(_get(history, "seed"), "actions")):

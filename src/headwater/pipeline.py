@@ -88,8 +88,7 @@ class Factory:
         return {
             name: UpstreamPlan(
                 name, spec, self.log.specs(self.log_of(name)), self.schema.upstream_entities[name],
-                {entity: len(history.actions) for entity, history in self.schema.histories.items()
-                 if entity in self.schema.logs[self.log_of(name)].entities},
+                {entity: (history.of, len(history.actions)) for entity, history in self.schema.histories_of(self.log_of(name)).items()},
                 self.config.seed,
             )
             for name, spec in self.config.upstreams.items()

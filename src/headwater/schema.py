@@ -126,6 +126,11 @@ class Schema:
             }),
         )  # fmt: skip
 
+    def histories_of(self, log: str) -> dict[str, History]:
+        """The histories that models of `log` read, by entity."""
+        owners = self.logs[log].entities
+        return {history.entity: history for history in self.histories.values() if history.log == log and history.entity in owners}
+
     def embedding_names(self) -> tuple[str, ...]:
         return tuple(f"{up}_{entity}" for up, entities in self.upstream_entities.items() for entity in entities)
 
@@ -164,7 +169,7 @@ def _history(name: str, config: FactoryConfig, root: Path) -> History:
     seed = spec.seed
     if seed is not None:
         seed = seed.model_copy(update={"table": _absolute((seed.table,), root)[0]})
-    return History(name, spec.of, spec.log, spec.where, spec.actions, spec.length, spec.days, seed)
+    return History(spec.entity or name, spec.of, spec.log, spec.where, spec.actions, spec.length, spec.days, seed)
 
 
 def _absolute(paths: tuple[str, ...], root: Path) -> tuple[str, ...]:

@@ -19,12 +19,13 @@ from headwater.events.histories import Histories, PastEvents, as_of, counters, p
 from headwater.events.log import EventDay, EventLog
 from headwater.events.times import US_PER_DAY, day_bounds_us
 from headwater.files import digest_of
-from headwater.schema import Schema, Task
+from headwater.schema import History, Schema, Task
 
 
 @dataclass(frozen=True)
 class Examples:
-    """N rows of one log and day, oldest first. `labels` hold NaN where a task is not defined (its `given` is 0)."""
+    """N rows of one log and day, oldest first. `labels` hold NaN where a task is not defined (its `given` is 0); `counters`
+    are counting features of the histories, by scope: of the `log` alone, or in `full` with what the seed table adds."""
 
     log: str
     day: dt.date
@@ -83,7 +84,7 @@ class ExampleReader:
         self.schema, self.zone = schema, zone
         self.logs = {name: EventLog(log, zone, quarantine) for name, log in schema.logs.items()}
         self._tables: dict[str, EntityTable] = {}
-        self._seeds: dict[str, PastEvents] = {}
+        self._seeds: dict[tuple[str, str], PastEvents] = {}
 
     def table(self, entity: str) -> EntityTable:
         if entity not in self._tables:
@@ -94,7 +95,7 @@ class ExampleReader:
         """Sizes of the blocks of a log's examples, by entity, and under `context` and `counters`."""
         entities = self.schema.logs[log].entities
         found = {name: BlockSpec.of(self.schema.entities[name].features) for name in entities}
-        counted = sum(2 + len(history.actions) for name, history in self.schema.histories.items() if name in entities)
+        counted = sum(2 + len(history.actions) for history in self.schema.histories_of(log).values())
         found["counters"] = BlockSpec((), (), counted, ())
         return found | {"context": BlockSpec.of(self.schema.logs[log].features, context=True)}
 
@@ -113,13 +114,14 @@ class ExampleReader:
         log, day = events.log.name, events.day
         keys = {entity: events.keys(entity) for entity in events.log.entities}
         times = events.frame[TIME].to_numpy()
-        histories = {name: self._history(name, keys[name], times) for name in self.schema.histories if name in keys}
+        declared = self.schema.histories_of(log)
+        histories = {entity: self._history(history, keys[entity], times) for entity, history in declared.items()}
         return Examples(
             log, day, times, keys,
             {entity: self.table(entity).gather(keys[entity], day) for entity in keys},
             context_block(events.frame, events.log.features, f"log {log}", self.zone),
             histories,
-            {name: counters(history, len(self.schema.histories[name].actions)) for name, history in histories.items()},
+            {scope: self._counters(log, histories, len(times), seeded=scope == "full") for scope in ("log", "full")},
             {task: self._labels(events, self.schema.tasks[task], known_by) for task in tasks},
             events.rejected,
         )  # fmt: skip
@@ -141,15 +143,20 @@ class ExampleReader:
             values = np.where(self._labels(events, task.given, known_by) == 1, values, np.float32("nan"))
         return values
 
-    def _history(self, entity: str, owners_N: np.ndarray, times_N: np.ndarray) -> Histories:
-        history = self.schema.histories[entity]
-        if entity not in self._seeds:
-            self._seeds[entity] = seed_events(history)
+    def _counters(self, log: str, histories: Mapping[str, Histories], n: int, seeded: bool) -> np.ndarray:
+        declared = self.schema.histories_of(log)
+        parts = [counters(history, len(declared[entity].actions), seeded) for entity, history in histories.items()]
+        return np.hstack(parts) if parts else np.zeros((n, 0), np.float32)
+
+    def _history(self, history: History, owners_N: np.ndarray, times_N: np.ndarray) -> Histories:
+        place = (history.log, history.entity)
+        if place not in self._seeds:
+            self._seeds[place] = seed_events(history)
         low = int(times_N.min()) - history.days * US_PER_DAY
         frame = self.logs[history.log].between(low, int(times_N.max()))
         live = past_events(frame, self.schema.logs[history.log], history)
         people = np.unique(owners_N)
-        parts = (self._seeds[entity], live)
+        parts = (self._seeds[place], live)
         known = [part.keep(np.isin(part.owners_M, people)) for part in parts]
         return as_of(PastEvents.merge(*known), owners_N, times_N, history.length)
 

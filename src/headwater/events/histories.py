@@ -31,10 +31,12 @@ class Histories:
         return [self.keys_NL, self.actions_NL, self.gaps_s_NL]
 
 
-def counters(history: Histories, actions: int) -> np.ndarray:
+def counters(history: Histories, actions: int, seeded: bool) -> np.ndarray:
     """Counting features of N histories, float32 [N, 2 + actions]: log(1 + events), the smoothed share of each action, and
-    log(1 + hours since the newest event); NaN where there is none, or its time is unknown."""
+    log(1 + hours since the newest event), NaN where there is none. With `seeded`, the seed's events count as well."""
     present_NL = history.keys_NL != 0
+    if not seeded:
+        present_NL = present_NL & ~np.isnan(history.gaps_s_NL)
     seen_N = present_NL.sum(axis=1)
     taken = [(((history.actions_NL >> bit) & 1) * present_NL).sum(axis=1) for bit in range(actions)]
     shares = [(count + 1) / (seen_N + 2) for count in taken]

@@ -25,23 +25,25 @@ class HistoryTensors(NamedTuple):
 
 class HistoryTokens(nn.Module):
     """Event = id + action + gap embeddings; `queries` learned queries attend over the events, one token each, and one
-    token more holds how many events there are and how often each action was taken."""
+    token more holds how many events there are and how often each action was taken. The id table comes from outside, so
+    that it can be the very one through which the other tower knows those ids."""
 
-    def __init__(self, slots: int, actions: int, width: int, queries: int = 3) -> None:
+    def __init__(self, actions: int, width: int, queries: int = 3) -> None:
         super().__init__()
         self.actions, self.tokens = actions, queries + 1
-        self.ids = RowTable(slots, width)
         self.action = nn.Embedding(1 << actions, width)
         self.gap = nn.Embedding(GAP_BUCKETS, width)
+        for table in (self.action, self.gap):
+            nn.init.normal_(table.weight, std=0.05)  # as large as an id's vector, or the sum would drown it
         self.norm = nn.LayerNorm(width)
         self.keys, self.values = nn.Linear(width, width), nn.Linear(width, width)
         self.queries_QE = nn.Parameter(torch.randn(queries, width) / width**0.5)
         self.counts = nn.Linear(1 + actions, width)
 
-    def forward(self, x: HistoryTensors) -> Tensor:
+    def forward(self, x: HistoryTensors, ids: RowTable) -> Tensor:
         minutes = (x.gaps_s_BL / 60).clamp(min=1).log2().floor()
         buckets = torch.where(minutes.isnan(), GAP_BUCKETS - 1, minutes.clamp(max=GAP_BUCKETS - 2)).long()
-        events_BLE = self.norm(self.ids(x.slots_BL) + self.action(x.actions_BL.long()) + self.gap(buckets))
+        events_BLE = self.norm(ids(x.slots_BL) + self.action(x.actions_BL.long()) + self.gap(buckets))
         present_BL = x.slots_BL != 0
         scores_BQL = torch.einsum("qe,ble->bql", self.queries_QE, self.keys(events_BLE))
         scores_BQL = scores_BQL.masked_fill(~present_BL[:, None], -1e9)

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 class Assumptions:
     """A world's parameters. Log-odds unless a unit is named."""
 
-    # Size. A user meets a few ads a day; an ad lives for weeks; so most pairs never meet and taste must be shared.
-    users: int = 4_000
-    items: int = 1_200
-    impressions_a_day: int = 12_000
-    organic_visits_a_day: int = 4_000
+    # Size. A user meets half a dozen ads a day, an ad lives for weeks: most pairs never meet, so taste must be shared.
+    users: int = 2_500
+    items: int = 600
+    impressions_a_day: int = 15_000
+    organic_visits_a_day: int = 5_000
     first_day: dt.date = dt.date(2025, 1, 6)
     days: int = 12
 
     # Taste. A person cares for few topics out of many; what an ad is about has few dimensions as well.
-    topics: int = 24
-    dimensions: int = 12
+    topics: int = 16
+    dimensions: int = 8
     topics_a_user: int = 3
     own_taste: float = 0.5  # share of a user's or an ad's direction that no topic explains
     # People change over weeks: a daily turn of 0.07 leaves a cosine of .95 after a month; ads are edited less.
@@ -29,14 +29,14 @@ class Assumptions:
     # Wanting to look and wanting to buy are related, not the same.
     click_buy_correlation: float = 0.6
 
-    # How strongly taste moves a click (a typical pair: +- 1.4) and a purchase; how much ads and people differ overall.
+    # How strongly taste moves a click (a typical pair: +- 1.8) and a purchase; how much ads and people differ overall.
     click_affinity: float = 5.0
     buy_affinity: float = 5.0
     item_appeal: float = 0.4
     user_eagerness: float = 0.4
-    click_base: float = -3.0  # feeds of engaging ads: one impression in ten to five is clicked
+    click_base: float = -3.3  # a feed of engaging ads: about one impression in five is clicked
     long_click_base: float = 0.0  # about half of the clicks stay
-    buy_base: float = -3.2  # after a click, one in ten to twenty buys
+    buy_base: float = -3.6  # after a click, about one in seven buys
     price_effect: float = -0.3  # per standard deviation of log price
 
     # Context, which belongs to no entity: where, when and how far down an ad is shown.

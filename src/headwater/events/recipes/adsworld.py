@@ -47,7 +47,10 @@ def _config(data: Path) -> dict[str, Any]:
                      "features": {"advertiser": "categorical", "category": "categorical", "format": "categorical", "price": "numeric",
                                   "picture": {"kind": "vector", "width": world["vector_width"]}, "created": "timestamp"}},
         },
-        "histories": {"user": {"of": "item", "log": "impressions", "actions": ["is_click", "is_long_click"], "length": 30}},
+        "histories": {
+            "user": {"of": "item", "log": "impressions", "where": "is_click", "actions": ["is_long_click"], "length": 30},
+            "visitor": {"entity": "user", "of": "item", "log": "visits", "length": 30},
+        },
         "tasks": {
             "click": {"log": "impressions", "label": "is_click"},
             "conversion": {"log": "impressions", "label": {"log": "purchases", "key": "impression_id"}, "given": "click", "matures_days": matures},

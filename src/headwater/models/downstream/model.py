@@ -117,14 +117,13 @@ def _inputs(task: ArmTask) -> tuple[dict[str, FeatureTensors], dict[str, Embeddi
     rows, config = task.rows, task.plan.config
     blocks = {
         name: feature_tensors(rows.entities[name], id_slots(rows.keys[name], config.id_buckets)) for name in BLOCK_NAMES[:2]
-    } | {"context": feature_tensors(rows.context), "counters": _counter_tensors(rows)}
+    } | {"context": feature_tensors(rows.context), "counters": _counter_tensors(rows, config.counters)}
     return blocks, read_embeddings(task.view, task.plan.arm, rows, task.plan.widths, task.plan.seed)
 
 
-def _counter_tensors(rows: Examples) -> FeatureTensors:
-    counts = [torch.from_numpy(rows.counters[entity]) for entity in rows.counters]
-    none = torch.zeros(len(rows), 0)
-    return FeatureTensors(none.long(), (), torch.cat(counts, dim=1) if counts else none, ())
+def _counter_tensors(rows: Examples, scope: str) -> FeatureTensors:
+    counts = rows.counters.get(scope, np.zeros((len(rows), 0), np.float32))
+    return FeatureTensors(torch.zeros(len(rows), 0, dtype=torch.long), (), torch.from_numpy(counts), ())
 
 
 def _rows(parts: Mapping[str, Part], index: torch.Tensor) -> dict[str, Part]:

@@ -25,7 +25,7 @@ class Ranker(nn.Module, ABC):
         for name in BLOCK_NAMES:
             spec = specs[name]
             ids = [config.id_buckets + 1] if name in ("user", "item") else []
-            spec = spec if name != "counters" or config.counters else BlockSpec((), (), 0, ())
+            spec = spec if name != "counters" or config.counters != "none" else BlockSpec((), (), 0, ())
             self.features[name] = FeatureTokens([*ids, *spec.categorical], spec.multi, spec.numeric, spec.vectors, config.feature_width)
         self.reader = EmbeddingReader(embeddings, widths, config.projection) if embeddings else None
         self.tokens = sum(block.tokens for block in self.features.values())  # type: ignore[misc]

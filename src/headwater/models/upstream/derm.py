@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.events import BlockSpec
-from headwater.nn import Dhen, FeatureTensors, FeatureTokens, HistoryTensors, HistoryTokens
+from headwater.nn import Dhen, FeatureTensors, FeatureTokens, HistoryTensors, HistoryTokens, RowTable
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,36 @@ class Sizes:
 
 
 class TowerTensors(NamedTuple):
-    """What a tower reads: an entity's features (its id among them) and its history, if it has one."""
+    """What a tower reads: an entity's id slots, its features, and its history, if it has one."""
 
+    slots_B: Tensor
     features: FeatureTensors
     history: HistoryTensors | None
 
     def rows(self, index: Tensor) -> TowerTensors:
-        return TowerTensors(self.features.rows(index), None if self.history is None else self.history.rows(index))
+        return TowerTensors(self.slots_B[index], self.features.rows(index), None if self.history is None else self.history.rows(index))
 
 
 class Tower(nn.Module):
-    """Features and history -> tokens -> DHEN -> flatten -> L2: an entity's vector, [B, D]."""
+    """Id, features and history -> tokens -> DHEN -> flatten -> L2: an entity's vector, [B, D]."""
 
-    def __init__(self, spec: BlockSpec, id_slots: Sequence[int], actions: int | None, history_slots: int, sizes: Sizes, dropout: float) -> None:
+    def __init__(self, spec: BlockSpec, ids: bool, actions: int | None, sizes: Sizes, dropout: float) -> None:
         super().__init__()
-        self.features = FeatureTokens([*id_slots, *spec.categorical], spec.multi, spec.numeric, spec.vectors, sizes.token_width)
-        self.history = HistoryTokens(history_slots, actions, sizes.token_width) if actions is not None else None
-        tokens = self.features.tokens + (self.history.tokens if self.history is not None else 0)
+        self.ids = ids
+        self.features = FeatureTokens(spec.categorical, spec.multi, spec.numeric, spec.vectors, sizes.token_width)
+        self.history = HistoryTokens(actions, sizes.token_width) if actions is not None else None
+        tokens = int(ids) + self.features.tokens + (self.history.tokens if self.history is not None else 0)
         self.dhen = Dhen(max(1, tokens), sizes.tokens, sizes.token_width, sizes.hidden, dropout=dropout)
 
-    def forward(self, x: TowerTensors) -> Tensor:
-        tokens_BTE = self.features(x.features)
-        if self.history is not None:
-            tokens_BTE = torch.cat([tokens_BTE, self.history(x.history)], dim=1)
-        if tokens_BTE.shape[1] == 0:
+    def forward(self, x: TowerTensors, own: RowTable, others: RowTable | None) -> Tensor:
+        """`own` is the id table of the tower's entity, `others` that of the entity in its history."""
+        parts = [self.features(x.features)]
+        if self.ids:
+            parts.append(own(x.slots_B).unsqueeze(1))
+        if self.history is not None and x.history is not None and others is not None:
+            parts.append(self.history(x.history, others))
+        tokens_BTE = torch.cat(parts, dim=1)
+        if tokens_BTE.shape[1] == 0:  # nothing is known of the entity: one constant token
             tokens_BTE = tokens_BTE.new_ones(len(tokens_BTE), 1, tokens_BTE.shape[2])
         return nn.functional.normalize(self.dhen(tokens_BTE).flatten(1), dim=1)
 
@@ -83,19 +89,27 @@ class OverTower(nn.Module):
 
 
 class Derm(nn.Module):
-    """The whole upstream model."""
+    """The whole upstream model. `histories` names, by entity, the entity in its history and the number of actions."""
 
     def __init__(
-        self, specs: Mapping[str, BlockSpec], entities: Sequence[str], histories: Mapping[str, int], tasks: Sequence[str],
+        self, specs: Mapping[str, BlockSpec], entities: Sequence[str], histories: Mapping[str, tuple[str, int]], tasks: Sequence[str],
         sizes: Sizes, ids: bool, dropout: float,
     ) -> None:  # fmt: skip
         super().__init__()
-        slots = sizes.id_buckets + 1
-        self.towers = nn.ModuleDict(
-            {name: Tower(specs[name], [slots] if ids else [], histories.get(name), slots, sizes, dropout) for name in entities}
-        )
+        self.others = {name: of for name, (of, _) in histories.items()}
+        known = dict.fromkeys([*(entities if ids else ()), *self.others.values()])
+        self.ids = nn.ModuleDict({name: RowTable(sizes.id_buckets + 1, sizes.token_width) for name in known})
+        actions = {name: count for name, (_, count) in histories.items()}
+        self.towers = nn.ModuleDict({name: Tower(specs[name], ids, actions.get(name), sizes, dropout) for name in entities})
         self.over = OverTower(specs["context"], tasks, sizes, dropout)
 
+    def embed(self, entity: str, x: TowerTensors) -> Tensor:
+        """The entity's vectors, [B, D]: of what is known of it, never of any context."""
+        own = self.ids[entity] if entity in self.ids else None
+        others = self.ids[self.others[entity]] if entity in self.others else None
+        vectors: Tensor = self.towers[entity](x, own, others)
+        return vectors
+
     def forward(self, user: TowerTensors, item: TowerTensors, context: FeatureTensors) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        user_BD, item_BD = self.towers["user"](user), self.towers["item"](item)
+        user_BD, item_BD = self.embed("user", user), self.embed("item", item)
         return user_BD, item_BD, self.over(user_BD, item_BD, context)

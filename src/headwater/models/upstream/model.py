@@ -54,13 +54,13 @@ class UpstreamPlan:
     config: UpstreamConfig
     specs: Mapping[str, BlockSpec]
     entities: tuple[str, ...]
-    history_actions: Mapping[str, int]
+    histories: Mapping[str, tuple[str, int]]
     seed: int
 
     @property
     def signature(self) -> str:
         specs = {name: asdict(spec) for name, spec in self.specs.items()}
-        return digest_of(FORMAT, self.name, self.config.model_dump(mode="json"), specs, self.entities, dict(self.history_actions), self.seed)
+        return digest_of(FORMAT, self.name, self.config.model_dump(mode="json"), specs, self.entities, dict(self.histories), self.seed)
 
     def space(self, first_day: dt.date) -> Space:
         """A space is one training run: these settings, begun on that day."""
@@ -68,7 +68,7 @@ class UpstreamPlan:
 
     def build(self) -> tuple[Derm, StreamingFrequency]:
         sizes = sizes_of(self.config)
-        model = Derm(self.specs, self.entities, self.history_actions, self.config.tasks, sizes, self.config.ids, self.config.dropout)
+        model = Derm(self.specs, self.entities, self.histories, self.config.tasks, sizes, self.config.ids, self.config.dropout)
         return model, StreamingFrequency(sizes.id_buckets + 1)
 
 
@@ -122,7 +122,7 @@ def _epoch(plan: UpstreamPlan, trainee: _Trainee, optimizers: Optimizers, rows: 
         observe_features(derm, towers, context)
     labels = {task: torch.from_numpy(rows.labels[task]) for task in config.tasks if task in rows.labels}
     item_slots = torch.from_numpy(id_slots(rows.keys["item"], sizes_of(config).id_buckets))
-    item_keys = torch.from_numpy(rows.keys["item"].view(np.int64))
+    item_keys = torch.from_numpy(rows.keys["item"].astype(np.int64))
     losses = []
     trainee.train()
     for step, index in enumerate(batches(len(rows), sizes_of(config).batch_rows, seed)):
@@ -148,9 +148,9 @@ def observe_features(derm: Derm, towers: Mapping[str, TowerTensors], context: Fe
 
 def tower_tensors(plan: UpstreamPlan, rows: Examples, entity: str) -> TowerTensors:
     buckets = sizes_of(plan.config).id_buckets
-    ids = [id_slots(rows.keys[entity], buckets)] if plan.config.ids else []
-    history = history_tensors(rows.histories[entity], buckets) if entity in plan.history_actions else None
-    return TowerTensors(feature_tensors(rows.entities[entity], *ids), history)
+    history = history_tensors(rows.histories[entity], buckets) if entity in plan.histories else None
+    slots = torch.from_numpy(id_slots(rows.keys[entity], buckets))
+    return TowerTensors(slots, feature_tensors(rows.entities[entity]), history)
 
 
 @torch.no_grad()
@@ -166,7 +166,7 @@ def embed_day(task: UpstreamTask, space: Space, ids: Mapping[str, tuple[np.ndarr
     for entity in plan.entities:
         keys, last = last_rows(task.show.keys[entity])
         shown = tower_tensors(plan, task.show.take(last), entity)
-        parts = [trainee.derm.towers[entity](shown.rows(index)) for index in torch.arange(len(keys)).split(4096)]
+        parts = [trainee.derm.embed(entity, shown.rows(index)) for index in torch.arange(len(keys)).split(4096)]
         known_keys, known_ids = ids[entity]
         assert np.array_equal(known_keys, keys)
         seen = np.full(len(keys), day_number(task.day), np.int32)
