@@ -167,10 +167,15 @@ class UpstreamConfig(Strict):
 
 
 class EmaPolicy(Strict):
-    """E(t) = weight E(t-1) + (1 - weight) daily(t); the first sight is kept as it is."""
+    """E(t) = weight E(t-1) + (1 - weight) daily(t); the first sight is kept as it is.
+
+    While a space is younger than `warm_up_days`, the newest vector overwrites: a model that is still finding its space
+    makes vectors not worth remembering (ours, not the paper's).
+    """
 
     kind: Literal["ema"] = "ema"
     weight: float = Field(0.8, ge=0, lt=1)
+    warm_up_days: int = Field(0, ge=0)
     renormalize: bool = False
 
 
@@ -413,12 +418,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    keys = [loader.construct_object(key) for key, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
             raise yaml.YAMLError(f"the key {key!r} is written twice, line {node.start_mark.line + 1}")
     loader.flatten_mapping(node)
-    return dict(loader.construct_pairs(node, deep=True))  # type: ignore[no-untyped-call]
+    return dict(loader.construct_pairs(node, deep=True))
 
 
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
@@ -458,3 +463,9 @@ def load_config(path: Path) -> FactoryConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     return parse_config(raw, str(path))
+
+
+def warehouse_of(config: FactoryConfig, root: Path) -> Path:
+    if "://" in config.warehouse:
+        raise ConfigError(f"warehouse: {config.warehouse!r} is a URL; this version keeps its warehouse in a local folder.")
+    return (root / config.warehouse).resolve()

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from headwater.config import FactoryConfig, load_config
+from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console, timed
 from headwater.embeddings import Snapshot, aggregate, check_snapshot
 from headwater.embeddings.gates import cosine_to
@@ -21,8 +20,8 @@ from headwater.engine import Engine, make_engine
 from headwater.errors import ConfigError, EditionConflict, GateError, StoreError
 from headwater.evaluation import Arm, metrics_of
 from headwater.events import ExampleReader, Examples
-from headwater.events.log import EventDay
 from headwater.events.examples import distinct_ids
+from headwater.events.log import EventDay
 from headwater.files import digest_of, exclusive, read_json, sweep_leftovers, write_json
 from headwater.judging import Judgements
 from headwater.models.downstream import ArmTask, RankerPlan, fit_arm, predict_arm
@@ -140,12 +139,6 @@ class Factory:
                 bar.title(f"{day}")
                 yield self.run_day(day)
                 bar.advance()
-
-
-def warehouse_of(config: FactoryConfig, root: Path) -> Path:
-    if "://" in config.warehouse:
-        raise ConfigError(f"warehouse: {config.warehouse!r} is a URL; this version keeps its warehouse in a local folder.")
-    return (root / config.warehouse).resolve()
 
 
 def run_day(factory: Factory, day: dt.date, replay: bool = False) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from headwater.config import EmaPolicy, LatestPolicy
 from headwater.embeddings.snapshot import Snapshot, day_number, same_space
 
 
-def blend(policy: EmaPolicy | LatestPolicy, before_ND: np.ndarray, today_ND: np.ndarray) -> np.ndarray:
-    """One step of the policy for entities seen before and today, in float32.
+def blend(policy: EmaPolicy | LatestPolicy, before_ND: np.ndarray, today_ND: np.ndarray, age_days: int) -> np.ndarray:
+    """One step of the policy for entities seen before and today, in float32; `age_days` is that of the space.
 
     ema: E(t) = w E(t-1) + (1 - w) daily(t), written E(t-1) + (1 - w)(daily - E(t-1)) so that a constant stays one.
     """
-    if isinstance(policy, LatestPolicy):
+    if isinstance(policy, LatestPolicy) or age_days < policy.warm_up_days:
         return today_ND
     return before_ND + np.float32(1 - policy.weight) * (today_ND - before_ND)
 
@@ -34,7 +34,8 @@ def aggregate(
     same_space(before, today)
     rows, known = before.find(today.keys_N)
     vectors = today.vectors_ND.copy()
-    vectors[known] = blend(policy, before.vectors_ND[rows[known]], today.vectors_ND[known])
+    age_days = (day - today.space.opened).days
+    vectors[known] = blend(policy, before.vectors_ND[rows[known]], today.vectors_ND[known], age_days)
     carried = np.ones(len(before), bool)
     carried[rows[known]] = False
     carried &= day_number(day) - before.seen_N <= expire_days

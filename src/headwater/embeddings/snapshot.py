@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,11 +24,20 @@ def day_number(day: dt.date) -> int:
 
 @dataclass(frozen=True)
 class Space:
-    """The lineage of vectors that may be compared: one training run of one upstream, warm-started from day to day."""
+    """The lineage of vectors that may be compared: one training run of one upstream, begun on the day `opened` and
+    warm-started from day to day."""
 
     upstream: str
     lineage: str
     width: int
+    opened: dt.date
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Space:
+        return cls(raw["upstream"], raw["lineage"], raw["width"], dt.date.fromisoformat(raw["opened"]))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"upstream": self.upstream, "lineage": self.lineage, "width": self.width, "opened": str(self.opened)}
 
     def __str__(self) -> str:
         return f"{self.upstream}@{self.lineage[:12]}/{self.width}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +21,9 @@ class Judged:
     users_N: np.ndarray
     days_N: np.ndarray
     scores: Mapping[str, Mapping[int, np.ndarray]]
+
+    def day(self, row: int) -> dt.date:
+        return dt.date.fromordinal(int(self.days_N[row]))
 
 
 @dataclass(frozen=True)

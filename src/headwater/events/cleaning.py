@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from headwater.schema import Log, Numeric
@@ -21,7 +23,7 @@ def typed(frame: pl.DataFrame, log: Log) -> pl.DataFrame:
 
 def reasons(frame: pl.DataFrame, raw: pl.DataFrame, log: Log) -> pl.Series:
     """Why each row is refused, or null. `raw` holds the cells before `typed`."""
-    found = pl.when(pl.col(TIME).is_null()).then(pl.lit(f"{log.time}: not a time"))
+    found: Any = pl.when(pl.col(TIME).is_null()).then(pl.lit(f"{log.time}: not a time"))
     for entity, column in log.entities.items():
         empty = pl.col(column).is_null()
         if frame.schema[column] == pl.String:

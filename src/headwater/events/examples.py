@@ -134,7 +134,8 @@ class ExampleReader:
         if source.column is not None:
             values = events.frame[source.column].to_numpy().astype(np.float32)
         else:
-            assert source.log is not None and source.key is not None
+            assert source.log is not None
+            assert source.key is not None
             known_by_us = day_bounds_us(events.day + dt.timedelta(days=task.matures_days), self.zone)[1]
             seen = self.logs[source.log].join_keys_seen(source.key, known_by_us)
             hit = events.frame[source.key].cast(pl.String).is_in(seen.implode()).fill_null(False)

@@ -109,7 +109,7 @@ def _acted(past: PastEvents, history: History) -> np.ndarray:
 
 def as_of(past: PastEvents, owners_N: np.ndarray, times_us_N: np.ndarray, length: int) -> Histories:
     """The last `length` events of each owner strictly before each time."""
-    people, owner_codes = np.unique(np.concatenate([past.owners_M, owners_N]), return_inverse=True)
+    _, owner_codes = np.unique(np.concatenate([past.owners_M, owners_N]), return_inverse=True)
     times, time_codes = np.unique(np.concatenate([past.times_us_M, times_us_N]), return_inverse=True)
     stride = np.int64(len(times) + 1)
     m = len(past.owners_M)

@@ -78,14 +78,14 @@ class Optimizers:
             raise ModelError(f"{where}: the loss is {value}. The last good checkpoint is kept; lower learning_rate, or look for "
                              "extreme feature values.")  # fmt: skip
         self.dense.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
         self.dense.step()
         self.rows.step()
         return value
 
     def state(self) -> dict[str, Tensor]:
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
         return {
             f"adam.{what}.{names[parameter]}": value if value.ndim else value.reshape(1)
             for parameter, entry in self.dense.state.items() for what, value in entry.items()

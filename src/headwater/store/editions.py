@@ -13,7 +13,7 @@ from headwater.embeddings import Snapshot, Space
 from headwater.errors import EditionConflict, EditionMissing, StoreError
 from headwater.files import digest_of, new_folder, read_json, write_json
 from headwater.store.buckets import read_snapshot, write_snapshot
-from headwater.store.view import View
+from headwater.store.view import EditionView
 
 MANIFEST = "manifest.json"
 LIVE = "live.json"
@@ -45,7 +45,7 @@ class Edition:
 
     def space(self, name: str) -> Space:
         entry = self._entry(name)
-        return Space(**entry["space"])
+        return Space.from_json(entry["space"])
 
     def read(self, name: str) -> Snapshot:
         """The whole snapshot `name`, such as `ctr_user`, in memory."""
@@ -79,10 +79,10 @@ class EditionStore:
             raise EditionMissing(f"no edition of {day} in {self.root}. {have} `headwater run --day {day}` makes it.")
         return Edition.load(self.root / str(day))
 
-    def as_of(self, day: dt.date) -> View:
+    def as_of(self, day: dt.date) -> EditionView:
         """The store as a reader saw it at the end of `day`: its newest edition no later than that, or none."""
         earlier = [known for known in self.days() if known <= day]
-        return View(day, self.get(earlier[-1]) if earlier else None)
+        return EditionView(day, self.get(earlier[-1]) if earlier else None)
 
     def live(self) -> Edition:
         """The edition that look-ups answer from. Raises EditionMissing."""
@@ -114,9 +114,7 @@ class EditionStore:
                 raise conflict(day, known.fingerprint, fingerprint)
         manifest = {
             "day": str(day), "fingerprint": fingerprint, "policy": dict(policy), "buckets": buckets,
-            "snapshots": {s.name: {"entity": s.entity, "rows": len(s), "digest": s.digest,
-                                   "space": {"upstream": s.space.upstream, "lineage": s.space.lineage, "width": s.space.width}}
-                          for s in snapshots},
+            "snapshots": {s.name: {"entity": s.entity, "rows": len(s), "digest": s.digest, "space": s.space.as_json()} for s in snapshots},
         }  # fmt: skip
         manifest["digest"] = digest_of(manifest["snapshots"], manifest["policy"])
         folder = self.root / str(day)

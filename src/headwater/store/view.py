@@ -1,4 +1,4 @@
-"""View: the store as of a day. It has no method that can see a later one."""
+"""The store's own View: one edition on disk, read bucket by bucket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwater.embeddings import Space
+from headwater.embeddings import Served
 from headwater.embeddings.snapshot import day_number
 from headwater.errors import LeakError
 from headwater.store.buckets import bucket_of, read_part
@@ -19,17 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Served:
-    """What a consumer got for N rows: `vectors_ND` (zeros where absent), `found_N`, and the days since last seen."""
-
-    space: Space
-    vectors_ND: np.ndarray
-    found_N: np.ndarray
-    age_days_N: np.ndarray
-
-
-@dataclass(frozen=True)
-class View:
+class EditionView:
     """What was served at the end of `day`: one edition or, before the first, nothing."""
 
     day: dt.date
@@ -66,8 +56,8 @@ class View:
             found[mine[hit]] = True
         return Served(space, vectors, found, ages)
 
-    def __reduce__(self) -> tuple[type[View], tuple[dt.date, Edition | None]]:
-        return View, (self.day, self.edition)  # open files stay behind when a view goes to another process
+    def __reduce__(self) -> tuple[type[EditionView], tuple[dt.date, Edition | None]]:
+        return EditionView, (self.day, self.edition)  # open files stay behind when a view goes to another process
 
     @cached_property
     def _open(self) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray, np.ndarray]]:

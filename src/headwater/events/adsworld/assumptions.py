@@ -14,9 +14,9 @@ class Assumptions:
     users: int = 2_500
     items: int = 600
     impressions_a_day: int = 15_000
-    organic_visits_a_day: int = 5_000
+    organic_visits_a_day: int = 10_000
     first_day: dt.date = dt.date(2025, 1, 6)
-    days: int = 12
+    days: int = 14
 
     # Taste. A person cares for few topics out of many; what an ad is about has few dimensions as well.
     topics: int = 16
@@ -26,8 +26,9 @@ class Assumptions:
     # People change over weeks: a daily turn of 0.07 leaves a cosine of .95 after a month; ads are edited less.
     user_drift: float = 0.07
     item_drift: float = 0.03
-    # Wanting to look and wanting to buy are related, not the same.
-    click_buy_correlation: float = 0.6
+    # Wanting to look and wanting to buy are related, not the same: each topic that a user looks at is, with this
+    # probability, one that the user buys from; otherwise another is. What an ad is about is the same for both.
+    look_and_buy: float = 0.6
 
     # How strongly taste moves a click (a typical pair: +- 1.8) and a purchase; how much ads and people differ overall.
     click_affinity: float = 5.0

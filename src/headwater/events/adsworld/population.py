@@ -76,18 +76,17 @@ class Nature:
         return cls(unit(generator.standard_normal((a.topics, a.dimensions))), lens)
 
 
-def _tastes(a: Assumptions, directions_NL: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Click and buy tastes around given directions."""
-    own = unit(generator.standard_normal(directions_NL.shape))
-    click = unit(np.sqrt(1 - a.own_taste**2) * unit(directions_NL) + a.own_taste * own)
-    other = unit(generator.standard_normal(directions_NL.shape))
-    buy = unit(a.click_buy_correlation * click + np.sqrt(1 - a.click_buy_correlation**2) * other)
-    return click.astype(np.float32), buy.astype(np.float32)
+def _around(directions_NL: np.ndarray, own: float, generator: np.random.Generator) -> np.ndarray:
+    """Unit vectors near given directions; `own` is the share that no direction explains."""
+    noise = unit(generator.standard_normal(directions_NL.shape))
+    return unit(np.sqrt(1 - own**2) * unit(directions_NL) + own * noise).astype(np.float32)
 
 
 def new_users(n: int, first_id: int, day: dt.date, a: Assumptions, nature: Nature, generator: np.random.Generator) -> Population:
     loved_N3 = generator.integers(0, a.topics, (n, a.topics_a_user))
-    click, buy = _tastes(a, nature.topics_TL[loved_N3].sum(axis=1), generator)
+    other_N3 = generator.integers(0, a.topics, loved_N3.shape)
+    bought_N3 = np.where(generator.random(loved_N3.shape) < a.look_and_buy, loved_N3, other_N3)
+    click, buy = (_around(nature.topics_TL[topics].sum(axis=1), a.own_taste, generator) for topics in (loved_N3, bought_N3))
     told = np.where(generator.random(loved_N3.shape) < a.wrong_interest, generator.integers(0, a.topics, loved_N3.shape), loved_N3)
     age = (loved_N3[:, 0] + generator.integers(0, 3, n)) % len(AGES)  # a weak sign of taste, as ages are
     return Population(
@@ -108,13 +107,13 @@ def new_users(n: int, first_id: int, day: dt.date, a: Assumptions, nature: Natur
 def new_items(n: int, first_id: int, day: dt.date, a: Assumptions, nature: Nature, generator: np.random.Generator) -> Population:
     advertiser = generator.zipf(1.5, n).clip(max=max(4, a.items // 6))
     topic = (advertiser * 7 + generator.integers(0, 2, n)) % a.topics  # an advertiser sells one or two kinds of things
-    click, buy = _tastes(a, nature.topics_TL[topic], generator)
+    about = _around(nature.topics_TL[topic], a.own_taste, generator)  # looked at or bought, an ad is about the same thing
     price = generator.normal(0, 1, n)
     appeal = generator.normal(0, a.item_appeal, n)
     said = np.where(generator.random(n) < a.wrong_category, generator.integers(0, a.topics, n), topic)
-    picture = click @ nature.lens_LV + generator.normal(0, a.vector_noise / np.sqrt(a.dimensions), (n, a.vector_width))
+    picture = about @ nature.lens_LV + generator.normal(0, a.vector_noise / np.sqrt(a.dimensions), (n, a.vector_width))
     return Population(
-        click, buy, appeal, 0.5 * appeal + generator.normal(0, a.item_appeal, n) + a.price_effect * price,
+        about, about, appeal, 0.5 * appeal + generator.normal(0, a.item_appeal, n) + a.price_effect * price,
         1 / generator.integers(1, max(2, a.items), n) ** a.budget_exponent, np.ones(n, bool),
         {
             "ad_id": np.array([f"ad-{number}" for number in range(first_id, first_id + n)], dtype=object),

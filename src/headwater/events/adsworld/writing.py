@@ -68,7 +68,8 @@ def _write_day(folder: Path, day: dt.date, users: Population, items: Population,
         pending = pl.concat([pending, _frame(traffic.purchases, typed=False)])
     today = pl.col("time") < midnight_us + US_PER_DAY
     reported = pending.filter(today).sort("time", "visit_id")
-    reported = reported.with_columns(pl.when(pl.col("impression_id") >= 0).then(pl.col("impression_id")), pl.col("time").cast(pl.Datetime("us", "UTC")))
+    paid = pl.when(pl.col("impression_id") >= 0).then(pl.col("impression_id"))
+    reported = reported.with_columns(paid, pl.col("time").cast(pl.Datetime("us", "UTC")))
     reported.write_parquet(folder / "purchases" / f"{day}.parquet")
     return pending.filter(~today)
 

@@ -11,7 +11,7 @@ from headwater.errors import ConfigError
 from headwater.events.adsworld import SIZES
 from headwater.events.recipes.base import Recipe
 
-WARM_UP_DAYS = 4  # judged from the fifth day on: by then every consumer has learnt with served vectors
+WARM_UP_DAYS = 6  # purchases mature after three days: by the seventh every consumer has learnt with served vectors for some days
 
 
 def _config(data: Path) -> dict[str, Any]:
@@ -53,15 +53,19 @@ def _config(data: Path) -> dict[str, Any]:
         },
         "tasks": {
             "click": {"log": "impressions", "label": "is_click"},
+            "long_click": {"log": "impressions", "label": "is_long_click", "given": "click"},
             "conversion": {"log": "impressions", "label": {"log": "purchases", "key": "impression_id"}, "given": "click", "matures_days": matures},
             "purchase": {"log": "visits", "label": {"log": "purchases", "key": "visit_id"}, "matures_days": matures},
         },
-        "upstreams": {"ctr": {"tasks": ["click"], "size": size}, "cvr": {"tasks": ["purchase"], "size": size}},
-        "lifecycle": {"policy": {"kind": "ema", "weight": 0.8}, "lag_days": 1, "expire_days": 90},
+        "upstreams": {
+            "ctr": {"tasks": ["click", "long_click"], "size": size},
+            "cvr": {"tasks": ["purchase"], "size": size, "epochs": 3, "contrastive_weight": 0.5},
+        },
+        "lifecycle": {"policy": {"kind": "ema", "weight": 0.8, "warm_up_days": 5}, "lag_days": 1, "expire_days": 90},
         "store": {"online": "lmdb"},
         "downstream": {
             "ctr": {"task": "click", "model": "moe_dcn"},
-            "cvr": {"task": "conversion", "model": "dhen",
+            "cvr": {"task": "conversion", "model": "dhen", "batch_rows": 128,
                     "arms": ["none", "cvr_user+cvr_item", "ctr_user+ctr_item", "all", "shuffled"]},
         },
         "evaluation": {"start": str(first + dt.timedelta(days=WARM_UP_DAYS)), "end": str(first + dt.timedelta(days=world["days"] - 1))},

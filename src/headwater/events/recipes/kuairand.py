@@ -35,9 +35,9 @@ def _config(data: Path) -> dict[str, Any]:
             "user": {
                 "table": str(data / "users*.parquet"),
                 "key": "user_id",
-                "features": {name: "categorical" for name in _USER_CATEGORICAL}
+                "features": dict.fromkeys(_USER_CATEGORICAL, "categorical")
                 | {"onehot_feat3": {"kind": "categorical", "buckets": 2000}}
-                | {name: "numeric" for name in _USER_NUMERIC},
+                | dict.fromkeys(_USER_NUMERIC, "numeric"),
             },
             "item": {
                 "table": str(data / "items*.parquet"),

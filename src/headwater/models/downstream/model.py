@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from headwater.config import DownstreamConfig
+from headwater.embeddings import View
 from headwater.evaluation import Arm
 from headwater.events import BlockSpec, Examples
 from headwater.files import digest_of, new_folder
@@ -30,7 +31,6 @@ from headwater.models.training import (
 )
 from headwater.nn import FeatureTensors, masked_bce
 from headwater.plugins import resolve
-from headwater.store import View
 
 Part = TypeVar("Part", FeatureTensors, EmbeddingTensors)
 
@@ -74,7 +74,7 @@ class ArmTask:
 @torch.no_grad()
 def predict_arm(task: ArmTask) -> dict[int, np.ndarray]:
     """Probabilities, float32 [N], for the rows by each seed's model as it stood before the day."""
-    plan, scores = task.plan, {}
+    scores = {}
     blocks, read = _inputs(task)
     for seed, ranker, _ in _models(task):
         ranker.eval()

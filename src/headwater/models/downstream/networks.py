@@ -52,9 +52,10 @@ class MoeDcn(Ranker):
 
     def wire(self, config: DownstreamConfig) -> None:
         flat = self.tokens * config.feature_width + self.embedding_width
+        wide = 2 * config.hidden
         self.cross = CrossNet(flat, layers=2, rank=32)
         self.experts = nn.ModuleList(
-            nn.Sequential(nn.Linear(flat, 2 * config.hidden), nn.ReLU(), nn.Dropout(config.dropout), nn.Linear(2 * config.hidden, config.hidden), nn.ReLU())
+            nn.Sequential(nn.Linear(flat, wide), nn.ReLU(), nn.Dropout(config.dropout), nn.Linear(wide, config.hidden), nn.ReLU())
             for _ in range(self.EXPERTS)
         )  # fmt: skip
         self.gate = nn.Linear(flat, self.EXPERTS)
@@ -66,7 +67,7 @@ class MoeDcn(Ranker):
             x_BF = torch.cat([x_BF, embeddings_BF], dim=1)
         shares = self.gate(x_BF).softmax(1)
         mixed = sum(shares[:, i : i + 1] * expert(x_BF) for i, expert in enumerate(self.experts))
-        out: Tensor = self.head(torch.cat([self.cross(x_BF), mixed], dim=1)).squeeze(1)  # type: ignore[list-item]
+        out: Tensor = self.head(torch.cat([self.cross(x_BF), mixed], dim=1)).squeeze(1)
         return out
 
 

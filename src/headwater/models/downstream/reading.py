@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from headwater.config import ProjectionConfig
+from headwater.embeddings import Served, View
 from headwater.errors import SpaceMismatch
 from headwater.evaluation import Arm
 from headwater.events import Examples
 from headwater.models.training import day_seed
-from headwater.store import Served, View
 
 
 class EmbeddingTensors(NamedTuple):

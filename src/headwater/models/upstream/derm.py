@@ -105,7 +105,7 @@ class Derm(nn.Module):
 
     def embed(self, entity: str, x: TowerTensors) -> Tensor:
         """The entity's vectors, [B, D]: of what is known of it, never of any context."""
-        own = self.ids[entity] if entity in self.ids else None
+        own = self.ids[entity] if entity in self.ids else None  # noqa: SIM401 (ModuleDict has no get)
         others = self.ids[self.others[entity]] if entity in self.others else None
         vectors: Tensor = self.towers[entity](x, own, others)
         return vectors

@@ -64,7 +64,7 @@ class UpstreamPlan:
 
     def space(self, first_day: dt.date) -> Space:
         """A space is one training run: these settings, begun on that day."""
-        return Space(self.name, digest_of(self.signature, first_day), sizes_of(self.config).width)
+        return Space(self.name, digest_of(self.signature, first_day), sizes_of(self.config).width, first_day)
 
     def build(self) -> tuple[Derm, StreamingFrequency]:
         sizes = sizes_of(self.config)

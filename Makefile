@@ -1,0 +1,37 @@
+# Every command sets up what it needs first; on a fresh machine `make demo` and `make test` are the only two to know.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: help setup demo test check bench clean
+
+help:            ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
+
+setup: $(STAMP)  ## a virtual environment with Headwater and its tools
+
+# torch first and alone: asked for together with others, its CUDA builds may come along.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[factory,dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)   ## build a factory on a simulated ads world and show what its embeddings gain
+	$(BIN)/headwater demo --out demo
+
+test: check      ## floors, lint, types, tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## floors, lint, types
+	$(BIN)/lint-imports
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## benchmarks, side by side with other libraries
+	$(BIN)/python benchmarks/aggregate.py
+	$(BIN)/python benchmarks/index.py
+
+clean:           ## remove what make made
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,38 @@
+"""The demo: a world, a factory, its days, the tables, the report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from headwater.app.report import write_report
+from headwater.app.setup import init_factory
+from headwater.console import Console
+from headwater.events.adsworld import best_reachable
+from headwater.files import read_json
+from headwater.tables import TABLES, load_table
+
+
+def run_demo(out: Path, days: int | None, size: str, seed: int, console: Console) -> dict[str, Any]:
+    """Run or resume the demo in `out`; returns the tables, the ceiling of the world, and the paths written."""
+    from headwater.pipeline import Factory
+
+    data = out / "world"
+    path = init_factory("adsworld", data, out, size=size, seed=seed, days=days, console=console)
+    world = read_json(data / "world.json")["assumptions"]
+    first = dt.date.fromisoformat(world["first_day"])
+    factory = Factory.load(path, console)
+    try:
+        for _ in factory.backfill(first, first + dt.timedelta(days=world["days"] - 1)):
+            pass
+    finally:
+        factory.close()
+    console.log("pooling the judged days, with bootstrap intervals")
+    tables = [load_table(path, name) for name in TABLES]
+    span = factory.config.evaluation
+    ceiling = best_reachable(data, span.start or first, span.end or first + dt.timedelta(days=world["days"] - 1))
+    return {
+        "tables": [table.as_dict() for table in tables], "best_reachable_auc": ceiling,
+        "report": str(write_report(path, tables, console=console)), "factory": str(path),
+    }  # fmt: skip

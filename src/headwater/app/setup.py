@@ -1,0 +1,123 @@
+"""Before a factory runs: writing its config from a recipe, checking config and data, explaining values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from headwater.config import FactoryConfig, load_config, parse_config
+from headwater.console import Console
+from headwater.errors import ConfigError, HeadwaterError
+from headwater.events import ExampleReader
+from headwater.events.adsworld import SIZES, write_world
+from headwater.events.entities import EntityTable
+from headwater.events.histories import seed_events
+from headwater.events.recipes import RECIPES
+from headwater.files import write_atomic
+from headwater.schema import Schema
+
+HEADER = """\
+# Written by `headwater init {recipe}`. Relative paths count from this folder.
+# `headwater check` validates it; `headwater check --explain` prints every value, also those not written here.
+"""
+
+
+def init_factory(recipe: str, data: Path, out: Path, *, size: str, seed: int, days: int | None, console: Console) -> Path:
+    """Write OUT/factory.yaml. Raises ConfigError: no such recipe, files missing, or another config already there."""
+    if recipe not in RECIPES:
+        raise ConfigError(f"no recipe named {recipe!r}; there are: {', '.join(RECIPES)}.")
+    if recipe == "adsworld":
+        make_world(data, size, seed, days, console)
+    missing = [name for name in RECIPES[recipe].needs if not list(data.glob(name))]
+    if missing:
+        raise ConfigError(f"{data}: recipe {recipe!r} needs files that are not there:", [f"{data / name}" for name in missing])
+    raw = RECIPES[recipe].config(Path(os.path.relpath(data.resolve(), out.resolve())))
+    path = out / "factory.yaml"
+    text = HEADER.format(recipe=recipe) + yaml.safe_dump(raw, sort_keys=False, default_flow_style=None, width=110)
+    parse_config(yaml.safe_load(text), str(path))
+    if path.exists() and path.read_text() != text:
+        raise ConfigError(f"{path}: there is another factory already. Choose another --out, or remove it.")
+    write_atomic(path, text)
+    return path
+
+
+def make_world(data: Path, size: str, seed: int, days: int | None, console: Console) -> None:
+    """Simulate adsworld into `data`, unless a world lies there already. Raises ConfigError for an unknown size."""
+    if size not in SIZES:
+        raise ConfigError(f"adsworld: no size {size!r}; there are: {', '.join(SIZES)}.")
+    if (data / "world.json").is_file():
+        console.log(f"{data}: a world lies there already; it is used as it is")
+        return
+    if data.exists() and any(data.iterdir()):
+        raise ConfigError(f"{data}: not empty, and no world.json in it. Choose an empty folder for adsworld.")
+    assumptions = SIZES[size] if days is None else replace(SIZES[size], days=days)
+    if data.exists():
+        data.rmdir()
+    with console.progress("simulate", assumptions.days) as bar:
+        write_world(data, assumptions, seed, bar.advance)
+    console.log(f"simulated {assumptions.days} days of {assumptions.impressions_a_day:,} impressions", seed=seed, data=data)
+
+
+def check_factory(path: Path) -> dict[str, Any]:
+    """Config, files, columns and types. Raises ConfigError with every problem found; writes nothing."""
+    config = load_config(path)
+    schema = Schema.from_config(config, path.resolve().parent)
+    problems = list(_problems(config, schema))
+    if problems:
+        raise ConfigError(f"{path}: {len(problems)} problem{'s' * (len(problems) != 1)} with the data:", problems)
+    reader = ExampleReader(schema, config.zone)
+    spans = {name: log.span() for name, log in reader.logs.items()}
+    return {
+        "factory": str(path), "problems": [],
+        "logs": {name: {"first_day": str(span[0]), "last_day": str(span[1])} for name, span in spans.items() if span},
+    }  # fmt: skip
+
+
+def _problems(config: FactoryConfig, schema: Schema) -> Iterator[str]:
+    reader = ExampleReader(schema, config.zone)
+    for log in reader.logs.values():
+        yield from _caught(log.columns_found)
+        yield from _caught(log.undated)
+    for entity in schema.entities.values():
+        yield from _caught(lambda entity=entity: EntityTable(entity, config.zone))
+    for history in schema.histories.values():
+        yield from _caught(lambda history=history: seed_events(history))
+
+
+def _caught(step: Any) -> Iterator[str]:
+    try:
+        step()
+    except ConfigError as error:
+        yield from error.problems or [str(error)]
+    except HeadwaterError as error:
+        yield str(error)
+
+
+def explain_factory(path: Path) -> dict[str, dict[str, Any]]:
+    """Every value by its path, and whether it was declared, is a default, or was derived from a size."""
+    from headwater.models.upstream import sizes_of
+
+    config = load_config(path)
+    declared = dict(_leaves(config.model_dump(mode="json", exclude_unset=True)))
+    values = {}
+    for name, value in _leaves(config.model_dump(mode="json")):
+        values[name] = {"value": value, "from": "declared" if name in declared else "default"}
+    for name, upstream in config.upstreams.items():
+        for field, value in (asdict(sizes_of(upstream)) | {"width": sizes_of(upstream).width}).items():
+            entry = values.get(f"upstreams.{name}.{field}")
+            if entry is None or entry["value"] is None:
+                values[f"upstreams.{name}.{field}"] = {"value": value, "from": f"derived from size: {upstream.size}"}
+    return values
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value

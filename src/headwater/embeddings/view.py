@@ -1,0 +1,34 @@
+"""View: what consumers see of a store. It has no method that can see a later day."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from headwater.embeddings.snapshot import Space
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a consumer got for N rows: `vectors_ND` (zeros where absent), `found_N`, and the days since last seen."""
+
+    space: Space
+    vectors_ND: np.ndarray
+    found_N: np.ndarray
+    age_days_N: np.ndarray
+
+
+class View(Protocol):
+    """The store as of the end of a day; the only thing through which a downstream model reads vectors."""
+
+    @property
+    def day(self) -> dt.date: ...
+
+    def read(self, name: str, keys_N: np.ndarray, rows_of: dt.date) -> Served | None:
+        """The vectors `name` (such as `ctr_user`) served to rows of the day `rows_of`; None before the first edition.
+
+        Raises LeakError where the rows are not later than the view.
+        """
