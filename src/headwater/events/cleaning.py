@@ -30,7 +30,7 @@ def reasons(frame: pl.DataFrame, raw: pl.DataFrame, log: Log) -> pl.Series:
             empty = empty | (pl.col(column).str.strip_chars() == "")
         found = found.when(empty).then(pl.lit(f"{column}: missing {entity} id"))
     for label in log.labels:
-        binary = pl.col(label).is_in([0, 1]).fill_null(False)
+        binary = ((pl.col(label) == 0) | (pl.col(label) == 1)).fill_null(False)
         found = found.when(~binary).then(pl.lit(f"{label}: label is not 0 or 1"))
     for name, kind in log.features.items():
         if isinstance(kind, Numeric) and frame.schema[name].is_float():

@@ -40,7 +40,7 @@ def read_part(folder: Path, bucket: int, part: str) -> np.ndarray:
     file = folder / f"{bucket:04d}.{part}.npy"
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise StoreError(f"{file}: cannot be read ({error}). The edition is damaged; run that day again with --replace.") from error
 
 

@@ -69,10 +69,13 @@ class LmdbStore:
             if transaction.get(name) is not None:
                 return
             database = env.open_db(name, txn=transaction)
-            keys = snapshot.keys_N.astype(">u8")
-            rows = ((key.tobytes(), vector.tobytes()) for key, vector in zip(keys, snapshot.vectors_ND, strict=True))
+            keys = snapshot.keys_N.astype(">u8").tobytes()  # a single scalar's tobytes() would fall back to native order
+            rows = ((keys[8 * n : 8 * n + 8], vector.tobytes()) for n, vector in enumerate(snapshot.vectors_ND))
             with transaction.cursor(database) as cursor:
-                cursor.putmulti(rows, append=True)
+                _, added = cursor.putmulti(rows, append=True)
+            if added != len(snapshot):
+                transaction.abort()
+                raise StoreError(f"{self._folder}: {added:,} of {len(snapshot):,} vectors of {snapshot.name} were taken.")
 
     def get(self, digest: str, key: int) -> np.ndarray | None:
         if not self._folder.is_dir():

@@ -14,7 +14,7 @@ class Assumptions:
     users: int = 2_500
     items: int = 600
     impressions_a_day: int = 15_000
-    organic_visits_a_day: int = 10_000
+    organic_visits_a_day: int = 6_000
     first_day: dt.date = dt.date(2025, 1, 6)
     days: int = 14
 
@@ -28,7 +28,7 @@ class Assumptions:
     item_drift: float = 0.03
     # Wanting to look and wanting to buy are related, not the same: each topic that a user looks at is, with this
     # probability, one that the user buys from; otherwise another is. What an ad is about is the same for both.
-    look_and_buy: float = 0.6
+    look_and_buy: float = 0.8
 
     # How strongly taste moves a click (a typical pair: +- 1.8) and a purchase; how much ads and people differ overall.
     click_affinity: float = 5.0

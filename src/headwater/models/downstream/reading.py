@@ -97,4 +97,4 @@ class EmbeddingReader(nn.Module):
     @staticmethod
     def cosine(read: Mapping[str, EmbeddingTensors], upstream: str) -> Tensor:
         user, item = read[f"{upstream}_user"].vectors_BD, read[f"{upstream}_item"].vectors_BD
-        return 4 * nn.functional.cosine_similarity(user, item, dim=1).unsqueeze(1)
+        return 12 * nn.functional.cosine_similarity(user, item, dim=1).unsqueeze(1)

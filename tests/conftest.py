@@ -1,0 +1,88 @@
+"""Shared worlds and factories. All are small, seeded, and run in this process."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from headwater.config import parse_config
+from headwater.events.adsworld import SIZES, write_world
+from headwater.events.recipes import RECIPES
+from headwater.pipeline import Factory
+
+FIRST = dt.date(2025, 1, 6)
+TINY = replace(SIZES["tiny"], users=120, items=40, impressions_a_day=400, organic_visits_a_day=150, days=6, matures_days=2)
+
+
+def day(n: int) -> dt.date:
+    """The n-th day of the tiny world, from 0."""
+    return FIRST + dt.timedelta(days=n)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adsworld") / "world"
+    write_world(folder, TINY, seed=7)
+    return folder
+
+
+def tiny_config(data: Path) -> dict[str, Any]:
+    """The adsworld recipe, cut to what a test needs: one seed, few arms, small models, no worker processes."""
+    raw = copy.deepcopy(RECIPES["adsworld"].config(data))
+    small = {"seeds": [0], "hidden": 8, "feature_width": 4, "id_buckets": 200, "batch_rows": 128}
+    raw["downstream"]["ctr"] |= small | {"arms": ["none", "all", "shuffled"]}
+    raw["downstream"]["cvr"] |= small | {"arms": ["none", "all"]}
+    for upstream in raw["upstreams"].values():
+        upstream |= {"size": "tiny", "id_buckets": 200, "epochs": 1}
+    raw |= {"workers": 0, "evaluation": {"start": str(day(1)), "bootstrap": 20}}
+    return raw
+
+
+@pytest.fixture
+def make_factory(tmp_path: Path, world: Path) -> Callable[..., Factory]:
+    """A factory on a copy of the tiny world, so that a test may change its data."""
+
+    def make(change: Callable[[dict[str, Any]], None] = lambda raw: None, name: str = "factory") -> Factory:
+        root = tmp_path / name
+        if not root.exists():
+            shutil.copytree(world, root / "world")
+        raw = tiny_config(Path("world"))
+        change(raw)
+        return Factory(parse_config(raw), root)
+
+    # the recipe reads world.json to know its days, relative to the working folder
+    os.chdir(world.parent)
+    return make
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory, world: Path) -> Path:
+    """The factory.yaml of a tiny factory that ran four days. Read only."""
+    root = tmp_path_factory.mktemp("done")
+    shutil.copytree(world, root / "world")
+    path = root / "factory.yaml"
+    raw = tiny_config(root / "world")
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(raw)), sort_keys=False))
+    factory = Factory.load(path)
+    for _ in factory.backfill(day(0), day(3)):
+        pass
+    return path
+
+
+@pytest.fixture(scope="session")
+def kuairand() -> Path:
+    """The real log, where HEADWATER_DATA names a folder that has it."""
+    folder = Path(os.environ.get("HEADWATER_DATA", "data")) / "kuairand"
+    if not (folder / "interactions.parquet").is_file():
+        pytest.skip("KuaiRand is not here: set HEADWATER_DATA to a folder with kuairand/interactions.parquet")
+    return folder.resolve()

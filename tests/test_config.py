@@ -1,0 +1,79 @@
+"""factory.yaml: all faults at once, each with its path."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from headwater.config import load_config, parse_config
+from headwater.errors import ConfigError
+
+GOOD = {
+    "name": "shop",
+    "logs": {"feed": {"path": "feed.parquet", "time": "ts", "entities": {"user": "u", "item": "i"}, "features": {"tab": "categorical"}}},
+    "entities": {"user": {}, "item": {}},
+    "tasks": {"click": {"log": "feed", "label": "clicked"}},
+    "upstreams": {"ctr": {"tasks": ["click"]}},
+}
+
+
+def test_a_good_config_is_accepted_and_frozen() -> None:
+    config = parse_config(GOOD)
+    assert config.lifecycle.policy.weight == 0.8
+    with pytest.raises(ValueError, match="frozen"):
+        config.name = "other"  # type: ignore[misc]
+
+
+def test_five_faults_are_all_reported_with_their_paths() -> None:
+    raw = copy.deepcopy(GOOD)
+    raw["logs"]["feed"]["features"]["tab"] = "catgorical"  # 1: an unknown kind
+    raw["tasks"]["click"]["log"] = "fed"  # 2: a name that points nowhere
+    raw["lifecycle"] = {"policy": {"kind": "ema", "weight": 1.5}}  # 3: out of range
+    raw["upstreams"]["ctr"]["sise"] = "small"  # 4: an unknown key
+    raw["time_zone"] = "Mars/Olympus"  # 5: no such zone
+    with pytest.raises(ConfigError) as caught:
+        parse_config(raw)
+    assert len(caught.value.problems) == 5
+    for path in ("logs.feed.features.tab", "tasks.click.log", "lifecycle.policy.ema.weight", "upstreams.ctr.sise", "time_zone"):
+        assert any(problem.startswith(f"{path.replace('.ema', '')}:") or problem.startswith(f"{path}:") for problem in caught.value.problems), path
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        (lambda raw: raw["logs"]["feed"]["entities"].update(shop="s"), "logs.feed.entities.shop"),
+        (lambda raw: raw.update(histories={"user": {"of": "ad", "log": "feed"}}), "histories.user.of"),
+        (lambda raw: raw["tasks"].update(buy={"log": "feed", "label": "b", "given": "clik"}), "tasks.buy.given"),
+        (lambda raw: raw.update(downstream={"ctr": {"task": "click", "arms": ["none", "ctr_usr"]}}), "downstream.ctr.arms"),
+        (lambda raw: raw.update(downstream={"ctr": {"task": "click", "arms": ["all"]}}), "downstream.ctr.arms"),
+        (lambda raw: raw["entities"]["user"].update(table="users.parquet"), "entities.user.key"),
+        (lambda raw: raw.update(store={"buckets": 3}), "store.buckets"),
+    ],
+)
+def test_broken_references_are_named(change, path) -> None:
+    raw = copy.deepcopy(GOOD)
+    change(raw)
+    with pytest.raises(ConfigError, match=path.replace(".", r"\.")):
+        parse_config(raw)
+
+
+def test_a_key_written_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "factory.yaml"
+    path.write_text("name: a\nname: b\n")
+    with pytest.raises(ConfigError, match="written twice"):
+        load_config(path)
+
+
+def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="headwater init"):
+        load_config(tmp_path / "factory.yaml")
+
+
+def test_the_digest_follows_what_shapes_results_and_nothing_else() -> None:
+    base = parse_config(GOOD).digest()
+    moved = copy.deepcopy(GOOD) | {"name": "other", "warehouse": "/elsewhere", "workers": 7}
+    moved["logs"]["feed"]["path"] = "/mnt/feed.parquet"
+    assert parse_config(moved).digest() == base
+    assert parse_config(GOOD | {"seed": 1}).digest() != base

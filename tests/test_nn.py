@@ -1,0 +1,158 @@
+"""Blocks, tables, losses: slow twins and hand numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from headwater.nn import (
+    CrossNet,
+    FeatureTensors,
+    FeatureTokens,
+    HistoryTensors,
+    HistoryTokens,
+    RowTable,
+    RowwiseAdagrad,
+    RunningNorm,
+    StreamingFrequency,
+    contrastive_loss,
+    masked_bce,
+)
+
+
+def test_row_table_and_adagrad_match_a_dense_twin() -> None:
+    torch.manual_seed(0)
+    table = RowTable(6, 3)
+    twin, squares = table.weight.clone().requires_grad_(), torch.zeros(6)
+    optimizer = RowwiseAdagrad([table], lr=0.1)
+    for ids in ([[0, 1], [1, 5]], [[5, 5], [2, 0]]):
+        ids_t, target = torch.tensor(ids), torch.randn(2, 2, 3)
+        ((table(ids_t) - target) ** 2).sum().backward()
+        optimizer.step()
+        loss = ((nn.functional.embedding(ids_t, twin) - target) ** 2).sum()
+        (gradient,) = torch.autograd.grad(loss, twin)
+        for row in range(6):
+            if gradient[row].abs().sum() > 0:
+                squares[row] += (gradient[row] ** 2).mean()
+                twin.data[row] -= 0.1 * gradient[row] / (squares[row].sqrt() + 1e-8)
+    torch.testing.assert_close(table.weight, twin.detach())
+    assert table.weight.grad is None
+
+
+def test_rows_that_were_not_seen_do_not_move() -> None:
+    table = RowTable(5, 2)
+    before = table.weight.clone()
+    table(torch.tensor([1, 3])).sum().backward()
+    RowwiseAdagrad([table], lr=1.0).step()
+    moved = (table.weight != before).any(dim=1)
+    assert moved.tolist() == [False, True, False, True, False]
+
+
+def test_running_norm_matches_numpy_over_all_days() -> None:
+    days = [np.random.default_rng(n).normal(5 * n, 1 + n, (50, 2)).astype(np.float32) for n in range(3)]
+    days[0][3, 1] = np.nan
+    norm = RunningNorm(2)
+    for rows in days:
+        norm.observe(torch.from_numpy(rows))
+    whole = np.concatenate(days)
+    np.testing.assert_allclose(norm.mean, np.nanmean(whole, axis=0), rtol=1e-6)
+    np.testing.assert_allclose((norm.spread / norm.count).sqrt(), np.nanstd(whole, axis=0), rtol=1e-6)
+    out = norm(torch.tensor([[float("nan"), 5.0]]))
+    assert out[0, 0] == 0
+    assert out[0, 2:].tolist() == [1, 0]
+
+
+def test_cross_layer_by_hand() -> None:
+    net = CrossNet(2, layers=1, rank=1)
+    with torch.no_grad():
+        net.down[0].weight.copy_(torch.tensor([[1.0, 2.0]]))
+        net.up[0].weight.copy_(torch.tensor([[3.0], [4.0]]))
+        net.up[0].bias.copy_(torch.tensor([0.5, -0.5]))
+    # V x = 1*2 + 2*5 = 12; U V x + b = (36.5, 47.5); x0 * that + x = (2*36.5 + 2, 5*47.5 + 5)
+    assert net(torch.tensor([[2.0, 5.0]])).tolist() == [[75.0, 242.5]]
+
+
+def test_contrastive_loss_matches_a_slow_twin() -> None:
+    generator = torch.Generator().manual_seed(0)
+    users, items = (nn.functional.normalize(torch.randn(8, 4, generator=generator), dim=1) for _ in range(2))
+    keys = torch.tensor([1, 2, 2, 3, 1, 4, 5, 2])
+    positive = torch.tensor([1, 1, 0, 0, 1, 1, 0, 0], dtype=torch.bool)
+    log_q = torch.randn(8, generator=generator)
+    losses = []
+    for i in range(8):
+        if positive[i]:
+            own = math.exp(users[i] @ items[i] / 0.2 - log_q[i])
+            others = sum(math.exp(users[i] @ items[j] / 0.2 - log_q[j]) for j in range(8) if keys[j] != keys[i])
+            losses.append(-math.log(own / (own + others)))
+    assert contrastive_loss(users, items, keys, positive, log_q, 0.2).item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_accidental_hits_are_no_negatives() -> None:
+    users, items = torch.eye(2), torch.eye(2)
+    everyone = torch.ones(2, dtype=torch.bool)
+    same = contrastive_loss(users, items, torch.tensor([7, 7]), everyone, torch.zeros(2), 1.0)
+    different = contrastive_loss(users, items, torch.tensor([7, 8]), everyone, torch.zeros(2), 1.0)
+    assert same.item() == 0
+    assert different.item() == pytest.approx(math.log(1 + math.exp(-1)))
+
+
+def test_without_positives_the_contrastive_loss_is_zero() -> None:
+    users = torch.randn(3, 2, requires_grad=True)
+    loss = contrastive_loss(users, torch.randn(3, 2), torch.arange(3), torch.zeros(3, dtype=torch.bool), torch.zeros(3), 0.1)
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_streaming_frequency_finds_how_often_items_come() -> None:
+    frequency, generator = StreamingFrequency(4), np.random.default_rng(0)
+    for _ in range(3000):
+        present = [slot for slot, rate in ((1, 1.0), (2, 0.5), (3, 0.1)) if generator.random() < rate]
+        log_q = frequency.observe(torch.tensor(present))
+    np.testing.assert_allclose((1 / frequency.gap[1:]).numpy(), [1.0, 0.5, 0.1], rtol=0.5)
+    assert log_q[0].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_streaming_frequency_by_hand() -> None:
+    frequency = StreamingFrequency(3, rate=0.5)
+    frequency.observe(torch.tensor([1]))  # step 1: first seen, gap 1
+    frequency.observe(torch.tensor([2]))
+    frequency.observe(torch.tensor([1, 1]))  # step 3: gap 0.5 * 1 + 0.5 * 2
+    assert frequency.gap.tolist() == [0, 1.5, 2]
+
+
+def test_masked_bce_counts_defined_rows_only() -> None:
+    loss = masked_bce(torch.tensor([0.0, 9.0]), torch.tensor([1.0, float("nan")]))
+    assert loss.item() == pytest.approx(math.log(2))
+
+
+def tokens_of(**changes) -> FeatureTensors:
+    base = {"categorical_BC": torch.tensor([[1], [2]]), "multi_BK": (torch.tensor([[1, 2], [0, 0]]),), "numeric_BF": torch.ones(2, 1),
+            "vectors_BD": (torch.ones(2, 3),)}  # fmt: skip
+    return FeatureTensors(**(base | changes))
+
+
+def test_feature_tokens_average_the_values_of_one_cell() -> None:
+    block = FeatureTokens([3], [4], 1, [3], width=2).eval()
+    out = block(tokens_of())
+    assert out.shape == (2, block.tokens, 2) == (2, 5, 2)
+    torch.testing.assert_close(out[0, 0], block.table.weight[1])
+    torch.testing.assert_close(out[0, 1], (block.table.weight[3 + 1] + block.table.weight[3 + 2]) / 2)
+    assert out[1, 1].tolist() == [0, 0]
+
+
+def test_history_tokens_ignore_padding_and_survive_an_empty_history() -> None:
+    torch.manual_seed(0)
+    ids, block = RowTable(10, 4).eval(), HistoryTokens(actions=1, width=4).eval()
+
+    def of(slots, actions, gaps):
+        return block(HistoryTensors(torch.tensor([slots]), torch.tensor([actions], dtype=torch.uint8), torch.tensor([gaps])), ids)
+
+    short = of([3, 0, 0], [1, 0, 0], [60.0, float("nan"), float("nan")])
+    noisy = of([3, 0, 0], [1, 1, 1], [60.0, 5.0, 9.0])
+    torch.testing.assert_close(short, noisy)
+    assert torch.isfinite(of([0, 0, 0], [0, 0, 0], [float("nan")] * 3)).all()
+    assert not torch.allclose(short, of([3, 0, 0], [0, 0, 0], [60.0, float("nan"), float("nan")]))
