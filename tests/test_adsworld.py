@@ -9,8 +9,7 @@ import polars as pl
 from sklearn.metrics import roc_auc_score
 
 from conftest import TINY, day
-from headwater.events.adsworld import best_reachable, write_world
-from headwater.events.adsworld import writing
+from headwater.events.adsworld import best_reachable, write_world, writing
 
 
 def test_a_seed_is_a_world(tmp_path, world) -> None:

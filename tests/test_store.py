@@ -40,6 +40,9 @@ def test_buckets_in_order_are_keys_in_order() -> None:
 def test_publishing_again_is_a_no_op_and_a_change_is_a_conflict(tmp_path) -> None:
     store = EditionStore(tmp_path)
     one = store.publish(D0, [snap(spread(10))], "inputs", {"kind": "latest"}, 2)
+    (tmp_path / "editions" / f".tmp-{after(3)}-9" / "ctr_user").mkdir(parents=True)  # a writer at work, or killed
+    (tmp_path / "editions" / f".tmp-{after(3)}-9" / "manifest.json").write_text("{}")
+    assert store.days() == [D0]
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "editions").rglob("*")}
     again = store.publish(D0, [snap(spread(10))], "inputs", {"kind": "latest"}, 2)
     assert again.digest == one.digest
@@ -51,9 +54,13 @@ def test_publishing_again_is_a_no_op_and_a_change_is_a_conflict(tmp_path) -> Non
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path) -> None:
-    with pytest.raises(RuntimeError, match="disk"), new_folder(tmp_path / "edition") as aside:
-        (aside / "part").write_text("half")
-        raise RuntimeError("disk")
+    def write_half() -> None:
+        with new_folder(tmp_path / "edition") as aside:
+            (aside / "part").write_text("half")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        write_half()
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".tmp-edition-1").mkdir()  # what a killed writer leaves
     assert sweep_leftovers(tmp_path) == 1

@@ -150,12 +150,11 @@ def run_day(factory: Factory, day: dt.date, replay: bool = False) -> dict[str, A
     console, seconds = factory.console, dict[str, float]()
     with timed(seconds, "read"):
         inputs = read_day(factory, day)  # read once
-    before = [known for known in factory.days_done() if known < day]
-    previous = read_json(factory.report_path(before[-1]))["fingerprint"] if before else None
-    fingerprint = digest_of(factory.config.digest(), day, inputs.digest(), previous)
+    fingerprint = fingerprint_of(factory, inputs)
     if factory.report_path(day).is_file():
         return leave_or_refuse(factory, day, fingerprint)
     with timed(seconds, "judge"):
+        restore_downstream(factory, day)
         quality = judge(factory, inputs, fingerprint)  # yesterday's models on today's traffic: every day is an honest test
     with timed(seconds, "upstream"):
         losses = learn_upstream(factory, inputs, fingerprint)  # warm start: the same space
@@ -182,11 +181,11 @@ def read_day(factory: Factory, day: dt.date) -> DayInputs:
     tasks = factory.schema.tasks
     wanted = [task for spec in factory.config.upstreams.values() for task in spec.tasks]
     wanted += [spec.task for spec in factory.config.downstream.values()]
-    first = min([*factory.days_done(), day])
+    run = {*factory.days_done(), day}  # rows of a day that was skipped were never predicted, and are not learnt either
     days: dict[tuple[str, dt.date], None] = {(tasks[name].log, day): None for name in wanted}
     for name in dict.fromkeys(wanted):
         matures = day - dt.timedelta(days=tasks[name].matures_days)
-        if matures >= first:
+        if matures in run:
             days[tasks[name].log, matures] = None
     events, examples = {}, {}
     for log, of in days:
@@ -197,6 +196,13 @@ def read_day(factory: Factory, day: dt.date) -> DayInputs:
         if of == day:
             events[log] = rows
     return DayInputs(day, events, examples)
+
+
+def fingerprint_of(factory: Factory, inputs: DayInputs) -> str:
+    """Of all that shapes the day: the config, what is read, and the day before, because averages remember."""
+    before = [known for known in factory.days_done() if known < inputs.day]
+    previous = read_json(factory.report_path(before[-1]))["fingerprint"] if before else None
+    return digest_of(factory.config.digest(), inputs.day, inputs.digest(), previous)
 
 
 def leave_or_refuse(factory: Factory, day: dt.date, fingerprint: str) -> dict[str, Any]:
@@ -372,16 +378,25 @@ def _arm_folder(factory: Factory, plan: RankerPlan, day: dt.date) -> Path:
 
 
 def _last_checkpoint(factory: Factory, plan: RankerPlan, day: dt.date) -> Path | None:
-    """The arm's checkpoint of the last day done before `day`. Raises StoreError where it was forgotten."""
+    """The arm's checkpoint of the last day done before `day`; see `restore_downstream`."""
     before = [known for known in factory.days_done() if known < day]
-    if not before:
-        return None
-    folder = _arm_folder(factory, plan, before[-1])
-    if not folder.is_dir():
-        raise StoreError(f"{folder}: this arm has no checkpoint of {before[-1]}. Arms added to a running factory, and replays of more "
-                         f"than {KEEP_DOWNSTREAM_DAYS} days, need the downstream models from the start: give the factory a new "
-                         "warehouse and backfill.")  # fmt: skip
-    return folder
+    return _arm_folder(factory, plan, before[-1]) if before else None
+
+
+def restore_downstream(factory: Factory, day: dt.date) -> None:
+    """Make the rankers' checkpoints of the day before again, where they were forgotten, from its events and editions.
+
+    Raises EditionConflict where those days' inputs are no longer what they were.
+    """
+    before = [known for known in factory.days_done() if known < day]
+    kept = [known for known in before if all(_arm_folder(factory, plan, known).is_dir() for plan in factory.arms)]
+    for known in [known for known in before if not kept or known > kept[-1]]:
+        inputs = read_day(factory, known)
+        published = read_json(factory.report_path(known))["fingerprint"]
+        if fingerprint_of(factory, inputs) != published:
+            raise conflict(known, published, fingerprint_of(factory, inputs))
+        factory.console.log(f"{known}  rankers learn this day once more, to go on from it")
+        learn_downstream(factory, inputs, published)
 
 
 def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str) -> None:

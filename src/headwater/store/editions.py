@@ -69,7 +69,7 @@ class EditionStore:
         """Days published, oldest first."""
         if not self.root.is_dir():
             return []
-        return sorted(dt.date.fromisoformat(path.parent.name) for path in self.root.glob(f"*-*-*/{MANIFEST}"))
+        return sorted(dt.date.fromisoformat(path.parent.name) for path in self.root.glob(f"????-??-??/{MANIFEST}"))
 
     def get(self, day: dt.date) -> Edition:
         """Raises EditionMissing."""

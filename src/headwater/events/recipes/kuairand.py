@@ -63,7 +63,7 @@ def _config(data: Path) -> dict[str, Any]:
             "long_view": {"log": "feed", "label": "long_view", "given": "click"},
         },
         "upstreams": {"ctr": {"tasks": ["click"], "size": "small"}, "cvr": {"tasks": ["long_view"], "size": "small"}},
-        "lifecycle": {"policy": {"kind": "ema", "weight": 0.8}, "lag_days": 1, "expire_days": 90},
+        "lifecycle": {"policy": {"kind": "ema", "weight": 0.8, "warm_up_days": 4}, "lag_days": 1, "expire_days": 90},
         "store": {"online": "lmdb"},
         "downstream": {
             "ctr": {"task": "click", "model": "moe_dcn"},

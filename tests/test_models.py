@@ -1,0 +1,137 @@
+"""Upstream and downstream models: what they may and may not see, and that bytes repeat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import day
+from headwater.embeddings import Served
+from headwater.errors import ModelError, SpaceMismatch
+from headwater.evaluation import Arm
+from headwater.events import Block
+from headwater.events.examples import distinct_ids
+from headwater.models.downstream.reading import EmbeddingReader, read_embeddings
+from headwater.models.upstream.model import embed_day, fit_day, last_rows
+from headwater.pipeline import _upstream_tasks, read_day
+
+
+@pytest.fixture
+def ctr(make_factory):
+    """The ctr upstream's task of the first day, its ids, and the day's events."""
+    factory = make_factory()
+    inputs = read_day(factory, day(0))
+    task = _upstream_tasks(factory, inputs, "f")["ctr"]
+    ids = {entity: distinct_ids(inputs.events["impressions"], entity) for entity in task.plan.entities}
+    return task, ids
+
+
+def vectors(task, ids):
+    return {snapshot.entity: snapshot for snapshot in embed_day(task, task.plan.space(task.day), ids)}
+
+
+def test_context_never_reaches_a_vector(ctr) -> None:
+    task, ids = ctr
+    fit_day(task)
+    plain = vectors(task, ids)
+    context = task.show.context
+    other = Block(np.roll(context.categorical_NC, 1, axis=0) * 0 + 1, context.multi_NK, context.numeric_NF + 3, context.vectors_ND, context.moments_NT)
+    assert not np.array_equal(other.categorical_NC, context.categorical_NC)
+    moved = vectors(replace(task, show=replace(task.show, context=other)), ids)
+    for entity in ("user", "item"):
+        np.testing.assert_array_equal(plain[entity].vectors_ND, moved[entity].vectors_ND)
+    # and a feature of the entity does reach it, so that the test above can fail
+    block = task.show.entities["item"]
+    changed = replace(task.show, entities=dict(task.show.entities) | {"item": replace(block, numeric_NF=block.numeric_NF + 3)})
+    assert not np.array_equal(vectors(replace(task, show=changed), ids)["item"].vectors_ND, plain["item"].vectors_ND)
+
+
+def test_vectors_have_length_one_and_every_entity_of_the_day_has_one(ctr) -> None:
+    task, ids = ctr
+    fit_day(task)
+    for entity, snapshot in vectors(task, ids).items():
+        np.testing.assert_allclose(np.linalg.norm(snapshot.vectors_ND, axis=1), 1, rtol=1e-5)
+        assert set(snapshot.keys_N) == set(task.show.keys[entity])
+
+
+def test_an_entity_keeps_its_last_row_of_the_day() -> None:
+    keys, last = last_rows(np.array([5, 3, 5, 9, 3], np.uint64))
+    assert keys.tolist() == [3, 5, 9]
+    assert last.tolist() == [4, 2, 3]
+
+
+def test_the_same_day_gives_the_same_bytes_and_another_seed_does_not(ctr, tmp_path) -> None:
+    task, _ = ctr
+    names = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        fit_day(replace(task, plan=replace(task.plan, seed=seed), folder=tmp_path / name))
+        names.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert names[0] == names[1] != names[2]
+
+
+def test_going_on_from_a_checkpoint_keeps_the_space(ctr, tmp_path) -> None:
+    task, ids = ctr
+    fit_day(task)
+    again = replace(task, before=task.folder, folder=tmp_path / "next", day=day(1))
+    fit_day(again)
+    assert (tmp_path / "next" / "model.json").read_text().count(f'"first_day": "{day(0)}"') == 1
+    with pytest.raises(ModelError, match="other settings or features"):
+        fit_day(replace(again, plan=replace(task.plan, seed=5)))
+    (tmp_path / "next" / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ModelError, match="cannot be read"):
+        embed_day(again, task.plan.space(day(0)), ids)
+
+
+def test_a_loss_that_is_not_finite_names_its_batch_and_saves_nothing(ctr, tmp_path) -> None:
+    task, _ = ctr
+    block = task.learn[0].entities["item"]
+    broken = replace(block, vectors_ND=tuple(np.full_like(v, np.inf) for v in block.vectors_ND))
+    learn = replace(task.learn[0], entities=dict(task.learn[0].entities) | {"item": broken})
+    with pytest.raises(ModelError, match=r"upstream ctr, day 2025-01-06, batch 0: the loss is nan"):
+        fit_day(replace(task, learn=(learn,), folder=tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+class FakeView:
+    """An in-memory View."""
+
+    def __init__(self, spaces) -> None:
+        self.spaces, self.day = spaces, day(0)
+
+    def read(self, name, keys, rows_of):
+        vectors = np.stack([keys % 97, np.ones(len(keys))], axis=1).astype(np.float32)
+        return Served(self.spaces[name], vectors, np.ones(len(keys), bool), np.ones(len(keys), np.float32))
+
+
+def test_a_pair_of_two_spaces_is_refused(ctr) -> None:
+    task, _ = ctr
+    space = task.plan.space(day(0))
+    arm = Arm("pair", ("ctr_user", "ctr_item"))
+    rows = replace(task.show, day=day(1))
+    with pytest.raises(SpaceMismatch, match="its pair in"):
+        read_embeddings(FakeView({"ctr_user": space, "ctr_item": task.plan.space(day(3))}), arm, rows, {}, 0)
+    assert set(read_embeddings(FakeView({"ctr_user": space, "ctr_item": space}), arm, rows, {}, 0)) == set(arm.embeddings)
+
+
+def test_the_shuffled_control_deals_every_vector_to_the_wrong_entity(ctr) -> None:
+    task, _ = ctr
+    rows, space = replace(task.show, day=day(1)), task.plan.space(day(0))
+    view = FakeView({"ctr_user": space})
+    true = read_embeddings(view, Arm("x", ("ctr_user",)), rows, {}, 0)["ctr_user"].vectors_BD
+    dealt = read_embeddings(view, Arm("x", ("ctr_user",), shuffled=True), rows, {}, 0)["ctr_user"].vectors_BD
+    assert sorted(true[:, 0].unique().tolist()) == sorted(dealt[:, 0].unique().tolist())  # the same vectors
+    assert (true[:, 0] != dealt[:, 0]).float().mean() > 0.8
+    for user in np.unique(rows.keys["user"])[:10]:  # one entity, one (wrong) vector
+        assert dealt[torch.from_numpy(rows.keys["user"] == user), 0].unique().numel() == 1
+
+
+def test_a_missing_vector_is_read_as_zeros_and_a_flag() -> None:
+    from headwater.config import ProjectionConfig
+    from headwater.models.downstream.reading import EmbeddingTensors
+
+    reader = EmbeddingReader(["ctr_user", "ctr_item"], {"ctr_user": 3, "ctr_item": 3}, ProjectionConfig(width=2)).eval()
+    absent = EmbeddingTensors(torch.zeros(1, 3), torch.zeros(1, 1), torch.zeros(1, 1))
+    assert reader({"ctr_user": absent, "ctr_item": absent}).tolist() == [[0.0] * 9]
