@@ -36,9 +36,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tiny_config(data: Path) -> dict[str, Any]:
+def tiny_config(data: Path, written: Path | None = None) -> dict[str, Any]:
     """The adsworld recipe, cut to what a test needs: one seed, few arms, small models, no worker processes."""
-    raw = copy.deepcopy(RECIPES["adsworld"].config(data))
+    raw = copy.deepcopy(RECIPES["adsworld"].config(data, written or data))
     small = {"seeds": [0], "hidden": 8, "feature_width": 4, "id_buckets": 200, "batch_rows": 128}
     raw["downstream"]["ctr"] |= small | {"arms": ["none", "all", "shuffled"]}
     raw["downstream"]["cvr"] |= small | {"arms": ["none", "all"]}
@@ -56,12 +56,10 @@ def make_factory(tmp_path: Path, world: Path) -> Callable[..., Factory]:
         root = tmp_path / name
         if not root.exists():
             shutil.copytree(world, root / "world")
-        raw = tiny_config(Path("world"))
+        raw = tiny_config(world, Path("world"))
         change(raw)
         return Factory(parse_config(raw), root)
 
-    # the recipe reads world.json to know its days, relative to the working folder
-    os.chdir(world.parent)
     return make
 
 

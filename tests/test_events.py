@@ -101,7 +101,7 @@ def test_kuairand_days_are_cut_by_time_and_duplicates_set_aside(kuairand, tmp_pa
     from headwater.events.recipes import RECIPES
     from headwater.pipeline import Factory
 
-    factory = Factory(parse_config(RECIPES["kuairand"].config(kuairand)), tmp_path)
+    factory = Factory(parse_config(RECIPES["kuairand"].config(kuairand, kuairand)), tmp_path)
     events = factory.log.logs["feed"].day(dt.date(2022, 4, 25))
     assert (len(events), sum(events.rejected.values())) == (14_639, 259)
     local = events.frame.select(pl.from_epoch("time_us", "us").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Shanghai").dt.date())

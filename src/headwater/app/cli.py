@@ -24,7 +24,7 @@ app = typer.Typer(
     help="An embedding factory: learn user and item vectors once, upstream; serve them to every model downstream.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
-out = RichConsole(highlight=False, soft_wrap=True)
+out = RichConsole(highlight=False)
 
 FactoryPath = Annotated[Path, typer.Option("--factory", help="The factory's config.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
@@ -54,6 +54,14 @@ def answer(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
         print(json.dumps(value, default=str))
     else:
         show(value)
+
+
+def plain_table(*columns: str, title: str) -> RichTable:
+    """Columns without rules, which stay readable in a narrow terminal and in a log file."""
+    table = RichTable(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
 
 
 def show_version(wanted: bool) -> None:
@@ -202,12 +210,12 @@ def status(factory: FactoryPath = DEFAULT, as_json: AsJson = False) -> None:
     from headwater.reader import Reader
 
     def show(found: dict[str, Any]) -> None:
-        table = RichTable("day", "", "edition", "rows", "served yesterday's vectors to")
+        names = list(found["editions"][-1]["rows"]) if found["editions"] else []
+        table = plain_table("day", "edition", *names, title="vectors published, and the share of that day's rows that were served one")
         for edition in found["editions"]:
-            rows = "  ".join(f"{name} {n:,}" for name, n in edition["rows"].items())
-            shares = "  ".join(f"{name} {share:.0%}" for name, share in edition["coverage"].items())
-            table.add_row(edition["day"], "live" if edition["live"] else "", edition["digest"][:12], rows, shares)
-        out.print(f"{found['factory']}  {found['warehouse']}\nlive: {found['live'] or 'none'}")
+            cells = [f"{edition['rows'].get(name, 0):,} ({edition['coverage'].get(name, 0):.0%})" for name in names]
+            table.add_row(edition["day"], edition["digest"][:12], *cells)
+        out.print(f"{found['factory']}  {found['warehouse']}\nlive: {found['live'] or 'none'}\n")
         out.print(table)
         if found["editions"]:
             for name, space in found["editions"][-1]["spaces"].items():
@@ -257,7 +265,7 @@ def lookup(
 
 
 def show_neighbours(found: dict[str, Any]) -> None:
-    table = RichTable("id", "cosine", title=f"{found['embedding']} near {found['query']}, edition {found['edition']}", title_justify="left")
+    table = plain_table("id", "cosine", title=f"{found['embedding']} near {found['query']}, edition {found['edition']}")
     for item in found["items"]:
         table.add_row(str(item["id"]), f"{item['score']:.4f}")
     out.print(table)
@@ -295,14 +303,14 @@ def retrieve(
 def show_table(found: dict[str, Any]) -> None:
     title = f"{found['table']}  {found['consumer'].upper()} ranker, {found['first_day']} to {found['last_day']}"
     rows = found["rows"]
-    table = RichTable("arm", title=f"{title}, {rows[0]['n']:,} rows, {rows[0]['seeds']} seeds", title_justify="left")
-    for name in ("ROC-AUC", "lift %", "interval", "PR-AUC", "lift %", "log loss", "NE"):
-        table.add_column(name, justify="right")
+    table = plain_table("arm", title=f"{title}, {rows[0]['n']:,} rows, {rows[0]['seeds']} seeds")
+    for name in ("ROC-AUC", "lift % (interval)", "PR-AUC", "lift %", "log loss", "NE"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         base = row["arm"] == "none"
         table.add_row(
-            row["arm"], f"{row['roc_auc']:.4f}", "" if base else f"{row['roc_auc_lift_pct']:+.2f}",
-            "" if base else f"{row['low']:+.2f} .. {row['high']:+.2f}", f"{row['pr_auc']:.4f}",
+            row["arm"], f"{row['roc_auc']:.4f}",
+            "" if base else f"{row['roc_auc_lift_pct']:+.2f} ({row['low']:+.2f}, {row['high']:+.2f})", f"{row['pr_auc']:.4f}",
             "" if base else f"{row['pr_auc_lift_pct']:+.2f}", f"{row['log_loss']:.4f}", f"{row['ne']:.4f}",
         )  # fmt: skip
     out.print(table)

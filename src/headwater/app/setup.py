@@ -36,7 +36,7 @@ def init_factory(recipe: str, data: Path, out: Path, *, size: str, seed: int, da
     missing = [name for name in RECIPES[recipe].needs if not list(data.glob(name))]
     if missing:
         raise ConfigError(f"{data}: recipe {recipe!r} needs files that are not there:", [f"{data / name}" for name in missing])
-    raw = RECIPES[recipe].config(Path(os.path.relpath(data.resolve(), out.resolve())))
+    raw = RECIPES[recipe].config(data, Path(os.path.relpath(data.resolve(), out.resolve())))
     path = out / "factory.yaml"
     text = HEADER.format(recipe=recipe) + yaml.safe_dump(raw, sort_keys=False, default_flow_style=None, width=110)
     parse_config(yaml.safe_load(text), str(path))

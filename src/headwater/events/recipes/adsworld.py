@@ -14,7 +14,7 @@ from headwater.events.recipes.base import Recipe
 WARM_UP_DAYS = 6  # purchases mature after three days: by the seventh every consumer has learnt with served vectors for some days
 
 
-def _config(data: Path) -> dict[str, Any]:
+def _config(data: Path, written: Path) -> dict[str, Any]:
     try:
         world = json.loads((data / "world.json").read_text())["assumptions"]
     except (OSError, ValueError, KeyError) as error:
@@ -27,23 +27,23 @@ def _config(data: Path) -> dict[str, Any]:
         "time_zone": "UTC",
         "logs": {
             "impressions": {
-                "path": str(data / "impressions" / "*.parquet"), "time": "time", "event_id": "impression_id",
+                "path": str(written / "impressions" / "*.parquet"), "time": "time", "event_id": "impression_id",
                 "entities": {"user": "user_id", "item": "ad_id"},
                 "features": {"surface": {"kind": "categorical", "values": ["home", "related", "search"]},
                              "position": {"kind": "categorical", "values": [1, 2, 3, 4, 5]}, "time": "timestamp"},
             },
             "visits": {
-                "path": str(data / "visits" / "*.parquet"), "time": "time", "event_id": "visit_id",
+                "path": str(written / "visits" / "*.parquet"), "time": "time", "event_id": "visit_id",
                 "entities": {"user": "user_id", "item": "ad_id"},
                 "features": {"source": {"kind": "categorical", "values": ["ad", "organic"]}, "time": "timestamp"},
             },
-            "purchases": {"path": str(data / "purchases" / "*.parquet"), "time": "time"},
+            "purchases": {"path": str(written / "purchases" / "*.parquet"), "time": "time"},
         },
         "entities": {
-            "user": {"table": str(data / "users.parquet"), "key": "user_id",
+            "user": {"table": str(written / "users.parquet"), "key": "user_id",
                      "features": {"age": "categorical", "country": "categorical", "device": "categorical",
                                   "interests": {"kind": "multi_categorical", "buckets": 100}, "joined": "timestamp"}},
-            "item": {"table": str(data / "items.parquet"), "key": "ad_id",
+            "item": {"table": str(written / "items.parquet"), "key": "ad_id",
                      "features": {"advertiser": "categorical", "category": "categorical", "format": "categorical", "price": "numeric",
                                   "picture": {"kind": "vector", "width": world["vector_width"]}, "created": "timestamp"}},
         },

@@ -10,10 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Recipe:
-    """`config(data)` returns the mapping that becomes factory.yaml; `needs` are the files it expects in the folder."""
+    """`config(data, written)` returns the mapping that becomes factory.yaml: the data lies in `data`, and the config calls that
+    folder `written`. `needs` are the files expected in it."""
 
     name: str
     summary: str
     source: str
     needs: tuple[str, ...]
-    config: Callable[[Path], dict[str, Any]]
+    config: Callable[[Path, Path], dict[str, Any]]

@@ -15,14 +15,15 @@ _USER_CATEGORICAL = ("user_active_degree", "is_live_streamer", "is_video_author"
 _USER_NUMERIC = ("follow_user_num", "fans_user_num", "friend_user_num", "register_days")
 
 
-def _config(data: Path) -> dict[str, Any]:
+def _config(data: Path, written: Path) -> dict[str, Any]:
+    del data  # nothing in it changes the config
     return {
         "name": "kuairand",
         "warehouse": "./warehouse",
         "time_zone": "Asia/Shanghai",
         "logs": {
             "feed": {
-                "path": str(data / "interactions*.parquet"),
+                "path": str(written / "interactions*.parquet"),
                 "time": "time_ms",
                 "time_unit": "ms",
                 "entities": {"user": "user_id", "item": "video_id"},
@@ -33,14 +34,14 @@ def _config(data: Path) -> dict[str, Any]:
         },
         "entities": {
             "user": {
-                "table": str(data / "users*.parquet"),
+                "table": str(written / "users*.parquet"),
                 "key": "user_id",
                 "features": dict.fromkeys(_USER_CATEGORICAL, "categorical")
                 | {"onehot_feat3": {"kind": "categorical", "buckets": 2000}}
                 | dict.fromkeys(_USER_NUMERIC, "numeric"),
             },
             "item": {
-                "table": str(data / "items*.parquet"),
+                "table": str(written / "items*.parquet"),
                 "key": "video_id",
                 "features": {
                     "author_id": {"kind": "categorical", "buckets": 10000},
@@ -54,7 +55,7 @@ def _config(data: Path) -> dict[str, Any]:
         "histories": {
             "user": {
                 "of": "item", "log": "feed", "actions": ["is_click", "long_view"], "length": 50,
-                "seed": {"table": str(data / "history*.parquet"), "key": "user_id", "ids": "watch_seq",
+                "seed": {"table": str(written / "history*.parquet"), "key": "user_id", "ids": "watch_seq",
                          "actions": {"is_click": "long_watch_seq", "long_view": "long_watch_seq"}},
             }
         },
