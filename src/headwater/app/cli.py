@@ -58,7 +58,7 @@ def answer(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
 
 def plain_table(*columns: str, title: str) -> RichTable:
     """Columns without rules, which stay readable in a narrow terminal and in a log file."""
-    table = RichTable(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = RichTable(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table
