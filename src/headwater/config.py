@@ -48,7 +48,7 @@ class Numeric(Strict):
 
 
 class Timestamp(Strict):
-    """A moment: of an entity, its age in whole days at the event; of a log, hour and weekday as cycles."""
+    """A moment: of an entity, its age in whole days when the event's day begins; of a log, hour and weekday as cycles."""
 
     kind: Literal["timestamp"] = "timestamp"
     unit: Literal["s", "ms", "us", "ns"] = "ms"
@@ -153,7 +153,7 @@ class UpstreamConfig(Strict):
     size: Literal["tiny", "small", "medium", "large"] = "small"
     ids: bool = True
     id_buckets: int | None = Field(None, ge=1, le=1 << 27)
-    token_width: int | None = Field(None, ge=4)
+    token_width: int | None = Field(None, ge=4, multiple_of=2)
     tokens: int | None = Field(None, ge=1)
     hidden: int | None = Field(None, ge=4)
     batch_rows: int | None = Field(None, ge=8)
@@ -235,7 +235,7 @@ class DownstreamConfig(Strict):
         "log", description="counting features of the histories, fresh at each event: of the log alone, or with the seed table too"
     )
     id_buckets: int = Field(50_000, ge=1)
-    feature_width: int = Field(8, ge=1)
+    feature_width: int = Field(8, ge=2, multiple_of=2)
     hidden: int = Field(64, ge=4)
     batch_rows: int = Field(512, ge=8)
     epochs: int = Field(1, ge=1)
@@ -291,10 +291,11 @@ class FactoryConfig(Strict):
         return ZoneInfo(self.time_zone)
 
     def digest(self) -> str:
-        """Of all that shapes a result; where things lie, and how many workers make them, do not."""
-        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation"})
+        """Of all that shapes a vector or a score. Where things lie, how many workers make them, and what is refused, do not."""
+        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation", "gates", "index", "store"})
         for log in kept["logs"].values():
             log.pop("path")
+            log.pop("max_reject_share")
         for entity in kept["entities"].values():
             entity.pop("table")
         for history in kept["histories"].values():
@@ -306,6 +307,7 @@ class FactoryConfig(Strict):
 # ---- references between the parts ----------------------------------------------------------------------------------
 
 SHUFFLED = "shuffled"
+TOWERS = ("user", "item")
 
 
 def embedding_names(raw: Mapping[str, Any]) -> tuple[str, ...]:
@@ -322,7 +324,7 @@ def upstream_entities(raw: Mapping[str, Any], spec: Any) -> tuple[str, ...]:
     for task in _strings(_get(spec, "tasks")):
         log = _get(_get(_get(raw, "tasks"), task), "log")
         found.update(dict.fromkeys(_keys(_get(_get(_get(raw, "logs"), log), "entities"))))
-    return tuple(found)
+    return tuple(entity for entity in TOWERS if entity in found)  # a log may name more; only these two have towers
 
 
 def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -343,6 +345,7 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
         if (owner, _get(history, "log")) in owned:
             yield f"histories.{name}: a second history of {owner!r} in the log {_get(history, 'log')!r}; one is read"
         owned.add((owner, _get(history, "log")))
+        yield from _broken_history(raw, name, owner, history)
         yield from _expect(_get(history, "of"), entities, f"histories.{name}.of", "entity")
         yield from _expect(_get(history, "log"), logs, f"histories.{name}.log", "log")
         for action in _keys(_get(_get(history, "seed"), "actions")):
@@ -357,6 +360,8 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(given, Mapping):
             if given.get("log") != _get(task, "log"):
                 yield f"tasks.{name}.given: {_get(task, 'given')!r} is a task of another log"
+            elif (_get(given, "matures_days") or 0) > (_get(task, "matures_days") or 0):
+                yield f"tasks.{name}.matures_days: {_get(task, 'given')!r}, which it is given, matures later"
             elif _get(given, "given"):
                 yield f"tasks.{name}.given: {_get(task, 'given')!r} is itself given another task; chains are not read"
     for name, upstream in _items(raw, "upstreams"):
@@ -371,10 +376,28 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
     yield from _broken_consumers(raw, tasks)
 
 
+def _broken_history(raw: Mapping[str, Any], name: str, owner: Any, history: Any) -> Iterator[str]:
+    log = _get(history, "log")
+    there = _keys(_get(_get(_get(raw, "logs"), log), "entities"))
+    for field, entity in (("entity", owner), ("of", _get(history, "of"))):
+        if log in _keys(_get(raw, "logs")) and entity in _keys(_get(raw, "entities")) and entity not in there:
+            yield f"histories.{name}.{field}: the log {log!r} has no entity {entity!r}; it has {', '.join(there) or 'none'}"
+    late = {_get(task, "label"): task_name for task_name, task in _items(raw, "tasks")
+            if _get(task, "log") == log and isinstance(_get(task, "label"), str) and _get(task, "matures_days")}  # fmt: skip
+    for column in (*_strings(_get(history, "actions")), _get(history, "where")):
+        if column in late:
+            yield (f"histories.{name}: {column!r} is the label of the task {late[column]!r}, which matures later; a history that "
+                   "holds it would know it too early")  # fmt: skip
+
+
 def _broken_consumers(raw: Mapping[str, Any], tasks: tuple[str, ...]) -> Iterator[str]:
     embeddings = embedding_names(raw)
     for name, consumer in _items(raw, "downstream"):
         yield from _expect(_get(consumer, "task"), tasks, f"downstream.{name}.task", "task")
+        log = _get(_get(_get(raw, "tasks"), _get(consumer, "task")), "log")
+        missing = [role for role in TOWERS if log in _keys(_get(raw, "logs")) and role not in _keys(_get(_get(_get(raw, "logs"), log), "entities"))]
+        if missing:
+            yield f"downstream.{name}.task: its log {log!r} has no entity {' and no '.join(missing)}"
         arms = _get(consumer, "arms")
         if arms is None:
             arms = DownstreamConfig.model_fields["arms"].default

@@ -45,7 +45,7 @@ def key_of(value: int | str) -> int:
 
 def keys_of(ids: pl.Series) -> np.ndarray:
     """The 64-bit keys, uint64 [N], of a column of ids without nulls."""
-    if ids.dtype.is_integer():
+    if ids.dtype.is_integer() and not (ids.dtype == pl.UInt64 and len(ids) and ids.max() > _INT64.max):  # type: ignore[operator]
         return mix64(ids.cast(pl.Int64).to_numpy().view(np.uint64))
     uniques = ids.cast(pl.String).unique()
     table = pl.DataFrame({"id": uniques, "key": pl.Series([key_of(value) for value in uniques], dtype=pl.UInt64)})

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from headwater.errors import ExperimentError, StoreError
+from headwater.errors import EditionConflict, ExperimentError, StoreError
 from headwater.evaluation import Judged
 from headwater.events import Examples
-from headwater.files import write_atomic
+from headwater.files import digest_of, write_atomic
 
 SEPARATOR = "|"
 
@@ -30,6 +30,7 @@ class Judgements:
         """Keep a day's predictions; `served` says whether there was an edition to read."""
         columns = {f"{arm}{SEPARATOR}{seed}": values for arm, by_seed in scores.items() for seed, values in by_seed.items()}
         frame = pl.DataFrame({"row": rows_N.astype(np.int64), "user": examples.keys["user"][rows_N], **columns})
+        frame = frame.with_columns(rows_digest=pl.lit(_identity(examples)))
         _write(self._predictions / consumer / f"{examples.day}.parquet", frame.with_columns(served=pl.lit(served)))
 
     def settle(self, consumer: str, matured: Examples, task: str) -> Judged:
@@ -38,6 +39,9 @@ class Judgements:
         if not path.is_file():
             raise StoreError(f"{path}: the predictions of {matured.day} are gone; run that day again with --replace.")
         frame = pl.read_parquet(path)
+        if len(frame) and frame["rows_digest"][0] != _identity(matured):
+            raise EditionConflict(f"log {matured.log}, day {matured.day}: its rows are no longer those that were predicted (now {len(matured):,}). Put "
+                                  f"the log back, or run `headwater run --day {matured.day} --replace`.")  # fmt: skip
         labels = matured.labels[task][frame["row"].to_numpy()]
         frame = frame.with_columns(label=pl.Series(labels)).filter(pl.col("label").is_not_nan())
         _write(self._judged / consumer / f"{matured.day}.parquet", frame)
@@ -54,10 +58,18 @@ class Judgements:
                 frame = pl.read_parquet(self._judged / consumer / f"{day}.parquet")
                 if start is not None or (len(frame) and frame["served"][0]):
                     frames.append((day, frame))
+        odd = [day for day, frame in frames if frame.columns != frames[0][1].columns]
+        if odd:
+            raise ExperimentError(f"consumer {consumer!r}: its arms or seeds changed on {odd[0]}, so its days cannot be pooled. Set evaluation.start "
+                                  f"to {odd[0]} or later, or evaluation.end before it.")  # fmt: skip
         if not frames:
             raise ExperimentError(f"no judged days of the consumer {consumer!r} from {start or 'the start'} to {end or 'the end'}; judged "
                                   f"are: {', '.join(map(str, self.days(consumer))) or 'none'}. Run days with `headwater backfill`.")  # fmt: skip
         return _as_judged(frames)
+
+
+def _identity(examples: Examples) -> str:
+    return digest_of(examples.times_us_N, *(examples.keys[entity] for entity in sorted(examples.keys)))
 
 
 def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]]) -> Judged:

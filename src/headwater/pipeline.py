@@ -14,7 +14,7 @@ import numpy as np
 
 from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console, timed
-from headwater.embeddings import Snapshot, aggregate, check_snapshot
+from headwater.embeddings import Snapshot, View, aggregate, check_snapshot
 from headwater.embeddings.gates import cosine_to
 from headwater.engine import Engine, make_engine
 from headwater.errors import ConfigError, EditionConflict, GateError, StoreError
@@ -26,6 +26,7 @@ from headwater.files import digest_of, exclusive, read_json, sweep_leftovers, wr
 from headwater.judging import Judgements
 from headwater.models.downstream import ArmTask, RankerPlan, fit_arm, predict_arm
 from headwater.models.upstream import UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
+from headwater.plugins import resolve
 from headwater.schema import Schema, Task
 from headwater.store import ONLINE_STORES, Edition, EditionStore
 from headwater.store.editions import conflict
@@ -110,24 +111,50 @@ class Factory:
     def report_path(self, day: dt.date) -> Path:
         return self.warehouse / "reports" / f"{day}.json"
 
+    def served_on(self, day: dt.date) -> View:
+        """What consumers read on `day`: the newest edition, of the days done, that was published `lag_days` before."""
+        return self.store.as_of(day - dt.timedelta(days=self.config.lifecycle.lag_days), among=self.days_done())
+
     def days_done(self) -> list[dt.date]:
+        """Days with a report, which is written last; what other days left behind is not built upon."""
         return sorted(dt.date.fromisoformat(path.stem) for path in (self.warehouse / "reports").glob("????-??-??.json"))
 
+    def done_before(self, day: dt.date) -> list[dt.date]:
+        return [known for known in self.days_done() if known < day]
+
     def run_day(self, day: dt.date, replay: bool = False) -> dict[str, Any]:
-        """Run one day; see `run_day`. With `replay`, every later day that was run is run again too."""
+        """Run one day; see `run_day`. With `replay`, every later day that was run is run again too.
+
+        A replay is written down before it begins: killed in the middle, the next run of any day finishes it first.
+        """
         with exclusive(self.warehouse):
             sweep_leftovers(self.warehouse)
+            self._finish_replay()
             later = [known for known in self.days_done() if known > day]
             if replay:
-                for known in [day, *later]:
-                    self.report_path(known).unlink(missing_ok=True)
+                read_day(self, day)  # a day that cannot be read must not cost the days that can
+                write_json(self._replay_path, [str(known) for known in (day, *later)])
+                self._finish_replay()
             elif later and day not in self.days_done():
                 raise EditionConflict(f"{day} was never run, but {later[0]} was; averages remember, so a day cannot be slipped in. "
                                       f"`headwater run --day {day} --replace` runs it and replays the later days.")  # fmt: skip
-            report = run_day(self, day, replay)
-            for known in later if replay else []:
-                run_day(self, known, replay)
-            return report
+            return run_day(self, day)
+
+    @property
+    def _replay_path(self) -> Path:
+        return self.warehouse / "replay.json"
+
+    def _finish_replay(self) -> None:
+        """Run again, oldest first, the days that a replay (perhaps one that was killed) has still to do."""
+        while self._replay_path.is_file():
+            left = [dt.date.fromisoformat(day) for day in read_json(self._replay_path)]
+            for known in left:
+                self.report_path(known).unlink(missing_ok=True)
+            run_day(self, left[0], replay=True)
+            if left[1:]:
+                write_json(self._replay_path, [str(known) for known in left[1:]])
+            else:
+                self._replay_path.unlink()
 
     def backfill(self, start: dt.date, end: dt.date) -> Iterator[dict[str, Any]]:
         """Run the days from `start` to `end`; those done already are checked and left as they are."""
@@ -200,7 +227,7 @@ def read_day(factory: Factory, day: dt.date) -> DayInputs:
 
 def fingerprint_of(factory: Factory, inputs: DayInputs) -> str:
     """Of all that shapes the day: the config, what is read, and the day before, because averages remember."""
-    before = [known for known in factory.days_done() if known < inputs.day]
+    before = factory.done_before(inputs.day)
     previous = read_json(factory.report_path(before[-1]))["fingerprint"] if before else None
     return digest_of(factory.config.digest(), inputs.day, inputs.digest(), previous)
 
@@ -221,7 +248,7 @@ def leave_or_refuse(factory: Factory, day: dt.date, fingerprint: str) -> dict[st
 def judge(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, Any]:
     """Every arm predicts today's rows as its consumer would have served them; predictions meet their labels when those mature."""
     plans = factory.arms
-    served = factory.store.as_of(inputs.day - dt.timedelta(days=factory.config.lifecycle.lag_days))
+    served = factory.served_on(inputs.day)
     rows = {consumer: _rows_to_predict(factory, inputs, consumer) for consumer in factory.config.downstream}
     tasks = [
         ArmTask(plan, inputs.day, inputs.examples[factory.config.tasks[plan.config.task].log, inputs.day].take(rows[plan.consumer]).without_histories(),
@@ -236,7 +263,7 @@ def judge(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, An
     quality: dict[str, Any] = {}
     for consumer, by_arm in scores.items():
         log = factory.config.tasks[factory.config.downstream[consumer].task].log
-        factory.judgements.predicted(consumer, inputs.examples[log, inputs.day], rows[consumer], by_arm, served.edition is not None)
+        factory.judgements.predicted(consumer, inputs.examples[log, inputs.day], rows[consumer], by_arm, bool(factory.done_before(inputs.day)))
         task = factory.schema.tasks[factory.config.downstream[consumer].task]
         matured = inputs.matured(task)
         if matured is not None:
@@ -273,9 +300,9 @@ def _upstream_tasks(factory: Factory, inputs: DayInputs, fingerprint: str) -> di
         learn = [inputs.examples.get((log, inputs.day - dt.timedelta(days=age))) for age in sorted(ages, reverse=True)]
         of_age = [_only(examples, plan, factory, inputs.day) for examples in learn if examples is not None]
         root = factory.warehouse / "models" / name
-        earlier = [path for path in root.glob("????-??-??") if dt.date.fromisoformat(path.name) < inputs.day]
+        earlier = factory.done_before(inputs.day)
         made[name] = UpstreamTask(plan, inputs.day, tuple(of_age), inputs.examples[log, inputs.day],
-                                  max(earlier) if earlier else None, root / str(inputs.day), fingerprint)  # fmt: skip
+                                  root / str(earlier[-1]) if earlier else None, root / str(inputs.day), fingerprint)  # fmt: skip
     return made
 
 
@@ -317,7 +344,8 @@ def _fingerprint(path: Path) -> str | None:
 def publish(factory: Factory, day: dt.date, fresh: list[Snapshot], fingerprint: str, replay: bool) -> tuple[Edition, dict[str, Any]]:
     """Aggregate with the last edition, gate, publish. Raises GateError (nothing is published) and EditionConflict."""
     lifecycle = factory.config.lifecycle
-    last = factory.store.as_of(day - ONE_DAY).edition
+    earlier = factory.done_before(day)
+    last = factory.store.get(earlier[-1]) if earlier else None
     snapshots, results, health = [], [], {}
     for today in fresh:
         before = last.read(today.name) if last is not None and today.name in last.snapshots else None
@@ -349,17 +377,14 @@ def make_live(factory: Factory) -> None:
 
     newest = factory.days_done()[-1]
     edition = factory.store.get(newest)
-    try:
-        if factory.store.live().digest == edition.digest and factory.store.live().day == newest:
-            return
-    except StoreError:
-        pass  # none is live yet
+    if factory.store.pointer() == (newest, edition.digest) and _is_served(factory, edition):
+        return
     snapshots = [edition.read(name) for name in edition.snapshots]
     for snapshot in snapshots:
         if snapshot.entity == "item":
             open_index(factory.warehouse / "indexes", snapshot, factory.config.index.kind)
     if factory.config.store.online != "none":
-        online = ONLINE_STORES[factory.config.store.online](factory.warehouse / "online")
+        online = resolve("headwater.online", ONLINE_STORES, factory.config.store.online)(factory.warehouse / "online")
         for snapshot in snapshots:
             online.load(snapshot)
     factory.store.set_live(newest)
@@ -368,6 +393,23 @@ def make_live(factory: Factory) -> None:
     for old in (factory.warehouse / "indexes").glob("*-*"):
         if old.name.split("-")[0] not in {snapshot.digest for snapshot in snapshots}:
             shutil.rmtree(old)
+
+
+def _is_served(factory: Factory, edition: Edition) -> bool:
+    """Whether the online store and the indexes hold all of an edition."""
+    digests = {name: entry["digest"] for name, entry in edition.snapshots.items()}
+    items = [digest for name, digest in digests.items() if edition.snapshots[name]["entity"] == "item"]
+    if not all((factory.warehouse / "indexes" / f"{digest}-{factory.config.index.kind}" / "index.faiss").is_file() for digest in items):
+        return False
+    if factory.config.store.online == "none":
+        return True
+    online = resolve("headwater.online", ONLINE_STORES, factory.config.store.online)(factory.warehouse / "online")
+    try:
+        for digest in digests.values():
+            online.get(digest, 0)
+    except StoreError:
+        return False
+    return True
 
 
 # ---- downstream ------------------------------------------------------------------------------------------------------
@@ -379,7 +421,7 @@ def _arm_folder(factory: Factory, plan: RankerPlan, day: dt.date) -> Path:
 
 def _last_checkpoint(factory: Factory, plan: RankerPlan, day: dt.date) -> Path | None:
     """The arm's checkpoint of the last day done before `day`; see `restore_downstream`."""
-    before = [known for known in factory.days_done() if known < day]
+    before = factory.done_before(day)
     return _arm_folder(factory, plan, before[-1]) if before else None
 
 
@@ -388,7 +430,7 @@ def restore_downstream(factory: Factory, day: dt.date) -> None:
 
     Raises EditionConflict where those days' inputs are no longer what they were.
     """
-    before = [known for known in factory.days_done() if known < day]
+    before = factory.done_before(day)
     kept = [known for known in before if all(_arm_folder(factory, plan, known).is_dir() for plan in factory.arms)]
     for known in [known for known in before if not kept or known > kept[-1]]:
         inputs = read_day(factory, known)
@@ -412,7 +454,7 @@ def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str) -> N
         if rows is None:  # nothing has matured yet: the checkpoint is the untrained model
             none = inputs.examples[task.log, inputs.day].take(np.zeros(0, np.int64))
             rows = replace(none, labels={task.name: np.zeros(0, np.float32)})
-        served = factory.store.as_of(rows.day - dt.timedelta(days=factory.config.lifecycle.lag_days))
+        served = factory.served_on(rows.day)
         before = _last_checkpoint(factory, plan, inputs.day)
         rows = rows.where_defined((task.name,)).without_histories()
         tasks.append(ArmTask(plan, inputs.day, rows, served, before, folder, fingerprint))
@@ -433,7 +475,7 @@ def forget_old_checkpoints(factory: Factory) -> None:
 
 def coverage(factory: Factory, inputs: DayInputs) -> dict[str, float]:
     """Share of today's rows whose entity had a served vector, by embedding."""
-    served = factory.store.as_of(inputs.day - dt.timedelta(days=factory.config.lifecycle.lag_days))
+    served = factory.served_on(inputs.day)
     found = {}
     for name, spec in factory.config.upstreams.items():
         for entity in factory.schema.upstream_entities[name]:

@@ -68,11 +68,11 @@ def verdict(table: Table) -> str:
     """The answer in one sentence: does it help, how much, how sure."""
     arms = {row.arm: row for row in table.rows}
     best = arms.get("all") or max(table.rows, key=lambda row: row.roc_auc)
-    base = arms["none"]
+    base, reading = arms["none"], "reading all embeddings" if best.arm == "all" else f"the arm {best.arm}, the best of {len(arms)} afterwards,"
     if best.low > 0:
-        found = f"reading all embeddings raises ROC-AUC by {best.roc_auc_lift_pct:.2f} % (interval {best.low:.2f} to {best.high:.2f})"
+        found = f"{reading} raises ROC-AUC by {best.roc_auc_lift_pct:.2f} % (interval {best.low:.2f} to {best.high:.2f})"
     elif best.high < 0:
-        found = f"reading all embeddings lowers ROC-AUC by {-best.roc_auc_lift_pct:.2f} % (interval {best.low:.2f} to {best.high:.2f})"
+        found = f"{reading} lowers ROC-AUC by {-best.roc_auc_lift_pct:.2f} % (interval {best.low:.2f} to {best.high:.2f})"
     else:
         found = f"no effect is shown: {best.roc_auc_lift_pct:+.2f} %, and the interval {best.low:.2f} to {best.high:.2f} holds zero"
     control = arms.get("shuffled")

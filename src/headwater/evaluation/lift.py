@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.errors import HeadwaterError
+from headwater.errors import ExperimentError
 from headwater.evaluation.metrics import Metrics, WeightedAuc, metrics_of
 
 
@@ -54,9 +54,9 @@ def lift_table(judged: Judged, bootstrap: int, confidence: float, seed: int, bas
     the rows and the chance in training.
     """
     if baseline not in judged.scores:
-        raise HeadwaterError(f"lift: the arm {baseline!r} was not judged; there are: {', '.join(judged.scores)}.")
+        raise ExperimentError(f"lift: the arm {baseline!r} was not judged; there are: {', '.join(judged.scores)}.")
     if len(judged.labels_N) == 0 or not 0 < judged.labels_N.mean() < 1:
-        raise HeadwaterError("lift: the judged rows hold no two classes yet. Run more days, or widen evaluation.start and end.")
+        raise ExperimentError("lift: the judged rows hold no two classes yet. Run more days, or widen evaluation.start and end.")
     means = {arm: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()]) for arm, by_seed in judged.scores.items()}
     draws = _replicates(judged, bootstrap, seed)
     tail = (1 - confidence) / 2

@@ -66,10 +66,10 @@ class Block:
         )
 
     def as_of(self, day: dt.date, zone: ZoneInfo) -> Block:
-        """The same with moments as log(1 + age in whole days) at `day`; a moment still to come counts as missing."""
+        """The same with moments as log(1 + age in whole days) at the beginning of `day`; a later moment counts as missing."""
         if self.moments_NT.shape[1] == 0:
             return self
-        midnight = day_bounds_us(day, zone)[1]
+        midnight = day_bounds_us(day, zone)[0]
         age_days = np.floor((midnight - self.moments_NT) / US_PER_DAY)
         known = (self.moments_NT != MISSING_MOMENT) & (age_days >= 0)
         ages = np.where(known, np.log1p(np.maximum(age_days, 0)), np.nan).astype(np.float32)

@@ -60,7 +60,9 @@ def _scale(rough: pl.Expr, exact: pl.Expr, unit: str) -> pl.Expr:
     """Microseconds; `rough` guards the multiplication against overflow."""
     factor = US_PER_UNIT[unit]
     plausible = (rough * factor).is_between(EARLIEST_US, LATEST_US, closed="left")
-    us = exact // 1000 if unit == "ns" else exact * int(factor)
+    whole = exact // 1000 if unit == "ns" else exact * int(factor)
+    fraction = rough != rough.floor()
+    us = pl.when(fraction | exact.is_null()).then((rough * factor).round().cast(pl.Int64, strict=False)).otherwise(whole)
     return pl.when(plausible).then(us)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -79,16 +79,24 @@ class EditionStore:
             raise EditionMissing(f"no edition of {day} in {self.root}. {have} `headwater run --day {day}` makes it.")
         return Edition.load(self.root / str(day))
 
-    def as_of(self, day: dt.date) -> EditionView:
-        """The store as a reader saw it at the end of `day`: its newest edition no later than that, or none."""
-        earlier = [known for known in self.days() if known <= day]
+    def as_of(self, day: dt.date, among: Collection[dt.date] | None = None) -> EditionView:
+        """The store as a reader saw it at the end of `day`: its newest edition no later than that (of the days `among`), or none."""
+        earlier = [known for known in self.days() if known <= day and (among is None or known in among)]
         return EditionView(day, self.get(earlier[-1]) if earlier else None)
 
     def live(self) -> Edition:
         """The edition that look-ups answer from. Raises EditionMissing."""
-        if not self._pointer.is_file():
+        pointer = self.pointer()
+        if pointer is None:
             raise EditionMissing(f"no edition is live in {self.root.parent}. `headwater run` or `backfill` publishes one.")
-        return self.get(dt.date.fromisoformat(read_json(self._pointer)["day"]))
+        return self.get(pointer[0])
+
+    def pointer(self) -> tuple[dt.date, str] | None:
+        """Day and digest of the edition that readers were last switched to."""
+        if not self._pointer.is_file():
+            return None
+        raw = read_json(self._pointer)
+        return dt.date.fromisoformat(raw["day"]), raw["digest"]
 
     def set_live(self, day: dt.date) -> None:
         edition = self.get(day)

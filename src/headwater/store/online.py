@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from headwater.embeddings import Snapshot
 from headwater.errors import StoreError
+
+_OPENING = threading.Lock()
 
 
 class OnlineStore(Protocol):
@@ -64,7 +67,7 @@ class LmdbStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         used = sum(file.stat().st_size for file in self._folder.glob("data.mdb"))
         needed = used + 2 * snapshot.vectors_ND.nbytes + 64 * len(snapshot) + self.GROWTH
-        with self._open(size=needed, readonly=False) as env, env.begin(write=True) as transaction:
+        with _OPENING, self._open(size=needed, readonly=False) as env, env.begin(write=True) as transaction:
             name = snapshot.digest.encode()
             if transaction.get(name) is not None:
                 return
@@ -80,7 +83,7 @@ class LmdbStore:
     def get(self, digest: str, key: int) -> np.ndarray | None:
         if not self._folder.is_dir():
             raise _unknown(digest)
-        with self._open() as env:
+        with _OPENING, self._open() as env:  # LMDB may be open once in a process
             try:
                 database = env.open_db(digest.encode(), create=False)
             except lmdb.NotFoundError:
@@ -92,7 +95,8 @@ class LmdbStore:
     def keep(self, digests: set[str]) -> None:
         if not self._folder.is_dir():
             return
-        with self._open(size=sum(f.stat().st_size for f in self._folder.glob("data.mdb")) + self.GROWTH, readonly=False) as env:
+        size = sum(file.stat().st_size for file in self._folder.glob("data.mdb")) + self.GROWTH
+        with _OPENING, self._open(size=size, readonly=False) as env:
             with env.begin() as transaction:
                 stored = [name for name, _ in transaction.cursor()]
             for name in stored:

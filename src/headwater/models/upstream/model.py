@@ -106,7 +106,7 @@ def fit_day(task: UpstreamTask) -> None:
     losses: list[float] = []
     for epoch in range(plan.config.epochs):
         for part, examples in enumerate(task.learn):
-            rows = examples.where_defined(plan.config.tasks)
+            rows = examples.where_defined(tuple(examples.labels))
             if len(rows) > 0:
                 losses += _epoch(plan, trainee, optimizers, rows, day_seed(plan.seed, task.day, epoch, part), observe=epoch == 0)
     meta["training"] = {"loss": float(np.mean(losses)) if losses else None, "steps": len(losses)}
