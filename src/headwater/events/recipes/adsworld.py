@@ -65,7 +65,7 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
         "store": {"online": "lmdb"},
         "downstream": {
             "ctr": {"task": "click", "model": "moe_dcn"},
-            "cvr": {"task": "conversion", "model": "dhen", "batch_rows": 128,
+            "cvr": {"task": "conversion", "model": "dhen", "batch_rows": 128, "epochs": 2, "id_learning_rate": 0.03,
                     "arms": ["none", "cvr_user+cvr_item", "ctr_user+ctr_item", "all", "shuffled"]},
         },
         "evaluation": {"start": str(first + dt.timedelta(days=WARM_UP_DAYS)), "end": str(first + dt.timedelta(days=world["days"] - 1))},
