@@ -50,6 +50,12 @@ def test_five_faults_are_all_reported_with_their_paths() -> None:
         (lambda raw: raw.update(downstream={"ctr": {"task": "click", "arms": ["all"]}}), "downstream.ctr.arms"),
         (lambda raw: raw["entities"]["user"].update(table="users.parquet"), "entities.user.key"),
         (lambda raw: raw.update(store={"buckets": 3}), "store.buckets"),
+        (lambda raw: raw.update(evaluation={"start": "2025-02-01", "end": "2025-01-01"}), "evaluation"),
+        (lambda raw: raw.update(downstream={"../../x": {"task": "click"}}), "downstream.../../x"),
+        (lambda raw: raw.update(downstream={"ctr": {"task": "click", "seeds": [0, 0]}}), "downstream.ctr.seeds"),
+        # a label that matures later, held by a history, would be known too early
+        (lambda raw: (raw["tasks"].update(buy={"log": "feed", "label": "bought", "matures_days": 3}),
+                      raw.update(histories={"user": {"of": "item", "log": "feed", "actions": ["bought"]}})), "histories.user"),
     ],
 )
 def test_broken_references_are_named(change, path) -> None:

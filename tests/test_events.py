@@ -74,6 +74,23 @@ def test_an_entity_table_has_one_row_per_id(tmp_path) -> None:
         EntityTable(Entity("item", (str(tmp_path / "e.parquet"),), "id", {"x": Numeric()}), UTC)
 
 
+def test_ids_written_as_floats_are_refused_not_silently_unmatched(tmp_path, make_factory) -> None:
+    pl.DataFrame({"id": [1.0, 2.0], "x": [0.0, 1.0]}).write_parquet(tmp_path / "e.parquet")
+    with pytest.raises(LogError, match="holds Float64; ids are"):
+        EntityTable(Entity("item", (str(tmp_path / "e.parquet"),), "id", {"x": Numeric()}), UTC)
+    factory = make_factory()
+    for file in (factory.root / "world" / "purchases").glob("*.parquet"):
+        pl.read_parquet(file).with_columns(pl.col("impression_id").cast(pl.Float64)).write_parquet(file)
+    with pytest.raises(LogError, match="by which labels are joined, holds Float64"):
+        factory.log.read("impressions", day(0), ("conversion",), known_by=day(2))
+    assert encode(pl.DataFrame({"p": [1.0, None, 2.5]}), {"p": Categorical(values=(1, 2))}, "t", "UTC").categorical_NC[:, 0].tolist() == [2, 0, 0]
+
+
+def test_ids_beyond_the_signed_integers_are_ids_too() -> None:
+    big = pl.Series([2**63 + 5, 7], dtype=pl.UInt64)
+    assert keys_of(big).tolist() == [key_of(str(2**63 + 5)), key_of(7)]
+
+
 def test_late_labels_are_as_known_and_never_earlier(make_factory, world) -> None:
     factory = make_factory()
     with pytest.raises(LeakError, match="mature after 2 days"):

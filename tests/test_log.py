@@ -77,16 +77,17 @@ def test_a_day_of_23_hours_is_cut_rightly() -> None:
     assert (high - low) / 3_600_000_000 == 23
 
 
-@pytest.mark.parametrize("kind", ["int_s", "datetime_utc", "datetime_naive", "iso_offset"])
+@pytest.mark.parametrize("kind", ["int_s", "decimal_text", "datetime_utc", "datetime_naive", "iso_offset"])
 def test_every_way_to_write_a_time_means_the_same_moment(tmp_path: Path, kind: str) -> None:
     moments = {
         "int_s": pl.Series([NOON_MS // 1000]),
+        "decimal_text": pl.Series([f"{NOON_MS // 1000}.0"]),
         "datetime_utc": pl.Series([NOON_MS]).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"),
         "datetime_naive": pl.Series([NOON_MS + 8 * 3_600_000]).cast(pl.Datetime("ms")),  # local time of the declared zone
         "iso_offset": pl.Series(["2025-03-01T20:00:00+08:00"]),
     }
     rows(1).with_columns(ts=moments[kind]).write_parquet(tmp_path / "feed.parquet")
-    log = make_log(str(tmp_path / "feed.parquet"), time_unit="s" if kind == "int_s" else "ms")
+    log = make_log(str(tmp_path / "feed.parquet"), time_unit="s" if kind in ("int_s", "decimal_text") else "ms")
     assert EventLog(log, ZoneInfo("Asia/Shanghai")).day(DAY).frame["time_us"].to_list() == [NOON_MS * 1000]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +19,9 @@ import pytest
 import yaml
 
 from conftest import day, tiny_config
-from headwater.errors import EditionConflict, GateError
+from headwater.errors import EditionConflict, GateError, LogError, ModelError, StoreError
 from headwater.pipeline import Factory
-from headwater.store import EditionStore
+from headwater.store import EditionStore, LmdbStore
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
@@ -68,6 +70,76 @@ def test_a_changed_input_is_a_conflict_until_it_is_replaced(make_factory) -> Non
     fresh = make_factory(name="fresh")
     change_a_label(fresh, 1)
     assert run(fresh, 2) == replayed
+
+
+def test_a_replay_of_a_day_that_cannot_be_read_costs_nothing(make_factory) -> None:
+    factory = make_factory()
+    run(factory, 1)
+    before = bytes_of(factory.warehouse)
+    with pytest.raises(LogError, match="no rows on 2020"):
+        make_factory().run_day(dt.date(2020, 1, 1), replay=True)
+    assert bytes_of(factory.warehouse) == before
+
+
+def test_a_replay_that_was_killed_is_finished_by_the_next_run(make_factory) -> None:
+    factory = make_factory()
+    editions = run(factory, 2)
+    (factory.warehouse / "replay.json").write_text(json.dumps([str(day(1)), str(day(2))]))  # killed before its first day was done
+    factory.report_path(day(1)).unlink()
+    assert make_factory().run_day(day(3))["day"] == str(day(3))
+    assert not (factory.warehouse / "replay.json").exists()
+    assert {str(known): factory.store.get(known).digest for known in factory.days_done()[:3]} == editions
+
+
+def test_what_an_unfinished_day_left_behind_is_not_built_upon(make_factory) -> None:
+    one, two = make_factory(name="one"), make_factory(name="two")
+    for factory in (one, two):
+        run(factory, 0)
+    one.run_day(day(1))
+    one.report_path(day(1)).unlink()  # as if killed just before the report: checkpoint and edition are there
+    for factory in (one, two):
+        factory.run_day(day(2))
+    assert one.store.get(day(2)).digest == two.store.get(day(2)).digest
+
+
+def test_a_damaged_checkpoint_is_made_again_by_a_replay(make_factory) -> None:
+    factory = make_factory()
+    editions = run(factory, 1)
+    for file in (factory.warehouse / "models").rglob(f"{day(1)}/**/*.safetensors"):
+        file.write_bytes(b"broken")
+    with pytest.raises(ModelError, match="cannot be read"):
+        factory.run_day(day(2))
+    make_factory().run_day(day(1), replay=True)
+    assert factory.store.get(day(1)).digest == editions[str(day(1))]
+    assert make_factory().run_day(day(2))["day"] == str(day(2))
+
+
+def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_factory) -> None:
+    factory = make_factory()
+    run(factory, 1)
+    for lost in ("online", "indexes"):
+        shutil.rmtree(factory.warehouse / lost)
+    factory.run_day(day(1))
+    edition = factory.store.live()
+    assert LmdbStore(factory.warehouse / "online").get(edition.snapshots["ctr_user"]["digest"], 1) is None
+    assert len(list((factory.warehouse / "indexes").iterdir())) == 2
+    shutil.rmtree(edition.folder)
+    with pytest.raises(StoreError, match="its edition is gone"):
+        factory.run_day(day(1))
+
+
+def test_labels_are_never_joined_to_other_rows(make_factory) -> None:
+    factory = make_factory()
+    run(factory, 1)
+    path = factory.root / "world" / "impressions" / f"{day(0)}.parquet"
+    pl.read_parquet(path)[1:].write_parquet(path)  # a row is withdrawn after it was predicted
+    with pytest.raises(EditionConflict, match="no longer those that were predicted"):
+        factory.run_day(day(2))
+
+
+def test_an_upstream_may_learn_tasks_that_mature_apart(make_factory) -> None:
+    factory = make_factory(lambda raw: raw["upstreams"]["ctr"].update(tasks=["click", "conversion"]))
+    assert [report["upstream"]["ctr"]["steps"] for report in factory.backfill(day(0), day(2))] == [2, 2, 3]
 
 
 def test_a_changed_config_is_a_conflict_too(make_factory) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from headwater.errors import ConfigError
 from headwater.files import digest_of
@@ -217,6 +218,12 @@ class IndexConfig(Strict):
     kind: str = "hnsw"
 
 
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("each may be named once")
+    return values
+
+
 class ProjectionConfig(Strict):
     """What a consumer does with a vector before it joins: `linear` to `width`, behind LayerNorm + dropout if `norm`."""
 
@@ -228,8 +235,8 @@ class ProjectionConfig(Strict):
 class DownstreamConfig(Strict):
     task: str
     model: str = "moe_dcn"
-    arms: tuple[str, ...] = ("none", "ctr_user", "ctr_user+ctr_item", "cvr_user+cvr_item", "all", "shuffled")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    arms: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ("none", "ctr_user", "ctr_user+ctr_item", "cvr_user+cvr_item", "all", "shuffled")
+    seeds: Annotated[tuple[int, ...], AfterValidator(_distinct)] = Field((0, 1, 2), min_length=1)
     projection: ProjectionConfig = ProjectionConfig()
     counters: Literal["none", "log", "full"] = Field(
         "log", description="counting features of the histories, fresh at each event: of the log alone, or with the seed table too"
@@ -252,6 +259,12 @@ class EvaluationConfig(Strict):
     end: dt.date | None = None
     bootstrap: int = Field(500, ge=10)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> EvaluationConfig:
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"start {self.start} is after end {self.end}")
+        return self
 
 
 class FactoryConfig(Strict):
@@ -307,6 +320,7 @@ class FactoryConfig(Strict):
 # ---- references between the parts ----------------------------------------------------------------------------------
 
 SHUFFLED = "shuffled"
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 TOWERS = ("user", "item")
 
 
@@ -330,6 +344,10 @@ def upstream_entities(raw: Mapping[str, Any], spec: Any) -> tuple[str, ...]:
 def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
     """Every name that points nowhere, as 'path: problem'. Works on a raw, possibly faulty, mapping."""
     logs, entities, tasks = (_keys(_get(raw, part)) for part in ("logs", "entities", "tasks"))
+    for part in ("logs", "entities", "histories", "tasks", "upstreams", "downstream"):
+        for name, _ in _items(raw, part):
+            if not NAME.fullmatch(name) or (part == "upstreams" and name == "downstream"):
+                yield f"{part}.{name}: not a usable name; begin with a letter, then letters, digits and _ (and `downstream` is taken)"
     for name, log in _items(raw, "logs"):
         for entity in _keys(_get(log, "entities")):
             yield from _expect(entity, entities, f"logs.{name}.entities.{entity}", "entity")
@@ -483,7 +501,7 @@ def load_config(path: Path) -> FactoryConfig:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file. `headwater init RECIPE --data DIR --out DIR` writes one, or name "
                           "yours with --factory.") from None  # fmt: skip
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError) as error:  # TypeError: a key that is no text
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     return parse_config(raw, str(path))
 

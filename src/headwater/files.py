@@ -67,7 +67,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path}: not a readable JSON file ({error}). Restore it from a backup, or remove the "
                          "folder it stands in and run that day again.") from error  # fmt: skip
 

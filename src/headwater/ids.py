@@ -43,6 +43,11 @@ def key_of(value: int | str) -> int:
     return int(mix64(np.array([value], dtype=np.int64).view(np.uint64))[0])
 
 
+def is_id(dtype: pl.DataType) -> bool:
+    """Ids are integers or text; 712.0 is neither, and would silently match nothing."""
+    return dtype.is_integer() or dtype in (pl.String, pl.Categorical) or isinstance(dtype, pl.Enum)
+
+
 def keys_of(ids: pl.Series) -> np.ndarray:
     """The 64-bit keys, uint64 [N], of a column of ids without nulls."""
     if ids.dtype.is_integer() and not (ids.dtype == pl.UInt64 and len(ids) and ids.max() > _INT64.max):  # type: ignore[operator]

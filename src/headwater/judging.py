@@ -38,7 +38,7 @@ class Judgements:
         path = self._predictions / consumer / f"{matured.day}.parquet"
         if not path.is_file():
             raise StoreError(f"{path}: the predictions of {matured.day} are gone; run that day again with --replace.")
-        frame = pl.read_parquet(path)
+        frame = _read(path)
         if len(frame) and frame["rows_digest"][0] != _identity(matured):
             raise EditionConflict(f"log {matured.log}, day {matured.day}: its rows are no longer those that were predicted (now {len(matured):,}). Put "
                                   f"the log back, or run `headwater run --day {matured.day} --replace`.")  # fmt: skip
@@ -55,7 +55,7 @@ class Judgements:
         frames = []
         for day in self.days(consumer):
             if (start is None or day >= start) and (end is None or day <= end):
-                frame = pl.read_parquet(self._judged / consumer / f"{day}.parquet")
+                frame = _read(self._judged / consumer / f"{day}.parquet")
                 if start is not None or (len(frame) and frame["served"][0]):
                     frames.append((day, frame))
         odd = [day for day, frame in frames if frame.columns != frames[0][1].columns]
@@ -81,6 +81,13 @@ def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]]) -> Judged:
         scores.setdefault(arm, {})[int(seed)] = whole[name].to_numpy()
     days = np.concatenate([np.full(len(frame), day.toordinal(), np.int32) for day, frame in frames])
     return Judged(whole["label"].to_numpy(), whole["user"].to_numpy(), days, scores)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}). Run that day again with --replace.") from error
 
 
 def _write(path: Path, frame: pl.DataFrame) -> None:

@@ -23,6 +23,7 @@ from headwater.events import ExampleReader, Examples
 from headwater.events.examples import distinct_ids
 from headwater.events.log import EventDay
 from headwater.files import digest_of, exclusive, read_json, sweep_leftovers, write_json
+from headwater.index import INDEXES, open_index
 from headwater.judging import Judgements
 from headwater.models.downstream import ArmTask, RankerPlan, fit_arm, predict_arm
 from headwater.models.upstream import UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
@@ -62,6 +63,7 @@ class Factory:
         self.log = ExampleReader(self.schema, config.zone, self.warehouse / "quarantine")
         self.judgements = Judgements(self.warehouse)
         self.embedding_names = self.schema.embedding_names()
+        resolve("headwater.index", INDEXES, config.index.kind)  # before a day is trained in vain
 
     @classmethod
     def load(cls, path: str | Path, console: Console = SILENT) -> Factory:
@@ -129,13 +131,17 @@ class Factory:
         """
         with exclusive(self.warehouse):
             sweep_leftovers(self.warehouse)
+            pending = self._replays_pending()
+            if replay:
+                again = sorted({day, *pending, *(known for known in self.days_done() if known > day)})
+                for known in again:
+                    read_day(self, known)  # a day that cannot be read must not cost the days that can
+                write_json(self._replay_path, [str(known) for known in again])
+            elif pending:
+                self.console.log(f"a replay was not finished: first {', '.join(map(str, pending))} again ({self._replay_path})")
             self._finish_replay()
             later = [known for known in self.days_done() if known > day]
-            if replay:
-                read_day(self, day)  # a day that cannot be read must not cost the days that can
-                write_json(self._replay_path, [str(known) for known in (day, *later)])
-                self._finish_replay()
-            elif later and day not in self.days_done():
+            if later and day not in self.days_done():
                 raise EditionConflict(f"{day} was never run, but {later[0]} was; averages remember, so a day cannot be slipped in. "
                                       f"`headwater run --day {day} --replace` runs it and replays the later days.")  # fmt: skip
             return run_day(self, day)
@@ -144,10 +150,12 @@ class Factory:
     def _replay_path(self) -> Path:
         return self.warehouse / "replay.json"
 
+    def _replays_pending(self) -> list[dt.date]:
+        return [dt.date.fromisoformat(day) for day in read_json(self._replay_path)] if self._replay_path.is_file() else []
+
     def _finish_replay(self) -> None:
         """Run again, oldest first, the days that a replay (perhaps one that was killed) has still to do."""
-        while self._replay_path.is_file():
-            left = [dt.date.fromisoformat(day) for day in read_json(self._replay_path)]
+        while left := self._replays_pending():
             for known in left:
                 self.report_path(known).unlink(missing_ok=True)
             run_day(self, left[0], replay=True)
@@ -184,12 +192,12 @@ def run_day(factory: Factory, day: dt.date, replay: bool = False) -> dict[str, A
         restore_downstream(factory, day)
         quality = judge(factory, inputs, fingerprint)  # yesterday's models on today's traffic: every day is an honest test
     with timed(seconds, "upstream"):
-        losses = learn_upstream(factory, inputs, fingerprint)  # warm start: the same space
+        losses = learn_upstream(factory, inputs, fingerprint, replay)  # warm start: the same space
         fresh = embed(factory, inputs, fingerprint)  # the last vector of the day
     with timed(seconds, "publish"):
         edition, health = publish(factory, day, fresh, fingerprint, replay)  # aggregate, gate, publish: atomic
     with timed(seconds, "downstream"):
-        learn_downstream(factory, inputs, fingerprint)  # with what was served, never with today's vectors
+        learn_downstream(factory, inputs, fingerprint, replay)  # with what was served, never with today's vectors
     report = {
         "day": str(day), "fingerprint": fingerprint, "edition": edition.digest, "upstream": losses, "quality": quality,
         "rows": {log: len(examples) for (log, d), examples in inputs.examples.items() if d == day},
@@ -237,6 +245,8 @@ def leave_or_refuse(factory: Factory, day: dt.date, fingerprint: str) -> dict[st
     report: dict[str, Any] = read_json(factory.report_path(day))
     if report["fingerprint"] != fingerprint:
         raise conflict(day, report["fingerprint"], fingerprint)
+    if day not in factory.store.days() or factory.store.get(day).digest != report["edition"]:
+        raise StoreError(f"day {day} was run, but its edition is gone or another. `headwater run --day {day} --replace` makes it again, and every later day.")
     make_live(factory)  # in case the run was killed between the report and the switch
     factory.console.log(f"[bold]{day}[/bold] already published, unchanged", edition=report["edition"][:12])
     return report
@@ -313,10 +323,10 @@ def _only(examples: Examples, plan: UpstreamPlan, factory: Factory, day: dt.date
     return replace(examples, labels=labels)
 
 
-def learn_upstream(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, Any]:
-    """Every upstream goes on from its last checkpoint; one that a killed run had finished is not trained again."""
+def learn_upstream(factory: Factory, inputs: DayInputs, fingerprint: str, replay: bool) -> dict[str, Any]:
+    """Every upstream goes on from its last checkpoint; one that a killed run had finished is not trained again, except in a replay."""
     tasks = _upstream_tasks(factory, inputs, fingerprint)
-    open_tasks = {name: task for name, task in tasks.items() if _fingerprint(task.folder / "model.json") != fingerprint}
+    open_tasks = {name: task for name, task in tasks.items() if replay or _fingerprint(task.folder / "model.json") != fingerprint}
     with factory.console.progress(f"{inputs.day} upstream", len(open_tasks)) as bar:
         for _ in factory.engine.map(fit_day, open_tasks.values()):
             bar.advance()
@@ -373,8 +383,6 @@ def publish(factory: Factory, day: dt.date, fresh: list[Snapshot], fingerprint: 
 
 def make_live(factory: Factory) -> None:
     """Fill the online store and the item indexes with the newest finished edition, then switch readers to it."""
-    from headwater.index import open_index
-
     newest = factory.days_done()[-1]
     edition = factory.store.get(newest)
     if factory.store.pointer() == (newest, edition.digest) and _is_served(factory, edition):
@@ -438,16 +446,16 @@ def restore_downstream(factory: Factory, day: dt.date) -> None:
         if fingerprint_of(factory, inputs) != published:
             raise conflict(known, published, fingerprint_of(factory, inputs))
         factory.console.log(f"{known}  rankers learn this day once more, to go on from it")
-        learn_downstream(factory, inputs, published)
+        learn_downstream(factory, inputs, published, replay=True)
 
 
-def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str) -> None:
+def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str, replay: bool) -> None:
     """Every arm learns the rows whose labels matured today, with the vectors that were served to those rows."""
     tasks = []
     for plan in factory.arms:
         folder = _arm_folder(factory, plan, inputs.day)
         done = folder / f"seed-{plan.config.seeds[-1]}.json"
-        if _fingerprint(done) == fingerprint:
+        if not replay and _fingerprint(done) == fingerprint:
             continue
         task = factory.schema.tasks[plan.config.task]
         rows = inputs.matured(task)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -42,3 +44,12 @@ def test_editions_lie_side_by_side_and_are_forgotten_on_request(store) -> None:
 def test_an_unknown_snapshot_is_an_error_not_an_unknown_id(store) -> None:
     with pytest.raises(StoreError, match="does not hold"):
         store.get("0" * 32, 7)
+
+
+def test_many_threads_may_look_up_at_once(store) -> None:
+    vectors = spread(50)
+    snapshot = snap(vectors)
+    store.load(snapshot)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda key: store.get(snapshot.digest, key), list(vectors) * 4))
+    np.testing.assert_allclose(found, list(vectors.values()) * 4, rtol=1e-6)

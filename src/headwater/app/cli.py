@@ -196,7 +196,12 @@ def backfill(
         days = [{"day": found["day"], "edition": found["edition"]} for found in made.backfill(day_of(start), day_of(end))]
     finally:
         made.close()
-    page = str(write_report(factory, console=console)) if report else None
+    page = None
+    if report:
+        try:
+            page = str(write_report(factory, console=console))
+        except HeadwaterError as error:  # the days are done all the same
+            console.log(f"no report: {error}")
 
     def show(found: dict[str, Any]) -> None:
         out.print(f"{len(found['days'])} days done, {found['days'][-1]['day']} the last" + (f"\nreport   {page}" if page else ""))
@@ -323,6 +328,9 @@ def main() -> None:
         app()
     except HeadwaterError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        print(f"error: {error.filename}: {error.strerror}. Check the path and who may write there.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         seconds = time.perf_counter() - start

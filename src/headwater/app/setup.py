@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from headwater.config import FactoryConfig, load_config, parse_config
+from headwater.config import FactoryConfig, load_config, parse_config, warehouse_of
 from headwater.console import Console
 from headwater.errors import ConfigError, HeadwaterError
 from headwater.events import ExampleReader
@@ -19,6 +19,8 @@ from headwater.events.entities import EntityTable
 from headwater.events.histories import seed_events
 from headwater.events.recipes import RECIPES
 from headwater.files import write_atomic
+from headwater.index import INDEXES
+from headwater.plugins import resolve
 from headwater.schema import Schema
 
 HEADER = """\
@@ -67,7 +69,7 @@ def check_factory(path: Path) -> dict[str, Any]:
     """Config, files, columns and types. Raises ConfigError with every problem found; writes nothing."""
     config = load_config(path)
     schema = Schema.from_config(config, path.resolve().parent)
-    problems = list(_problems(config, schema))
+    problems = list(dict.fromkeys(_problems(config, schema)))
     if problems:
         raise ConfigError(f"{path}: {len(problems)} problem{'s' * (len(problems) != 1)} with the data:", problems)
     reader = ExampleReader(schema, config.zone)
@@ -79,6 +81,10 @@ def check_factory(path: Path) -> dict[str, Any]:
 
 
 def _problems(config: FactoryConfig, schema: Schema) -> Iterator[str]:
+    yield from _caught(lambda: warehouse_of(config, Path()))
+    yield from _caught(lambda: resolve("headwater.index", INDEXES, config.index.kind))
+    for consumer in config.downstream.values():
+        yield from _caught(lambda consumer=consumer: _ranker_exists(consumer.model))
     reader = ExampleReader(schema, config.zone)
     for log in reader.logs.values():
         yield from _caught(log.columns_found)
@@ -87,6 +93,12 @@ def _problems(config: FactoryConfig, schema: Schema) -> Iterator[str]:
         yield from _caught(lambda entity=entity: EntityTable(entity, config.zone))
     for history in schema.histories.values():
         yield from _caught(lambda history=history: seed_events(history))
+
+
+def _ranker_exists(model: str) -> None:
+    from headwater.models.downstream import RANKERS
+
+    resolve("headwater.ranker", RANKERS, model)
 
 
 def _caught(step: Any) -> Iterator[str]:

@@ -103,6 +103,8 @@ def encode(frame: pl.DataFrame, features: Mapping[str, Feature], where: str, zon
             elif isinstance(kind, Vector):
                 parts["vectors"].append(_vector(frame[name], kind))
             else:
+                if not (frame.schema[name].is_temporal() or frame.schema[name].is_numeric() or frame.schema[name] == pl.String):
+                    raise ValueError("expected times")
                 us = frame.select(to_us(name, frame.schema[name], kind.unit, zone)).to_series()
                 parts["moments"].append(us.fill_null(MISSING_MOMENT).to_numpy())
         except (pl.exceptions.PolarsError, ValueError) as error:
@@ -152,6 +154,8 @@ def _columns(parts: list[np.ndarray], n: int, dtype: type) -> np.ndarray:
 def _categorical(column: pl.Series, kind: Categorical) -> np.ndarray:
     if kind.values is not None:
         slot_of = {str(value): position + 2 for position, value in enumerate(kind.values)}
+        if column.dtype.is_float():  # an integer column with gaps, as pandas writes it
+            column = pl.select(pl.when(column == column.round()).then(column.cast(pl.Int64, strict=False))).to_series()
         mapped = column.cast(pl.String).replace_strict(slot_of, default=1, return_dtype=pl.Int64)
         return pl.select(pl.when(column.is_null()).then(0).otherwise(mapped)).to_series().to_numpy()
     return _bucket(hash_values(column, seed=0), kind.buckets)

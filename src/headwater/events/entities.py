@@ -11,7 +11,7 @@ import polars as pl
 from headwater.errors import LogError
 from headwater.events.blocks import Block, encode, with_missing_row
 from headwater.events.tables import collect, matching_files, scan
-from headwater.ids import keys_of
+from headwater.ids import is_id, keys_of
 from headwater.schema import Entity
 
 
@@ -28,6 +28,8 @@ class EntityTable:
             wanted = (entity.key, *entity.features)
             frames = [collect(scan(file, wanted, what), file, what) for file in matching_files(entity.paths, what)]
             frame = pl.concat(frames, how="vertical_relaxed")
+            if not is_id(frame.schema[entity.key]):
+                raise LogError(f"{what}: its key {entity.key!r} holds {frame.schema[entity.key]}; ids are strings or 64-bit integers.")
             if frame[entity.key].null_count():
                 raise LogError(f"{what}: {frame[entity.key].null_count():,} rows of its table have no {entity.key!r}.")
             keys = keys_of(frame[entity.key])

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from headwater.errors import LeakError
+from headwater.errors import LeakError, LogError
 from headwater.events.blocks import Block, BlockSpec, context_block
 from headwater.events.cleaning import TIME
 from headwater.events.entities import EntityTable
@@ -19,6 +19,7 @@ from headwater.events.histories import Histories, PastEvents, as_of, counters, p
 from headwater.events.log import EventDay, EventLog
 from headwater.events.times import US_PER_DAY, day_bounds_us
 from headwater.files import digest_of
+from headwater.ids import is_id
 from headwater.schema import History, Schema, Task
 
 
@@ -137,6 +138,9 @@ class ExampleReader:
             assert source.log is not None
             assert source.key is not None
             known_by_us = day_bounds_us(events.day + dt.timedelta(days=task.matures_days), self.zone)[1]
+            if not is_id(events.frame.schema[source.key]):
+                raise LogError(f"log {events.log.name}: {source.key!r}, by which labels are joined, holds {events.frame.schema[source.key]}; write "
+                               "it as integers or text.")  # fmt: skip
             seen = self.logs[source.log].join_keys_seen(source.key, known_by_us)
             hit = events.frame[source.key].cast(pl.String).is_in(seen.implode()).fill_null(False)
             values = hit.to_numpy().astype(np.float32)

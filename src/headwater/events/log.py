@@ -17,10 +17,10 @@ from headwater.events.cleaning import REASON, TIME, reasons, typed
 from headwater.events.tables import collect, matching_files, scan
 from headwater.events.times import US_PER_UNIT, date_of_us, day_bounds_us, raw_bounds, to_us
 from headwater.files import write_atomic
-from headwater.ids import keys_of
+from headwater.ids import is_id, keys_of
 from headwater.schema import Log
 
-SOURCE = "source_file"
+SOURCE = "_source_file"
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,9 @@ class EventLog:
         for file in self._files():
             lazy = scan(file, (self.log.time, key), self._what)
             when = to_us(self.log.time, lazy.collect_schema()[self.log.time], self.log.time_unit, self.zone.key)
+            dtype = lazy.collect_schema()[key]
+            if not is_id(dtype):
+                raise LogError(f"{self._what}: {key!r}, by which labels are joined, holds {dtype}; write it as integers or text.")
             known = lazy.filter(when < known_by_us).select(pl.col(key).drop_nulls().unique())
             frames.append(collect(known, file, self._what)[key].cast(pl.String))
         return pl.concat(frames).unique()
@@ -139,10 +142,14 @@ class EventLog:
     def _split(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         frame = typed(raw, self.log)
         for entity, column in self.log.entities.items():
-            if not (frame.schema[column].is_integer() or frame.schema[column] in (pl.String, pl.Categorical)):
+            if not is_id(frame.schema[column]):
                 raise LogError(f"{self._what}: {column!r} ({entity} id) holds {frame.schema[column]}; ids are strings or "
                                "64-bit integers.")  # fmt: skip
-        why = reasons(frame, raw, self.log)
+        try:
+            why = reasons(frame, raw, self.log)
+        except pl.exceptions.PolarsError as error:
+            raise LogError(f"{self._what}: a column is not of its kind ({str(error).splitlines()[0]}). Labels are 0 or 1, numeric features "
+                           "numbers.") from error  # fmt: skip
         refused = raw.with_columns(why).filter(why.is_not_null()).drop(TIME)
         used = frame.filter(why.is_null()).drop(SOURCE)
         keys = [keys_of(used[column]) for column in self.log.entities.values()]

@@ -14,6 +14,8 @@ from headwater.errors import LogError
 def matching_files(paths: Iterable[str], what: str) -> list[str]:
     """The files that the globs name, sorted. Raises LogError where a glob names none."""
     found: dict[str, None] = {}
+    if not list(paths := list(paths)):
+        raise LogError(f"{what}: no path is given. Name its files in factory.yaml.")
     for path in paths:
         matches = sorted(glob.glob(path, recursive=True))
         if not matches:

@@ -47,5 +47,8 @@ def read_part(folder: Path, bucket: int, part: str) -> np.ndarray:
 def read_snapshot(folder: Path, space: Space, entity: str, day: dt.date, buckets: int) -> Snapshot:
     parts = {part: np.concatenate([read_part(folder, bucket, part) for bucket in range(buckets)])
              for part in ("keys", "vectors", "seen")}  # fmt: skip
-    ids = pl.concat([pl.read_ipc(folder / f"{bucket:04d}.ids.arrow")["id"] for bucket in range(buckets)])
+    try:
+        ids = pl.concat([pl.read_ipc(folder / f"{bucket:04d}.ids.arrow")["id"] for bucket in range(buckets)])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{folder}: its ids cannot be read ({error}). The edition is damaged; run that day again with --replace.") from error
     return Snapshot(space, entity, day, parts["keys"], parts["vectors"], parts["seen"], ids)

@@ -96,7 +96,10 @@ class EditionStore:
         if not self._pointer.is_file():
             return None
         raw = read_json(self._pointer)
-        return dt.date.fromisoformat(raw["day"]), raw["digest"]
+        try:
+            return dt.date.fromisoformat(raw["day"]), raw["digest"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{self._pointer}: not a pointer to an edition ({error!r}). Remove it and run the last day again.") from error
 
     def set_live(self, day: dt.date) -> None:
         edition = self.get(day)

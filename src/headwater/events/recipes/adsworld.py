@@ -68,7 +68,8 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
             "cvr": {"task": "conversion", "model": "dhen", "batch_rows": 128, "epochs": 2, "id_learning_rate": 0.03,
                     "arms": ["none", "cvr_user+cvr_item", "ctr_user+ctr_item", "all", "shuffled"]},
         },
-        "evaluation": {"start": str(first + dt.timedelta(days=WARM_UP_DAYS)), "end": str(first + dt.timedelta(days=world["days"] - 1))},
+        "evaluation": {"start": str(first + dt.timedelta(days=min(WARM_UP_DAYS, world["days"] // 2))),
+                       "end": str(first + dt.timedelta(days=world["days"] - 1))},
     }  # fmt: skip
 
 
