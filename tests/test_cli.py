@@ -119,6 +119,14 @@ def test_check_reports_problems_of_config_and_of_data_at_once(tmp_path, world) -
         assert part in done.stderr
 
 
+def test_the_demo_runs_to_its_tables_and_again_changes_nothing(tmp_path) -> None:
+    found = answer("demo", "--out", tmp_path / "demo", "--size", "tiny", "--days", 8)
+    assert [(table["table"], len(table["rows"])) for table in found["tables"]] == [("T2", 6), ("T3", 5)]
+    assert 0.7 < found["best_reachable_auc"]["click"] < 0.95
+    assert Path(found["report"]).stat().st_size > 1_000_000  # the drawing library is inside
+    assert answer("demo", "--out", tmp_path / "demo", "--size", "tiny", "--days", 8) == found
+
+
 def test_errors_are_one_message_and_exit_2(tmp_path) -> None:
     for arguments in (("status", "--factory", tmp_path / "no.yaml"), ("run", "--day", "yesterday", "--factory", tmp_path / "no.yaml")):
         done = headwater(*arguments)
