@@ -57,8 +57,9 @@ def answer(value: Any, as_json: bool, show: Callable[[Any], None]) -> None:
 
 
 def plain_table(*columns: str, title: str) -> RichTable:
-    """Columns without rules, which stay readable in a narrow terminal and in a log file."""
-    table = RichTable(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    """Print the title, and begin a table without rules: readable in a narrow terminal and in a log file."""
+    out.print(title, style="bold")
+    table = RichTable(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column, no_wrap=True)
     return table
@@ -215,12 +216,12 @@ def status(factory: FactoryPath = DEFAULT, as_json: AsJson = False) -> None:
     from headwater.reader import Reader
 
     def show(found: dict[str, Any]) -> None:
+        out.print(f"{found['factory']}  {found['warehouse']}\nlive: {found['live'] or 'none'}\n")
         names = list(found["editions"][-1]["rows"]) if found["editions"] else []
         table = plain_table("day", "edition", *names, title="vectors published, and the share of that day's rows that were served one")
         for edition in found["editions"]:
             cells = [f"{edition['rows'].get(name, 0):,} ({edition['coverage'].get(name, 0):.0%})" for name in names]
             table.add_row(edition["day"], edition["digest"][:12], *cells)
-        out.print(f"{found['factory']}  {found['warehouse']}\nlive: {found['live'] or 'none'}\n")
         out.print(table)
         if found["editions"]:
             for name, space in found["editions"][-1]["spaces"].items():
