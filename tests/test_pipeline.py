@@ -128,6 +128,13 @@ def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_facto
         factory.run_day(day(1))
 
 
+def test_a_day_counts_as_served_only_when_there_was_an_edition_to_read(make_factory) -> None:
+    factory = make_factory(lambda raw: raw["lifecycle"].update(lag_days=2))
+    run(factory, 2)
+    kept = [pl.read_parquet(factory.warehouse / "predictions" / "ctr" / f"{day(n)}.parquet")["served"][0] for n in range(3)]
+    assert kept == [False, False, True]
+
+
 def test_labels_are_never_joined_to_other_rows(make_factory) -> None:
     factory = make_factory()
     run(factory, 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console, timed
-from headwater.embeddings import Snapshot, View, aggregate, check_snapshot
+from headwater.embeddings import Snapshot, aggregate, check_snapshot
 from headwater.embeddings.gates import cosine_to
 from headwater.engine import Engine, make_engine
 from headwater.errors import ConfigError, EditionConflict, GateError, StoreError
@@ -29,7 +29,7 @@ from headwater.models.downstream import ArmTask, RankerPlan, fit_arm, predict_ar
 from headwater.models.upstream import UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
 from headwater.plugins import resolve
 from headwater.schema import Schema, Task
-from headwater.store import ONLINE_STORES, Edition, EditionStore
+from headwater.store import ONLINE_STORES, Edition, EditionStore, EditionView, OnlineStore
 from headwater.store.editions import conflict
 
 ONE_DAY = dt.timedelta(days=1)
@@ -113,7 +113,7 @@ class Factory:
     def report_path(self, day: dt.date) -> Path:
         return self.warehouse / "reports" / f"{day}.json"
 
-    def served_on(self, day: dt.date) -> View:
+    def served_on(self, day: dt.date) -> EditionView:
         """What consumers read on `day`: the newest edition, of the days done, that was published `lag_days` before."""
         return self.store.as_of(day - dt.timedelta(days=self.config.lifecycle.lag_days), among=self.days_done())
 
@@ -272,9 +272,8 @@ def judge(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, An
             bar.advance()
     quality: dict[str, Any] = {}
     for consumer, by_arm in scores.items():
-        log = factory.config.tasks[factory.config.downstream[consumer].task].log
-        factory.judgements.predicted(consumer, inputs.examples[log, inputs.day], rows[consumer], by_arm, bool(factory.done_before(inputs.day)))
         task = factory.schema.tasks[factory.config.downstream[consumer].task]
+        factory.judgements.predicted(consumer, inputs.examples[task.log, inputs.day], rows[consumer], by_arm, served.edition is not None)
         matured = inputs.matured(task)
         if matured is not None:
             judged = factory.judgements.settle(consumer, matured, task.name)
@@ -391,16 +390,21 @@ def make_live(factory: Factory) -> None:
     for snapshot in snapshots:
         if snapshot.entity == "item":
             open_index(factory.warehouse / "indexes", snapshot, factory.config.index.kind)
-    if factory.config.store.online != "none":
-        online = resolve("headwater.online", ONLINE_STORES, factory.config.store.online)(factory.warehouse / "online")
+    online = _online(factory)
+    if online is not None:
         for snapshot in snapshots:
             online.load(snapshot)
     factory.store.set_live(newest)
-    if factory.config.store.online != "none":
+    if online is not None:
         online.keep({snapshot.digest for snapshot in snapshots})
     for old in (factory.warehouse / "indexes").glob("*-*"):
         if old.name.split("-")[0] not in {snapshot.digest for snapshot in snapshots}:
             shutil.rmtree(old)
+
+
+def _online(factory: Factory) -> OnlineStore | None:
+    kind = factory.config.store.online
+    return None if kind == "none" else resolve("headwater.online", ONLINE_STORES, kind)(factory.warehouse / "online")
 
 
 def _is_served(factory: Factory, edition: Edition) -> bool:
@@ -409,9 +413,9 @@ def _is_served(factory: Factory, edition: Edition) -> bool:
     items = [digest for name, digest in digests.items() if edition.snapshots[name]["entity"] == "item"]
     if not all((factory.warehouse / "indexes" / f"{digest}-{factory.config.index.kind}" / "index.faiss").is_file() for digest in items):
         return False
-    if factory.config.store.online == "none":
+    online = _online(factory)
+    if online is None:
         return True
-    online = resolve("headwater.online", ONLINE_STORES, factory.config.store.online)(factory.warehouse / "online")
     try:
         for digest in digests.values():
             online.get(digest, 0)
