@@ -14,12 +14,12 @@ from headwater.files import read_json
 from headwater.tables import TABLES, load_table
 
 
-def run_demo(out: Path, days: int | None, size: str, seed: int, console: Console) -> dict[str, Any]:
+def run_demo(out: Path, days: int | None, size: str, seed: int, console: Console, mood: float = 0.0) -> dict[str, Any]:
     """Run or resume the demo in `out`; returns the tables, the ceiling of the world, and the paths written."""
     from headwater.pipeline import Factory
 
     data = out / "world"
-    path = init_factory("adsworld", data, out, size=size, seed=seed, days=days, console=console)
+    path = init_factory("adsworld", data, out, size=size, seed=seed, days=days, mood=mood, console=console)
     world = read_json(data / "world.json")["assumptions"]
     first = dt.date.fromisoformat(world["first_day"])
     factory = Factory.load(path, console)

@@ -26,6 +26,9 @@ class Assumptions:
     # People change over weeks: a daily turn of 0.07 leaves a cosine of .95 after a month; ads are edited less.
     user_drift: float = 0.07
     item_drift: float = 0.03
+    # A day's mood turns a person aside and is gone the next day: its length (root mean square) against a taste of 1.
+    # What people click, seek and buy follows it; the logging policy, which knows them from other days, cannot see it.
+    mood: float = 0.0
     # Wanting to look and wanting to buy are related, not the same: each topic that a user looks at is, with this
     # probability, one that the user buys from; otherwise another is. What an ad is about is the same for both.
     look_and_buy: float = 0.8

@@ -6,7 +6,7 @@ Shape suffixes: N entities, L latent dimensions, V width of the pretrained vecto
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -40,6 +40,14 @@ class Population:
             tastes = getattr(self, name)
             noise = unit(generator.standard_normal(tastes.shape))
             setattr(self, name, unit(np.sqrt(1 - amount**2) * tastes + amount * noise).astype(np.float32))
+
+    def in_mood(self, amount: float, generator: np.random.Generator) -> Population:
+        """The same ones on a single day: every direction turned aside by a passing mood, `self` left as it is."""
+        looking_NL, own_NL = amount / np.sqrt(self.click_NL.shape[1]) * generator.standard_normal((2, *self.click_NL.shape))
+        # Both moods are as alike as both tastes, so that looking and buying stay as related as they are on calm days.
+        alike_N1 = np.einsum("nl,nl->n", self.click_NL, self.buy_NL)[:, None].clip(-1, 1)
+        buying_NL = alike_N1 * looking_NL + np.sqrt(1 - alike_N1**2) * own_NL
+        return replace(self, click_NL=unit(self.click_NL + looking_NL).astype(np.float32), buy_NL=unit(self.buy_NL + buying_NL).astype(np.float32))
 
     def leave(self, share: float, generator: np.random.Generator) -> int:
         """Some go for good; returns how many."""

@@ -54,29 +54,29 @@ def choose_items(users_N: np.ndarray, users: Population, items: Population, skil
     return candidates_NC[np.arange(len(users_N)), scores.argmax(axis=1)]
 
 
-def simulate(rows: int, organic: int, midnight_us: int, first_impression: int, first_visit: int, users: Population, items: Population,
-             a: Assumptions, generator: np.random.Generator) -> Traffic:  # fmt: skip
-    """One chunk of a day."""
+def simulate(rows: int, organic: int, midnight_us: int, first_impression: int, first_visit: int, users: Population, today: Population,
+             items: Population, a: Assumptions, generator: np.random.Generator) -> Traffic:  # fmt: skip
+    """One chunk of a day. `today` is `users` in the mood of the day: what people do follows it, what they are shown does not."""
     user, when = users.draw(rows, generator), times_of_day(rows, midnight_us, generator)
     item = choose_items(user, users, items, a.policy_skill, a.policy_noise, False, a, generator)
     surface = generator.choice(len(SURFACES), rows, p=a.surface_share)
     position = generator.integers(1, a.positions + 1, rows)
     hour = (when - midnight_us) / US_PER_HOUR
     context = np.array(a.surface_effect)[surface] + a.position_effect * (position - 1) + a.hour_effect * np.sin((hour - 14) / 24 * 2 * np.pi)
-    p_click = sigmoid(a.click_base + a.click_affinity * affinity(users.click_NL[user], items.click_NL[item])
+    p_click = sigmoid(a.click_base + a.click_affinity * affinity(today.click_NL[user], items.click_NL[item])
                       + users.click_bias_N[user] + items.click_bias_N[item] + context)  # fmt: skip
     click = generator.random(rows) < p_click
-    wanting = buy_logit(user, item, users, items, a)
+    wanting = buy_logit(user, item, today, items, a)
     long_click = click & (generator.random(rows) < sigmoid(a.long_click_base + 0.5 * (wanting - a.buy_base)))
     impression = np.arange(first_impression, first_impression + rows)
 
     clicked = np.flatnonzero(click)
     guest = users.draw(organic, generator)
-    sought = choose_items(guest, users, items, 2 * a.policy_skill, a.policy_noise, True, a, generator)
+    sought = choose_items(guest, today, items, 2 * a.policy_skill, a.policy_noise, True, a, generator)
     v_user, v_item = np.concatenate([user[clicked], guest]), np.concatenate([item[clicked], sought])
     v_when = np.concatenate([when[clicked] + generator.integers(1, 30, len(clicked)) * 1_000_000, times_of_day(organic, midnight_us, generator)])
     v_impression = np.concatenate([impression[clicked], np.full(organic, -1)])
-    p_buy = sigmoid(buy_logit(v_user, v_item, users, items, a))
+    p_buy = sigmoid(buy_logit(v_user, v_item, today, items, a))
     bought = generator.random(len(v_user)) < p_buy
     reported = v_when + (generator.exponential(a.delay_days, len(v_user)) * US_PER_DAY).astype(np.int64)
     order = np.argsort(v_when, kind="stable")

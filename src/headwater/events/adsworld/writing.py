@@ -37,7 +37,9 @@ def write_world(folder: Path, a: Assumptions, seed: int, advance: Callable[[], N
             generator = np.random.default_rng([seed, 2, number])
             if number:
                 _a_day_passes(users, items, day, a, nature, generator)
-            pending = _write_day(aside, day, users, items, counters, pending, a, generator)
+            # Moods have a generator of their own: the same people and ads live here, whatever their mood.
+            today = users.in_mood(a.mood, np.random.default_rng([seed, 3, number])) if a.mood else users
+            pending = _write_day(aside, day, users, today, items, counters, pending, a, generator)
             advance()
         users.frame().write_parquet(aside / "users.parquet")
         items.frame().write_parquet(aside / "items.parquet")
@@ -52,26 +54,26 @@ def _a_day_passes(users: Population, items: Population, day: dt.date, a: Assumpt
     items.join(new_items(left[1], len(items.alive_N) + 1, day, a, nature, generator))
 
 
-def _write_day(folder: Path, day: dt.date, users: Population, items: Population, counters: dict[str, int], pending: pl.DataFrame,
-               a: Assumptions, generator: np.random.Generator) -> pl.DataFrame:  # fmt: skip
+def _write_day(folder: Path, day: dt.date, users: Population, today: Population, items: Population, counters: dict[str, int],
+               pending: pl.DataFrame, a: Assumptions, generator: np.random.Generator) -> pl.DataFrame:  # fmt: skip
     """Write a day's traffic and the purchases reported on it; returns those reported later."""
     midnight_us = int(dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC).timestamp()) * 1_000_000
     chunks = max(1, -(-a.impressions_a_day // CHUNK_ROWS))
     for chunk in range(chunks):
         rows, organic = (_share(total, chunks, chunk) for total in (a.impressions_a_day, a.organic_visits_a_day))
-        traffic = simulate(rows, organic, midnight_us, counters["impression"], counters["visit"], users, items, a, generator)
+        traffic = simulate(rows, organic, midnight_us, counters["impression"], counters["visit"], users, today, items, a, generator)
         counters["impression"] += rows
         counters["visit"] += len(traffic.visits["visit_id"])
         name = f"{day}.parquet" if chunks == 1 else f"{day}-{chunk:03d}.parquet"
         for log in ("impressions", "visits", "truth"):
             _frame(getattr(traffic, log)).write_parquet(folder / log / name)
         pending = pl.concat([pending, _frame(traffic.purchases, typed=False)])
-    today = pl.col("time") < midnight_us + US_PER_DAY
-    reported = pending.filter(today).sort("time", "visit_id")
+    in_time = pl.col("time") < midnight_us + US_PER_DAY
+    reported = pending.filter(in_time).sort("time", "visit_id")
     paid = pl.when(pl.col("impression_id") >= 0).then(pl.col("impression_id"))
     reported = reported.with_columns(paid, pl.col("time").cast(pl.Datetime("us", "UTC")))
     reported.write_parquet(folder / "purchases" / f"{day}.parquet")
-    return pending.filter(~today)
+    return pending.filter(~in_time)
 
 
 def _share(total: int, parts: int, part: int) -> int:
