@@ -151,6 +151,7 @@ class UpstreamConfig(Strict):
     """A DERM model. `size` sets what is not set here; `headwater check --explain` prints the result."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
+    seed: int | None = Field(None, description="another seed, another space (default: the factory's)")
     size: Literal["tiny", "small", "medium", "large"] = "small"
     ids: bool = True
     id_buckets: int | None = Field(None, ge=1, le=1 << 27)
@@ -170,14 +171,22 @@ class UpstreamConfig(Strict):
 class EmaPolicy(Strict):
     """E(t) = weight E(t-1) + (1 - weight) daily(t); the first sight is kept as it is.
 
-    While a space is younger than `warm_up_days`, the newest vector overwrites: a model that is still finding its space
-    makes vectors not worth remembering (ours, not the paper's).
+    With `half_life_days` instead of a weight, the past weighs 2^(-gap / half_life_days), where gap counts the days since the
+    entity was last seen. While a space is younger than `warm_up_days`, the newest vector overwrites: a model that is still
+    finding its space makes vectors not worth remembering (both are ours, not the paper's).
     """
 
     kind: Literal["ema"] = "ema"
     weight: float = Field(0.8, ge=0, lt=1)
+    half_life_days: float | None = Field(None, gt=0)
     warm_up_days: int = Field(0, ge=0)
     renormalize: bool = False
+
+    @model_validator(mode="after")
+    def _one_memory(self) -> EmaPolicy:
+        if self.half_life_days is not None and self.weight != EmaPolicy.model_fields["weight"].default:
+            raise ValueError("weight and half_life_days both say how fast to forget; set one of them")
+        return self
 
 
 class LatestPolicy(Strict):
@@ -187,31 +196,71 @@ class LatestPolicy(Strict):
     renormalize: bool = False
 
 
+class MeanPolicy(Strict):
+    """The mean of an entity's last `k` daily vectors (the paper's AP, as we read it)."""
+
+    kind: Literal["mean"] = "mean"
+    k: int = Field(7, ge=1, le=64)
+    warm_up_days: int = Field(0, ge=0)
+    renormalize: bool = False
+
+
+class LastPolicy(Strict):
+    """An entity's last `k` daily vectors, newest first, as a sequence for the consumer."""
+
+    kind: Literal["last"] = "last"
+    k: int = Field(3, ge=1, le=64)
+    warm_up_days: int = Field(0, ge=0)
+
+
+PolicyConfig = EmaPolicy | LatestPolicy | MeanPolicy | LastPolicy
+
+
+class AlignConfig(Strict):
+    """When a new space may stand in for the old one, after a rotation, measured on entities that the rotation was not fitted on."""
+
+    min_cosine: float = Field(0.6, ge=-1, le=1, description="mean cosine of a rotated vector with the old one")
+    max_residual: float = Field(0.8, gt=0, description="||X R - Y||^2 / ||Y||^2")
+    min_shared: int = Field(100, ge=2, description="entities that both spaces must know")
+
+
 class LifecycleConfig(Strict):
-    policy: Annotated[EmaPolicy | LatestPolicy, Field(discriminator="kind")] = EmaPolicy()
+    policy: Annotated[PolicyConfig, Field(discriminator="kind")] = EmaPolicy()
     lag_days: int = Field(1, ge=1)
     expire_days: int = Field(90, ge=1)
+    promote: Literal["auto", "manual"] = Field("auto", description="whether a finished day goes live by itself, or by `headwater promote`")
+    keep_days: int = Field(90, ge=2, description="the point-in-time window: editions and daily snapshots of that many days are kept")
+    align: AlignConfig = AlignConfig()
 
 
 class GateConfig(Strict):
-    """Thresholds an edition must pass before it is published."""
+    """Thresholds an edition must pass before it is published; "usual" is the median of the last editions (up to seven)."""
 
-    min_rows_share: float = Field(0.5, ge=0, description="rows against the last edition")
-    max_norm: float = Field(10.0, gt=0)
-    min_norm: float = Field(1e-3, ge=0, description="median norm")
-    min_effective_rank: float = Field(2.0, ge=1)
+    settle_days: int = Field(3, ge=0, description="age of a space, in days, from which its drift is refused and not only written down")
+    min_coverage_share: float = Field(0.6, ge=0, description="share of today's log rows whose entity had a vector, over the usual one")
+    min_rows_share: float = Field(0.5, ge=0, description="entities of the edition, over the usual number")
+    min_fresh_share: float = Field(0.3, ge=0, description="entities seen today, over the usual number")
+    max_norm: float = Field(10.0, gt=0, description="length of the longest vector")
+    min_norm: float = Field(1e-3, ge=0, description="median length of a vector")
+    max_duplicate_share: float = Field(0.5, ge=0, le=1, description="share of entities whose vector is another's too")
+    min_effective_rank: float = Field(2.0, ge=1, description="directions in use: exp(entropy) of the singular values' shares")
+    min_effective_rank_share: float = Field(0.6, ge=0, description="directions in use, over the last edition's")
+    min_cosine_continuing: float = Field(0.2, ge=-1, le=1, description="median, of today's vector with the last edition's: entities seen the last day too")
+    min_cosine_returning: float = Field(0.1, ge=-1, le=1, description="the same: entities last seen earlier")
+    max_centre_gap_new: float = Field(0.6, ge=0, le=2, description="median cosine with the last edition's centre: new entities against continuing ones")
+    max_domain_auc: float = Field(0.98, ge=0.5, le=1, description="of a classifier that tells today's vectors from the last edition's; 0.5 cannot")
+    neighbours: int = Field(10, ge=1, description="how many nearest neighbours are compared")
+    min_neighbour_overlap: float = Field(0.2, ge=0, le=1, description="share of an entity's nearest neighbours that are kept")
+    max_probe_drop: float = Field(0.05, ge=0, le=1, description="how far a click model's ROC-AUC on the vectors may fall below the last edition's")
 
 
 class StoreConfig(Strict):
-    online: Literal["lmdb", "none"] = "lmdb"
-    buckets: int = Field(4, ge=1, le=65536)
+    """`encoding` is that of the serving copies, made after averaging; averages themselves stay float32."""
 
-    @field_validator("buckets")
-    @classmethod
-    def _power_of_two(cls, value: int) -> int:
-        if value & (value - 1):
-            raise ValueError(f"should be a power of two, received {value}")
-        return value
+    online: str = "lmdb"
+    encoding: Literal["float32", "float16", "int8"] = "float32"
+    bucket_rows: int = Field(32_768, ge=1, description="rows merged at a time: what bounds memory")
+    compact_after: int = Field(8, ge=1, le=200, description="deltas that an edition may be spread over")
 
 
 class IndexConfig(Strict):
@@ -267,6 +316,16 @@ class EvaluationConfig(Strict):
         return self
 
 
+class LaneConfig(Strict):
+    """A retraining that runs beside the live lane until it is promoted: what of the upstreams is other there (such as `seed`).
+
+    `closed` lanes are not run any more. The lane `main` is the factory as it is declared; only `closed` may be set of it.
+    """
+
+    upstreams: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    closed: bool = False
+
+
 class FactoryConfig(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     warehouse: str = "./warehouse"
@@ -284,6 +343,7 @@ class FactoryConfig(Strict):
     index: IndexConfig = IndexConfig()
     downstream: dict[str, DownstreamConfig] = Field(default_factory=dict)
     evaluation: EvaluationConfig = EvaluationConfig()
+    lanes: dict[str, LaneConfig] = Field(default_factory=dict)
 
     @field_validator("time_zone")
     @classmethod
@@ -303,9 +363,27 @@ class FactoryConfig(Strict):
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
+    def for_lane(self, lane: str) -> FactoryConfig:
+        """The factory as one of its lanes runs it. Raises ConfigError where there is no such lane."""
+        if lane == "main":
+            return self.model_copy(update={"lanes": {}})
+        if lane not in self.lanes:
+            raise ConfigError(f"no lane named {lane!r}; declared: {', '.join(['main', *self.lanes])}. Declare it under `lanes` in factory.yaml.")
+        spec, raw = self.lanes[lane], self.model_dump(exclude_unset=True, exclude={"lanes"})
+        for name, changes in spec.upstreams.items():
+            raw["upstreams"][name] = {**raw["upstreams"].get(name, {}), **changes}
+        return parse_config(raw, f"lanes.{lane}")
+
+    def open_lanes(self) -> tuple[str, ...]:
+        """The lanes that a run runs, `main` first."""
+        return tuple(name for name in dict.fromkeys(("main", *self.lanes)) if not (name in self.lanes and self.lanes[name].closed))
+
     def digest(self) -> str:
         """Of all that shapes a vector or a score. Where things lie, how many workers make them, and what is refused, do not."""
-        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation", "gates", "index", "store"})
+        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation", "gates", "index", "store", "lanes"})
+        kept["encoding"] = self.store.encoding
+        for field in ("promote", "keep_days", "align"):
+            kept["lifecycle"].pop(field)
         for log in kept["logs"].values():
             log.pop("path")
             log.pop("max_reject_share")
@@ -392,6 +470,19 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
         if missing and len(chosen) == 1 and chosen <= set(logs):
             yield f"upstreams.{name}.tasks: the log {chosen.pop()!r} has no entity {' and no '.join(missing)}"
     yield from _broken_consumers(raw, tasks)
+    numbers = _get(raw, "lifecycle")
+    kept, lag = _get(numbers, "keep_days"), _get(numbers, "lag_days") or 1
+    matures = max((days for _, task in _items(raw, "tasks") if isinstance(days := _get(task, "matures_days"), int)), default=0)
+    if isinstance(kept, int) and isinstance(lag, int) and kept < matures + lag + 2:
+        yield (f"lifecycle.keep_days: {kept} is too short; rows whose labels mature after {matures} days read what was served {lag} days before them: "
+               f"at least {matures + lag + 2}")  # fmt: skip
+    for name, lane in _items(raw, "lanes"):
+        if not NAME.fullmatch(name):
+            yield f"lanes.{name}: not a usable name; begin with a letter, then letters, digits and _"
+        for upstream in _keys(_get(lane, "upstreams")):
+            yield from _expect(upstream, _keys(_get(raw, "upstreams")), f"lanes.{name}.upstreams", "upstream")
+        if name == "main" and _get(lane, "upstreams"):
+            yield "lanes.main: is the factory as declared; only `closed` may be set of it"
 
 
 def _broken_history(raw: Mapping[str, Any], name: str, owner: Any, history: Any) -> Iterator[str]:
@@ -492,6 +583,16 @@ def _describe(item: Any) -> str:
         return f"{path}: unknown key; remove it or correct its spelling"
     text = repr(received)
     return f"{path}: {item['msg']}; received {text if len(text) < 80 else text[:77] + '...'}"
+
+
+def parse_policy(text: str) -> PolicyConfig:
+    """A policy as factory.yaml has it, such as `{kind: mean, k: 7}`. Raises ConfigError."""
+    try:
+        return LifecycleConfig.model_validate({"policy": yaml.safe_load(text)}).policy
+    except ValidationError as error:
+        raise ConfigError(f"policy {text!r}:", [_describe(item) for item in error.errors()]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"policy {text!r}: not readable as YAML: {error}") from None
 
 
 def load_config(path: Path) -> FactoryConfig:

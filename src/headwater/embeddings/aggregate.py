@@ -1,63 +1,49 @@
-"""How daily snapshots become the published one (DERM, section on aggregation)."""
+"""One day's merge of one bucket, as arrays. Shapes: B rows of yesterday, T rows of today."""
 
 from __future__ import annotations
 
-import datetime as dt
+from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
-
-from headwater.config import EmaPolicy, LatestPolicy
-from headwater.embeddings.snapshot import Snapshot, day_number, same_space
 
 
-def blend(policy: EmaPolicy | LatestPolicy, before_ND: np.ndarray, today_ND: np.ndarray, age_days: int) -> np.ndarray:
-    """One step of the policy for entities seen before and today, in float32; `age_days` is that of the space.
+@dataclass(frozen=True)
+class Meeting:
+    """Yesterday's keys and today's, met: which of today's are `known_T`, in which row `rows_T` of yesterday, and which rows
+    of yesterday are `kept_B` (seen again, or not yet expired)."""
 
-    ema: E(t) = w E(t-1) + (1 - w) daily(t), written E(t-1) + (1 - w)(daily - E(t-1)) so that a constant stays one.
-    """
-    if isinstance(policy, LatestPolicy) or age_days < policy.warm_up_days:
-        return today_ND
-    return before_ND + np.float32(1 - policy.weight) * (today_ND - before_ND)
-
-
-def aggregate(
-    before: Snapshot | None, today: Snapshot, policy: EmaPolicy | LatestPolicy, day: dt.date, expire_days: int
-) -> Snapshot:
-    """Yesterday's published snapshot and today's fresh vectors -> today's published snapshot.
-
-    First sight: the fresh vector. Not seen today: carried forward unchanged. Not seen for more than `expire_days`:
-    dropped. Raises SpaceMismatch.
-    """
-    if before is None:
-        return Snapshot(today.space, today.entity, day, today.keys_N, _finish(policy, today.vectors_ND), today.seen_N, today.ids)
-    same_space(before, today)
-    rows, known = before.find(today.keys_N)
-    vectors = today.vectors_ND.copy()
-    age_days = (day - today.space.opened).days
-    vectors[known] = blend(policy, before.vectors_ND[rows[known]], today.vectors_ND[known], age_days)
-    carried = np.ones(len(before), bool)
-    carried[rows[known]] = False
-    carried &= day_number(day) - before.seen_N <= expire_days
-    keys = np.concatenate([before.keys_N[carried], today.keys_N])
-    order = np.argsort(keys, kind="stable")
-    return Snapshot(
-        today.space, today.entity, day,
-        keys[order],
-        np.concatenate([before.vectors_ND[carried], _finish(policy, vectors)])[order],
-        np.concatenate([before.seen_N[carried], today.seen_N])[order],
-        _append(before, carried, today)[order],
-    )  # fmt: skip
+    known_T: np.ndarray
+    rows_T: np.ndarray
+    kept_B: np.ndarray
 
 
-def _append(before: Snapshot, carried: np.ndarray, today: Snapshot) -> pl.Series:
-    kept = before.ids.filter(pl.Series(carried))
-    if kept.dtype == today.ids.dtype:
-        return kept.append(today.ids)
-    return kept.cast(pl.String).append(today.ids.cast(pl.String))
+def meet(keys_B: np.ndarray, seen_B: np.ndarray, keys_T: np.ndarray, day: int, expire_days: int) -> Meeting:
+    """Both key arrays ascending and unique. An entity not seen for more than `expire_days` is dropped, unless seen today."""
+    rows, known = find(keys_B, keys_T)
+    kept = day - seen_B <= expire_days
+    kept[rows[known]] = True
+    return Meeting(known, rows, kept)
 
 
-def _finish(policy: EmaPolicy | LatestPolicy, vectors_ND: np.ndarray) -> np.ndarray:
-    if not policy.renormalize:
-        return vectors_ND
-    return vectors_ND / np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), np.float32(1e-12))
+def find(keys_B: np.ndarray, keys_T: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row of each key among ascending `keys_B` (any row where absent), and whether it is there."""
+    if len(keys_B) == 0:
+        return np.zeros(len(keys_T), np.int64), np.zeros(len(keys_T), bool)
+    rows = np.minimum(np.searchsorted(keys_B, keys_T), len(keys_B) - 1)
+    return rows, keys_B[rows] == keys_T
+
+
+def merge_sorted(keys_B: np.ndarray, keys_T: np.ndarray, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Two ascending, disjoint key arrays as one, with each pair of columns beside them."""
+    places_T = np.searchsorted(keys_B, keys_T) + np.arange(len(keys_T))
+    total = len(keys_B) + len(keys_T)
+    from_B = np.ones(total, bool)
+    from_B[places_T] = False
+
+    def woven(of_B: np.ndarray, of_T: np.ndarray) -> np.ndarray:
+        out = np.empty((total, *of_B.shape[1:]), of_B.dtype)
+        out[places_T] = of_T
+        out[from_B] = of_B
+        return out
+
+    return woven(keys_B, keys_T), [woven(of_B, of_T) for of_B, of_T in columns]

@@ -100,10 +100,15 @@ class Snapshot:
         return rows, self.keys_N[rows] == keys_M
 
 
+def one_space(*spaces: Space) -> Space:
+    """The one space that these all are. Raises SpaceMismatch."""
+    distinct = set(spaces)
+    if len(distinct) != 1:
+        raise SpaceMismatch(f"Vectors of {len(distinct)} spaces may not meet: {', '.join(sorted(map(str, distinct)))}. Each retraining "
+                            "from scratch opens a space of its own; compare within one, or `headwater align` them first.")  # fmt: skip
+    return distinct.pop()
+
+
 def same_space(*snapshots: Snapshot) -> Space:
     """The one space they all live in. Raises SpaceMismatch."""
-    spaces = {snapshot.space for snapshot in snapshots}
-    if len(spaces) != 1:
-        raise SpaceMismatch(f"Vectors of {len(spaces)} spaces may not meet: {', '.join(sorted(map(str, spaces)))}. Each retraining "
-                            "from scratch opens a space of its own; compare within one.")  # fmt: skip
-    return spaces.pop()
+    return one_space(*(snapshot.space for snapshot in snapshots))

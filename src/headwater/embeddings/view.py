@@ -13,12 +13,17 @@ from headwater.embeddings.snapshot import Space
 
 @dataclass(frozen=True)
 class Served:
-    """What a consumer got for N rows: `vectors_ND` (zeros where absent), `found_N`, and the days since last seen."""
+    """What a consumer got for N rows: `vectors_ND` (zeros where absent), `found_N`, and the days since last seen.
+
+    Where the policy serves sequences: `sequence_NKD`, newest first, of which the first `steps_N` are filled.
+    """
 
     space: Space
     vectors_ND: np.ndarray
     found_N: np.ndarray
     age_days_N: np.ndarray
+    sequence_NKD: np.ndarray | None = None
+    steps_N: np.ndarray | None = None
 
 
 class View(Protocol):
