@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -85,15 +86,23 @@ def new_folder(path: Path) -> Iterator[Path]:
             sync(item)
         sync(aside)
         if path.exists():
-            discarded = path.with_name(f"{TEMPORARY}old-{path.name}-{os.getpid()}")
-            os.rename(path, discarded)
-            os.rename(aside, path)
-            shutil.rmtree(discarded)
+            exchange(aside, path)  # what was there lies aside now, and goes
         else:
             os.rename(aside, path)
         sync(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two folders in one step, so that a reader of either always finds one (Linux; elsewhere, two renames)."""
+    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    at_cwd, rename_exchange = -100, 2
+    if swap is None or swap(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), rename_exchange) != 0:
+        between = other.with_name(f"{TEMPORARY}old-{other.name}-{os.getpid()}")
+        os.rename(other, between)
+        os.rename(one, other)
+        os.rename(between, one)
 
 
 def sweep_leftovers(root: Path) -> int:

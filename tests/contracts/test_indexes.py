@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from headwater.embeddings import Space
+from headwater.embeddings import Snapshot, Space
 from headwater.errors import SearchError, SpaceMismatch
-from headwater.index import INDEXES, open_index
+from headwater.index import INDEXES, Index
+from headwater.index import open_index as open_by_digest
 from test_embeddings import D0, SPACE, snap
+
+
+def open_index(root: Path, snapshot: Snapshot, kind: str) -> Index:
+    return open_by_digest(root, snapshot.digest, snapshot.space, len(snapshot), lambda: snapshot.vectors_ND, kind)
 
 
 @pytest.fixture(params=list(INDEXES))

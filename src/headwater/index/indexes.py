@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
 import numpy as np
 
-from headwater.embeddings import Snapshot, Space
+from headwater.embeddings import Space
 from headwater.errors import SearchError, SpaceMismatch
 from headwater.files import new_folder
 from headwater.plugins import resolve
@@ -20,12 +21,15 @@ def unit(vectors_ND: np.ndarray) -> np.ndarray:
 
 
 class Index(ABC):
-    """Searches the vectors of one snapshot by cosine. A subclass says how faiss is to hold them."""
+    """Searches the vectors of one snapshot, by cosine. A subclass says how faiss is to hold them."""
 
     kind: str
 
-    def __init__(self, snapshot: Snapshot, handle: faiss.Index) -> None:
-        self.snapshot, self._handle = snapshot, handle
+    def __init__(self, space: Space, handle: faiss.Index) -> None:
+        self.space, self._handle = space, handle
+
+    def __len__(self) -> int:
+        return int(self._handle.ntotal)
 
     @classmethod
     @abstractmethod
@@ -33,33 +37,36 @@ class Index(ABC):
         """A faiss index to fill with unit vectors, searched by inner product."""
 
     @classmethod
-    def build(cls, snapshot: Snapshot) -> Index:
-        handle = cls.empty(snapshot.space.width)
+    def build(cls, space: Space, vectors_ND: np.ndarray) -> Index:
+        handle = cls.empty(space.width)
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)  # a graph built by several threads differs from run to run
         try:
-            handle.add(unit(snapshot.vectors_ND))
+            handle.add(unit(vectors_ND))
         finally:
             faiss.omp_set_num_threads(threads)
-        return cls(snapshot, handle)
+        return cls(space, handle)
 
     def search(self, queries_QD: np.ndarray, k: int, space: Space) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the snapshot [Q, k] (-1: fewer than k) and cosines [Q, k], best first.
+        """Rows of the vectors [Q, k] (-1: fewer than k) and cosines [Q, k], best first.
 
         Raises SpaceMismatch for queries of another space, SearchError for a bad k or width.
         """
-        if space != self.snapshot.space:
-            raise SpaceMismatch(f"queries of {space} may not be searched among vectors of {self.snapshot.space}.")
+        if space != self.space:
+            raise SpaceMismatch(f"queries of {space} may not be searched among vectors of {self.space}.")
         if k < 1:
             raise SearchError(f"k should be at least 1. Received: {k}.")
         if queries_QD.ndim != 2 or queries_QD.shape[1] != space.width:
             raise SearchError(f"queries should be [Q, {space.width}]. Received: {queries_QD.shape}.")
-        cosines, rows = self._handle.search(unit(queries_QD), min(k, max(1, len(self.snapshot))))
+        cosines, rows = self._handle.search(unit(queries_QD), min(k, max(1, len(self))))
         return rows, cosines
 
     def save(self, folder: Path) -> None:
         with new_folder(folder) as aside:
-            faiss.write_index(self._handle, str(aside / "index.faiss"))
+            try:
+                faiss.write_index(self._handle, str(aside / "index.faiss"))
+            except RuntimeError as error:
+                raise SearchError(f"{folder}: the index cannot be written ({error}). Is the disk full?") from error
 
 
 class ExactIndex(Index):
@@ -88,17 +95,21 @@ class HnswIndex(Index):
 INDEXES: dict[str, type[Index]] = {"exact": ExactIndex, "hnsw": HnswIndex}
 
 
-def open_index(root: Path, snapshot: Snapshot, kind: str) -> Index:
-    """The index of `snapshot`, read from `root/DIGEST-KIND`, or built and saved there."""
+def open_index(root: Path, digest: str, space: Space, rows: int, vectors: Callable[[], np.ndarray], kind: str) -> Index:
+    """The index of the snapshot `digest`, read from `root/DIGEST-KIND`, or built from its `vectors()` [rows, D] and saved there."""
     cls: type[Index] = resolve("headwater.index", INDEXES, kind)
-    folder = root / f"{snapshot.digest}-{kind}"
+    folder = index_folder(root, digest, kind)
     file = folder / "index.faiss"
     if not file.is_file():
-        cls.build(snapshot).save(folder)
+        cls.build(space, vectors()).save(folder)
     try:
         handle = faiss.read_index(str(file))
     except RuntimeError as error:
         raise SearchError(f"{file}: cannot be read. Remove {folder}; it is built again at the next search.") from error
-    if handle.ntotal != len(snapshot):
-        raise SearchError(f"{file}: holds {handle.ntotal:,} vectors, the snapshot {len(snapshot):,}. Remove {folder}.")
-    return cls(snapshot, handle)
+    if handle.ntotal != rows:
+        raise SearchError(f"{file}: holds {handle.ntotal:,} vectors, the snapshot {rows:,}. Remove {folder}.")
+    return cls(space, handle)
+
+
+def index_folder(root: Path, digest: str, kind: str) -> Path:
+    return root / f"{digest}-{kind}"

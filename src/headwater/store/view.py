@@ -1,21 +1,17 @@
-"""The store's own View: one edition on disk, read bucket by bucket."""
+"""The store's own View, and the point-in-time join of many days' rows."""
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headwater.embeddings import Served
-from headwater.embeddings.snapshot import day_number
-from headwater.errors import LeakError
-from headwater.store.buckets import bucket_of, read_part
-
-if TYPE_CHECKING:
-    from headwater.store.editions import Edition
+from headwater.errors import LeakError, SpaceMismatch
+from headwater.store.editions import Edition
 
 
 @dataclass(frozen=True)
@@ -37,37 +33,26 @@ class EditionView:
         if rows_of <= self.day:
             raise LeakError(f"rows of {rows_of} may not read what was published on {self.day}: it has seen them. A row of a day "
                             "reads editions of earlier days only.")  # fmt: skip
-        if self.edition is None:
-            return None
-        space = self.edition.space(name)
-        vectors = np.zeros((len(keys_N), space.width), np.float32)
-        found = np.zeros(len(keys_N), bool)
-        ages = np.zeros(len(keys_N), np.float32)
-        homes = bucket_of(keys_N, self.edition.buckets)
-        for bucket in np.unique(homes):
-            keys, values, seen = self._bucket(name, int(bucket))
-            if len(keys) == 0:
-                continue
-            mine = np.flatnonzero(homes == bucket)
-            rows = np.minimum(np.searchsorted(keys, keys_N[mine]), len(keys) - 1)
-            hit = keys[rows] == keys_N[mine]
-            vectors[mine[hit]] = values[rows[hit]]
-            ages[mine[hit]] = day_number(rows_of) - seen[rows[hit]]
-            found[mine[hit]] = True
-        return Served(space, vectors, found, ages)
+        return None if self.edition is None else self.edition.lookup(name, keys_N, rows_of)
 
-    def __reduce__(self) -> tuple[type[EditionView], tuple[dt.date, Edition | None]]:
-        return EditionView, (self.day, self.edition)  # open files stay behind when a view goes to another process
 
-    @cached_property
-    def _open(self) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        return {}
-
-    def _bucket(self, name: str, bucket: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        assert self.edition is not None
-        if (name, bucket) not in self._open:
-            folder = self.edition.folder / name
-            self._open[name, bucket] = (
-                read_part(folder, bucket, "keys"), read_part(folder, bucket, "vectors"), read_part(folder, bucket, "seen")
-            )  # fmt: skip
-        return self._open[name, bucket]
+def point_in_time(view_of: Callable[[dt.date], EditionView], name: str, width: int, keys_N: np.ndarray, days_N: np.ndarray) -> Served:
+    """The vectors that were served to rows of many days (`days_N`: ordinals). Raises LeakError and, where the space changed
+    in between, SpaceMismatch."""
+    vectors, found, ages = np.zeros((len(keys_N), width), np.float32), np.zeros(len(keys_N), bool), np.zeros(len(keys_N), np.float32)
+    spaces = {}
+    order = np.lexsort((keys_N, days_N))  # by key within a day: neighbours in an edition are read one after the other
+    edges = np.flatnonzero(np.diff(days_N[order], prepend=-1, append=-1)) if len(order) else np.zeros(0, np.int64)
+    for low, high in itertools.pairwise(edges):
+        mine = order[low:high]
+        day = dt.date.fromordinal(int(days_N[mine[0]]))
+        served = view_of(day).read(name, keys_N[mine], day)
+        if served is not None:
+            spaces[served.space] = day
+            vectors[mine], found[mine], ages[mine] = served.vectors_ND, served.found_N, served.age_days_N
+    if len(spaces) > 1:
+        listed = ", ".join(f"{space} (such as {day})" for space, day in spaces.items())
+        raise SpaceMismatch(f"{name}: the rows would read {len(spaces)} spaces: {listed}. Take the rows of one space only, or align them.")
+    if not spaces:
+        raise LeakError(f"{name}: no edition was published before any of these rows.")
+    return Served(next(iter(spaces)), vectors, found, ages)
