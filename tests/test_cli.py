@@ -46,12 +46,12 @@ def test_status_names_every_edition_and_the_live_one(done) -> None:
 
 def test_lookup_answers_from_the_live_edition_as_the_edition_holds_it(done, some_user) -> None:
     from headwater.ids import key_of
-    from headwater.store import EditionStore
+    from headwater.reader import Reader
 
     found = answer("lookup", "user", some_user, "--factory", done)
     assert found["edition"] == str(day(3))
     for name, vector in found["vectors"][some_user].items():
-        snapshot = EditionStore(done.parent / "warehouse").live().read(name)
+        snapshot = Reader.load(done).edition().read(name)
         row = snapshot.keys_N.tolist().index(key_of(some_user))
         assert vector == snapshot.vectors_ND[row].tolist()
     assert set(found["vectors"][some_user]) <= {"ctr_user", "cvr_user"}

@@ -16,7 +16,6 @@ from headwater.errors import LeakError
 from headwater.evaluation import metrics_of
 from headwater.models.downstream import ArmTask, fit_arm, predict_arm
 from headwater.pipeline import Factory
-from headwater.store import EditionStore
 
 DAYS = 4
 FIRST = dt.date(2025, 1, 1)
@@ -46,7 +45,7 @@ def write_coin_flips(folder: Path, planted: str) -> None:
 def make_factory(folder: Path, planted: str = "none") -> Factory:
     write_coin_flips(folder, planted)
     return Factory(parse_config({
-        "name": "coins", "workers": 0,
+        "name": "coins", "workers": 0, "gates": {"settle_days": 99},
         "logs": {"feed": {"path": "log.parquet", "time": "ts", "entities": {"user": "u", "item": "i"}}},
         "entities": {"user": {"table": "users.parquet", "key": "u", "features": {"rate": {"kind": "numeric", "log": False}}}, "item": {}},
         "tasks": {"click": {"log": "feed", "label": "click"}},
@@ -60,7 +59,7 @@ def make_factory(folder: Path, planted: str = "none") -> Factory:
 def auc_by_arm(factory: Factory) -> dict[str, float]:
     for _ in factory.backfill(day(0), day(DAYS - 1)):
         pass
-    judged = factory.judgements.pooled("ctr", day(1), None)
+    judged = factory.judgements.pooled("ctr", day(1), None, factory.days_done())
     return {arm: metrics_of(judged.labels_N, scores[0]).roc_auc for arm, scores in judged.scores.items()}
 
 
@@ -84,11 +83,11 @@ def test_a_label_of_tomorrow_in_a_feature_is_visible(tmp_path) -> None:
 class Peeking:
     """A join shifted by one day: serves each row the edition of its own day. What View refuses, done on purpose."""
 
-    store: EditionStore
+    factory: Factory
     day: dt.date
 
     def read(self, name: str, keys_N: np.ndarray, rows_of: dt.date) -> Served | None:
-        return self.store.as_of(rows_of).read(name, keys_N, rows_of + dt.timedelta(days=1))
+        return self.factory.as_of(rows_of).read(name, keys_N, rows_of + dt.timedelta(days=1))
 
 
 def test_a_join_shifted_by_one_day_is_visible(honest, tmp_path) -> None:
@@ -97,7 +96,7 @@ def test_a_join_shifted_by_one_day_is_visible(honest, tmp_path) -> None:
     before, scores, labels = None, [], []
     for n in range(1, DAYS):
         rows = factory.log.read("feed", day(n), ("click",), known_by=day(n))
-        task = ArmTask(plan, day(n), rows, Peeking(factory.store, day(n)), before, tmp_path / str(n), "f")
+        task = ArmTask(plan, day(n), rows, Peeking(factory, day(n)), before, tmp_path / str(n), "f")
         if before is not None:
             scores.append(predict_arm(task)[0])
             labels.append(rows.labels["click"])
@@ -110,6 +109,6 @@ def test_the_pipeline_cannot_express_that_shift(honest) -> None:
     factory, _ = honest
     rows = factory.log.read("feed", day(2), ("click",), known_by=day(2))
     with pytest.raises(LeakError, match="may not read what was published on 2025-01-03"):
-        factory.store.as_of(day(2)).read("ctr_user", rows.keys["user"], rows.day)
+        factory.as_of(day(2)).read("ctr_user", rows.keys["user"], rows.day)
     with pytest.raises(Exception, match="lag_days"):
         parse_config({**factory.config.model_dump(), "lifecycle": {"lag_days": 0}})

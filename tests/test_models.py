@@ -24,7 +24,7 @@ def ctr(make_factory):
     """The ctr upstream's task of the first day, its ids, and the day's events."""
     factory = make_factory()
     inputs = read_day(factory, day(0))
-    task = _upstream_tasks(factory, inputs, "f")["ctr"]
+    task = _upstream_tasks(factory, inputs)["ctr"]
     ids = {entity: distinct_ids(inputs.events["impressions"], entity) for entity in task.plan.entities}
     return task, ids
 

@@ -14,14 +14,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
 
 from conftest import day, tiny_config
-from headwater.errors import EditionConflict, GateError, LogError, ModelError, StoreError
+from headwater.errors import ConfigError, EditionConflict, GateError, LogError, ModelError, StoreError
+from headwater.lifecycle import rollback
 from headwater.pipeline import Factory
-from headwater.store import EditionStore, LmdbStore
+from headwater.reader import Reader
+from headwater.store import Edition, read_catalog, write_catalog
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
@@ -63,7 +66,7 @@ def test_a_changed_input_is_a_conflict_until_it_is_replaced(make_factory) -> Non
         make_factory().run_day(day(1))
     assert bytes_of(factory.warehouse) == before
     make_factory().run_day(day(1), replay=True)
-    replayed = {str(known): EditionStore(factory.warehouse).get(known).digest for known in (day(0), day(1), day(2))}
+    replayed = {str(known): factory.edition(known).digest for known in (day(0), day(1), day(2))}
     assert replayed[str(day(0))] == editions[str(day(0))]
     assert replayed[str(day(1))] != editions[str(day(1))]
     assert replayed[str(day(2))] != editions[str(day(2))]  # an average remembers
@@ -85,21 +88,21 @@ def test_a_replay_that_was_killed_is_finished_by_the_next_run(make_factory) -> N
     factory = make_factory()
     editions = run(factory, 2)
     (factory.warehouse / "replay.json").write_text(json.dumps([str(day(1)), str(day(2))]))  # killed before its first day was done
-    factory.report_path(day(1)).unlink()
     assert make_factory().run_day(day(3))["day"] == str(day(3))
     assert not (factory.warehouse / "replay.json").exists()
-    assert {str(known): factory.store.get(known).digest for known in factory.days_done()[:3]} == editions
+    assert {str(known): factory.edition(known).digest for known in factory.days_done()[:3]} == editions
 
 
 def test_what_an_unfinished_day_left_behind_is_not_built_upon(make_factory) -> None:
     one, two = make_factory(name="one"), make_factory(name="two")
     for factory in (one, two):
         run(factory, 0)
+    catalog = (one.warehouse / "catalog.json").read_text()
     one.run_day(day(1))
-    one.report_path(day(1)).unlink()  # as if killed just before the report: checkpoint and edition are there
+    (one.warehouse / "catalog.json").write_text(catalog)  # as if killed just before the switch: checkpoint and edition are there
     for factory in (one, two):
         factory.run_day(day(2))
-    assert one.store.get(day(2)).digest == two.store.get(day(2)).digest
+    assert one.edition(day(2)).digest == two.edition(day(2)).digest
 
 
 def test_a_damaged_checkpoint_is_made_again_by_a_replay(make_factory) -> None:
@@ -110,7 +113,7 @@ def test_a_damaged_checkpoint_is_made_again_by_a_replay(make_factory) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         factory.run_day(day(2))
     make_factory().run_day(day(1), replay=True)
-    assert factory.store.get(day(1)).digest == editions[str(day(1))]
+    assert factory.edition(day(1)).digest == editions[str(day(1))]
     assert make_factory().run_day(day(2))["day"] == str(day(2))
 
 
@@ -120,10 +123,9 @@ def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_facto
     for lost in ("online", "indexes"):
         shutil.rmtree(factory.warehouse / lost)
     factory.run_day(day(1))
-    edition = factory.store.live()
-    assert LmdbStore(factory.warehouse / "online").get(edition.snapshots["ctr_user"]["digest"], 1) is None
+    assert Reader(factory.config, factory.root).similar("item", "ad-1")["items"]
     assert len(list((factory.warehouse / "indexes").iterdir())) == 2
-    shutil.rmtree(edition.folder)
+    shutil.rmtree(factory.edition(day(1)).folder)
     with pytest.raises(StoreError, match="its edition is gone"):
         factory.run_day(day(1))
 
@@ -164,12 +166,128 @@ def test_a_day_cannot_be_slipped_in(make_factory) -> None:
     assert factory.run_day(day(3))["day"] == str(day(3))
 
 
-def test_a_refused_edition_is_not_published(make_factory) -> None:
+def test_a_refused_edition_is_kept_aside_and_not_published(make_factory) -> None:
+    run(make_factory(), 0)
     factory = make_factory(lambda raw: raw.update(gates={"min_effective_rank": 1e6}))
-    with pytest.raises(GateError, match="effective rank is .*, allowed 1e"):
-        factory.run_day(day(0))
-    assert factory.store.days() == []
-    assert factory.days_done() == []
+    with pytest.raises(GateError, match=r"effective rank is .*, allowed 1e(?s:.*)It lies in .*refused/2025-01-07"):
+        factory.run_day(day(1))
+    assert factory.days_done() == [day(0)]
+    assert Reader(factory.config, factory.root).edition().day == day(0)
+    aside = next((factory.warehouse / "refused" / str(day(1))).iterdir())
+    assert len(Edition.load(aside).read("ctr_user")) > 50  # whole, for inspection
+    why = json.loads((aside / "refused.json").read_text())
+    assert all("effective rank" in line for line in why["failed"])
+    assert run(make_factory(), 1)[str(day(1))] == Edition.load(aside).digest  # the threshold put right, the same edition is published
+    judged = pl.read_parquet(factory.warehouse / "judged" / "ctr" / f"{day(1)}.parquet")
+    assert len(judged)
+
+
+def test_force_publishes_and_is_written_down_everywhere(make_factory) -> None:
+    factory = make_factory(lambda raw: raw.update(gates={"min_effective_rank": 1e6}))
+    report = factory.run_day(day(0), force=True)
+    assert any("effective rank" in line for line in report["forced"])
+    assert factory.entry(day(0)).forced == tuple(report["forced"])
+    monitor = json.loads((factory.warehouse / "monitors" / f"{day(0)}.json").read_text())
+    assert monitor["forced"] == report["forced"]
+    failed = [gate for found in monitor["snapshots"].values() for gate in found["gates"] if not gate["passed"]]
+    assert {gate["check"] for gate in failed} == {"effective rank"}
+    assert all({"figure", "threshold", "reason"} <= set(gate) for gate in failed)
+
+
+def test_a_day_whose_log_is_broken_is_refused_by_the_gates(make_factory) -> None:
+    """A tenth of the rows arrived, and of few users: the counts say so."""
+    factory = make_factory()
+    run(factory, 3)
+    path = factory.root / "world" / "impressions" / f"{day(4)}.parquet"
+    frame = pl.read_parquet(path)
+    frame.filter(pl.col("user_id").is_in(frame["user_id"].unique().sort()[:12].implode())).write_parquet(path)
+    with pytest.raises(GateError, match="ctr_user: fresh rows"):
+        make_factory().run_day(day(4))
+
+
+def test_a_missed_a_late_and_a_corrected_day_have_one_command(make_factory) -> None:
+    straight, mended = make_factory(name="straight"), make_factory(name="mended")
+    run(straight, 3)
+    for n in (0, 2, 3):  # day 1 was missed, or its data came late
+        mended.run_day(day(n))
+    make_factory(name="mended").run_day(day(1), replay=True)
+    assert [mended.edition(day(n)).digest for n in range(4)] == [straight.edition(day(n)).digest for n in range(4)]
+    assert Reader(mended.config, mended.root).edition().day == day(3)
+
+
+def test_readers_stay_served_throughout_a_replay(make_factory, monkeypatch) -> None:
+    factory = make_factory()
+    run(factory, 2)
+    reader, seen = Reader(factory.config, factory.root), []
+    import headwater.pipeline as pipeline
+
+    def watched(*arguments, **options):
+        seen.append(reader.similar("item", "ad-1")["edition"])
+        return compose(*arguments, **options)
+
+    compose = pipeline.compose
+    monkeypatch.setattr(pipeline, "compose", watched)
+    change_a_label(factory, 1)
+    make_factory().run_day(day(1), replay=True)
+    assert seen == [str(day(2))] * 2
+
+
+def test_labels_that_mature_late_never_change_a_published_edition(make_factory) -> None:
+    """Conversions come days after their click: the editions of the days in between are the same whether they come or not."""
+    one, two = make_factory(name="one"), make_factory(name="two")
+    run(one, 3)
+    for path in (two.root / "world" / "purchases").glob("*.parquet"):
+        frame = pl.read_parquet(path)
+        frame.filter(pl.col("time").cast(pl.Datetime("us")).dt.date() < day(2)).write_parquet(path)
+    two = make_factory(name="two")
+    for n in range(2):
+        two.run_day(day(n))
+    assert [one.edition(day(n)).digest for n in range(2)] == [two.edition(day(n)).digest for n in range(2)]
+
+
+def test_another_policy_is_replayed_without_training_an_upstream(make_factory) -> None:
+    factory = make_factory()
+    run(factory, 2)
+    stamps = {path: path.stat().st_mtime_ns for name in ("ctr", "cvr") for path in (factory.warehouse / "models" / name).rglob("*")}
+    other = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}))
+    with pytest.raises(EditionConflict):
+        other.run_day(day(0))
+    other.run_day(day(0), replay=True)
+    assert {path: path.stat().st_mtime_ns for name in ("ctr", "cvr") for path in (factory.warehouse / "models" / name).rglob("*")} == stamps
+    fresh = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}), name="fresh")
+    run(fresh, 2)
+    assert [other.edition(day(n)).digest for n in range(3)] == [fresh.edition(day(n)).digest for n in range(3)]
+
+
+def test_rankers_read_sequences(make_factory) -> None:
+    factory = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "last", "k": 3}))
+    run(factory, 2)
+    served = factory.served_on(day(3)).read("ctr_user", factory.edition(day(2)).part("ctr_user").keys, day(3))
+    assert served.sequence_NKD.shape[1:] == (3, served.space.width)
+    assert set(np.unique(served.steps_N)) == {1, 2, 3}
+
+
+def test_rollback_of_a_factory_continues_from_the_right_state(make_factory) -> None:
+    straight, mended = make_factory(name="straight"), make_factory(name="mended")
+    run(straight, 3)
+    run(mended, 2)
+    rollback(mended.warehouse, mended.config, day(0))
+    assert not mended.report_path(day(1)).exists()
+    again = make_factory(name="mended")
+    run(again, 3)
+    assert [again.edition(day(n)).digest for n in range(4)] == [straight.edition(day(n)).digest for n in range(4)]
+
+
+def test_a_kept_window_lets_old_days_go(make_factory, monkeypatch) -> None:
+    monkeypatch.setattr("headwater.lifecycle.retention.MARGIN_DAYS", -3)  # the tiny world has six days
+    with pytest.raises(ConfigError, match="lifecycle.keep_days: 4 is too short; .* at least 5"):
+        make_factory(lambda raw: raw["lifecycle"].update(keep_days=4))
+    factory = make_factory(lambda raw: raw["lifecycle"].update(keep_days=5))
+    run(factory, 5)
+    assert factory.days_done() == [day(n) for n in range(6)]
+    assert [factory.edition_if_kept(day(n)) is not None for n in range(6)] == [False, *[True] * 5]
+    assert {path.parent.name for path in (factory.warehouse / "models" / "ctr").glob("*/*")} == {str(day(n)) for n in range(1, 6)}
+    assert make_factory(lambda raw: raw["lifecycle"].update(keep_days=5)).run_day(day(0))["edition"]
 
 
 def test_what_was_judged_was_not_learnt_yet(make_factory) -> None:
@@ -210,15 +328,69 @@ def test_killed_ten_times_it_ends_where_an_undisturbed_run_ends(tmp_path, world,
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills += 1
-        for edition in EditionStore(warehouse).days():  # a reader never meets half an edition
-            for name in EditionStore(warehouse).get(edition).snapshots:
-                EditionStore(warehouse).get(edition).read(name)
+        for _, entry in read_catalog(warehouse).mentioned():  # a reader never meets half an edition
+            edition = Edition.load(warehouse / str(entry.folder))
+            for name in edition.snapshots:
+                edition.read(name)
     last = start(path)
     assert last.wait() == 0, last.stderr.read().decode()
-    expected = EditionStore(done.parent / "warehouse")
-    found = EditionStore(warehouse)
-    assert found.days() == expected.days()
-    assert [found.get(d).digest for d in found.days()] == [expected.get(d).digest for d in expected.days()]
-    assert found.live().day == day(3)
+    expected, found = read_catalog(done.parent / "warehouse"), read_catalog(warehouse)
+    assert [(entry.day, entry.digest) for entry in found.lane("main").days] == [(entry.day, entry.digest) for entry in expected.lane("main").days]
+    assert found.live.entry.day == day(3)
     assert not list(warehouse.rglob(".tmp-*"))
     assert kills >= 5
+
+
+def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_factory) -> None:
+    """Six days run, five kept: whatever the window still holds can be run again, and rankers learn no day more than once."""
+    def change(raw) -> None:
+        raw["lifecycle"].update(keep_days=5)
+
+    straight = make_factory(change, name="straight")
+    run(straight, 5)
+    factory = make_factory(change)
+    run(factory, 5)
+    shutil.rmtree(factory.warehouse / "models" / "downstream" / "ctr" / str(day(3)), ignore_errors=True)
+    make_factory(change).run_day(day(4), replay=True)
+    rollback(factory.warehouse, factory.config, day(3))
+    again = make_factory(change)
+    again.run_day(day(4))
+    again.run_day(day(5))
+    assert [again.edition(day(n)).digest for n in (3, 4, 5)] == [straight.edition(day(n)).digest for n in (3, 4, 5)]
+    (factory.warehouse / "catalog.json").write_text((factory.warehouse / "catalog.json").read_text().replace(str(again.entry(day(1)).folder), "gone", 1))
+    catalog = read_catalog(factory.warehouse)
+    write_catalog(factory.warehouse, catalog.renewed({"gone": None}, "main"))
+    with pytest.raises(StoreError, match="has left the point-in-time window"):
+        make_factory(change).run_day(day(2), replay=True)
+    assert not (factory.warehouse / "replay.json").exists()  # refused before anything was touched
+
+
+def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> None:
+    factory = make_factory()
+    run(factory, 4)
+    import headwater.pipeline as pipeline
+
+    learnt, learn = [], pipeline.learn_downstream
+    monkeypatch.setattr(pipeline, "learn_downstream", lambda f, inputs, *rest: (learnt.append(inputs.day), learn(f, inputs, *rest)))
+    make_factory().run_day(day(1), replay=True)
+    assert learnt == [day(n) for n in (1, 2, 3, 4)]
+
+
+def test_a_damaged_daily_snapshot_is_made_again_by_a_replay(make_factory) -> None:
+    factory = make_factory()
+    editions = run(factory, 1)
+    shutil.rmtree(factory.warehouse / str(factory.edition(day(1)).daily) / "ctr_user")
+    make_factory().run_day(day(1), replay=True)
+    assert factory.edition(day(1)).digest == editions[str(day(1))]
+    assert len(factory.daily_of(day(1))) == 4
+
+
+def test_rolling_back_before_an_unfinished_replay_gives_it_up(make_factory) -> None:
+    factory = make_factory()
+    run(factory, 3)
+    (factory.warehouse / "replay.json").write_text(json.dumps([str(day(2)), str(day(3))]))
+    with pytest.raises(StoreError, match="was not finished; go back to a day before that"):
+        rollback(factory.warehouse, factory.config, day(2))
+    rollback(factory.warehouse, factory.config, day(1))
+    assert not (factory.warehouse / "replay.json").exists()
+    assert make_factory().run_day(day(2))["day"] == str(day(2))

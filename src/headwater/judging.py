@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 from headwater.errors import EditionConflict, ExperimentError, StoreError
 from headwater.evaluation import Judged
 from headwater.events import Examples
-from headwater.files import digest_of, write_atomic
+from headwater.files import write_atomic
 
 SEPARATOR = "|"
 
@@ -28,32 +28,42 @@ class Judgements:
         self, consumer: str, examples: Examples, rows_N: np.ndarray, scores: Mapping[str, Mapping[int, np.ndarray]], served: bool
     ) -> None:
         """Keep a day's predictions; `served` says whether there was an edition to read."""
-        columns = {f"{arm}{SEPARATOR}{seed}": values for arm, by_seed in scores.items() for seed, values in by_seed.items()}
-        frame = pl.DataFrame({"row": rows_N.astype(np.int64), "user": examples.keys["user"][rows_N], **columns})
-        frame = frame.with_columns(rows_digest=pl.lit(_identity(examples)))
+        columns = {}
+        for arm, by_seed in scores.items():
+            for seed, values in by_seed.items():
+                whole = np.full(len(examples), np.nan, np.float32)
+                whole[rows_N] = values
+                columns[f"{arm}{SEPARATOR}{seed}"] = whole
+        predicted = np.zeros(len(examples), bool)
+        predicted[rows_N] = True
+        frame = pl.DataFrame({"time_us": examples.times_us_N, **dict(examples.keys), "predicted": predicted, **columns})
         _write(self._predictions / consumer / f"{examples.day}.parquet", frame.with_columns(served=pl.lit(served)))
 
     def settle(self, consumer: str, matured: Examples, task: str) -> Judged:
-        """Join the predictions of a day with its labels, now that they are known; rows on which the task is not defined go."""
+        """Join the predictions of a day with its labels, now that they are known; rows on which the task is not defined go.
+
+        Raises EditionConflict where the day's rows are no longer those that were predicted.
+        """
         path = self._predictions / consumer / f"{matured.day}.parquet"
         if not path.is_file():
             raise StoreError(f"{path}: the predictions of {matured.day} are gone; run that day again with --replace.")
         frame = _read(path)
-        if len(frame) and frame["rows_digest"][0] != _identity(matured):
-            raise EditionConflict(f"log {matured.log}, day {matured.day}: its rows are no longer those that were predicted (now {len(matured):,}). Put "
-                                  f"the log back, or run `headwater run --day {matured.day} --replace`.")  # fmt: skip
-        labels = matured.labels[task][frame["row"].to_numpy()]
-        frame = frame.with_columns(label=pl.Series(labels)).filter(pl.col("label").is_not_nan())
+        identity = {"time_us": matured.times_us_N, **matured.keys}
+        if any(name not in frame.columns or not np.array_equal(frame[name].to_numpy(), values) for name, values in identity.items()):
+            raise EditionConflict(f"log {matured.log}, day {matured.day}: its rows are no longer those that were predicted (then {len(frame):,}, now "
+                                  f"{len(matured):,}). Put the log back, or run `headwater run --day {matured.day} --replace`.")  # fmt: skip
+        frame = frame.with_columns(label=pl.Series(matured.labels[task])).filter(pl.col("predicted") & pl.col("label").is_not_nan())
         _write(self._judged / consumer / f"{matured.day}.parquet", frame)
         return _as_judged([(matured.day, frame)])
 
     def days(self, consumer: str) -> list[dt.date]:
         return sorted(dt.date.fromisoformat(path.stem) for path in (self._judged / consumer).glob("*.parquet"))
 
-    def pooled(self, consumer: str, start: dt.date | None, end: dt.date | None) -> Judged:
-        """All judged days of a span (by default those with an edition to read). Raises ExperimentError where there are none."""
+    def pooled(self, consumer: str, start: dt.date | None, end: dt.date | None, among: Collection[dt.date]) -> Judged:
+        """All judged days of a span (by default those with an edition to read), of the days `among` only: what was judged on a day that
+        was refused or rolled back does not count. Raises ExperimentError where there are none."""
         frames = []
-        for day in self.days(consumer):
+        for day in [known for known in self.days(consumer) if known in among]:
             if (start is None or day >= start) and (end is None or day <= end):
                 frame = _read(self._judged / consumer / f"{day}.parquet")
                 if start is not None or (len(frame) and frame["served"][0]):
@@ -66,10 +76,6 @@ class Judgements:
             raise ExperimentError(f"no judged days of the consumer {consumer!r} from {start or 'the start'} to {end or 'the end'}; judged "
                                   f"are: {', '.join(map(str, self.days(consumer))) or 'none'}. Run days with `headwater backfill`.")  # fmt: skip
         return _as_judged(frames)
-
-
-def _identity(examples: Examples) -> str:
-    return digest_of(examples.times_us_N, *(examples.keys[entity] for entity in sorted(examples.keys)))
 
 
 def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]]) -> Judged:

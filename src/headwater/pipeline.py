@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,26 +13,33 @@ import numpy as np
 
 from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console, timed
-from headwater.embeddings import Snapshot, aggregate, check_snapshot
-from headwater.embeddings.gates import cosine_to
+from headwater.embeddings.gates import GateResult, Probe, check_evidence
 from headwater.engine import Engine, make_engine
-from headwater.errors import ConfigError, EditionConflict, GateError, StoreError
+from headwater.errors import ConfigError, EditionConflict, EditionMissing, GateError, StoreError
 from headwater.evaluation import Arm, metrics_of
 from headwater.events import ExampleReader, Examples
 from headwater.events.examples import distinct_ids
 from headwater.events.log import EventDay
 from headwater.files import digest_of, exclusive, read_json, sweep_leftovers, write_json
-from headwater.index import INDEXES, open_index
+from headwater.index import INDEXES
 from headwater.judging import Judgements
+from headwater.lifecycle import compact_where_due, evidence_of, finish_erasures, monitor_of, retire, switch_to
+from headwater.lifecycle.alignment import rotations_of
+from headwater.lifecycle.erasure import Tombstones
+from headwater.lifecycle.switching import REPORT, edition_of, forget_rankers, rankers_of
 from headwater.models.downstream import ArmTask, RankerPlan, fit_arm, predict_arm
+from headwater.models.training import day_seed, is_whole
 from headwater.models.upstream import UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
 from headwater.plugins import resolve
 from headwater.schema import Schema, Task
-from headwater.store import ONLINE_STORES, Edition, EditionStore, EditionView, OnlineStore
-from headwater.store.editions import conflict
+from headwater.store import MAIN, Catalog, Composed, Daily, Edition, EditionStore, EditionView, Entry, read_catalog
+from headwater.store.catalog import home_of
 
 ONE_DAY = dt.timedelta(days=1)
-KEEP_DOWNSTREAM_DAYS = 2  # checkpoints of rankers; older ones are made again from events and editions when a replay needs them
+LAST_EDITIONS = 7  # what a day's counts are compared with
+PROBE_ROWS = 10_000
+KEEP_RANKERS = 2  # days whose rankers are kept, and one of RANKERS_EVERY days before; others are made again when a replay or rollback needs them
+RANKERS_EVERY = 7
 
 
 @dataclass(frozen=True)
@@ -53,23 +59,34 @@ class DayInputs:
 
 
 class Factory:
-    """A factory on disk: its config, its data and its warehouse."""
+    """A factory on disk: its config, its data and its warehouse, seen from one of its lanes.
 
-    def __init__(self, config: FactoryConfig, root: Path, console: Console = SILENT) -> None:
-        self.config, self.root, self.console = config, root, console
+    `source` is another factory whose daily vectors this one takes instead of training upstreams of its own (a rehearsal).
+    """
+
+    def __init__(
+        self, config: FactoryConfig, root: Path, console: Console = SILENT, lane: str = MAIN, source: Factory | None = None, warehouse: Path | None = None
+    ) -> None:
+        self.config, self.root, self.console, self.lane, self.source = config.for_lane(lane), root, console, lane, source
         self.schema = Schema.from_config(config, root)
-        self.warehouse = warehouse_of(config, root)
-        self.store = EditionStore(self.warehouse)
-        self.log = ExampleReader(self.schema, config.zone, self.warehouse / "quarantine")
-        self.judgements = Judgements(self.warehouse)
+        self.warehouse = warehouse or warehouse_of(config, root)
+        self.home = home_of(self.warehouse, lane)
+        self.store = EditionStore(self.home)
+        self.read_tombstones()
+        self.judgements = Judgements(self.home)
         self.embedding_names = self.schema.embedding_names()
         resolve("headwater.index", INDEXES, config.index.kind)  # before a day is trained in vain
 
+    def read_tombstones(self) -> None:
+        """Who was erased until now: read again before every day, for another process may have erased someone since."""
+        self.tombstones = Tombstones.read(self.warehouse if self.source is None else self.source.warehouse)
+        self.log = ExampleReader(self.schema, self.config.zone, self.warehouse / "quarantine", self.tombstones.matches)
+
     @classmethod
-    def load(cls, path: str | Path, console: Console = SILENT) -> Factory:
+    def load(cls, path: str | Path, console: Console = SILENT, lane: str = MAIN) -> Factory:
         """From a `factory.yaml`. Raises ConfigError."""
         path = Path(path)
-        return cls(load_config(path), path.resolve().parent, console)
+        return cls(load_config(path), path.resolve().parent, console, lane)
 
     @cached_property
     def engine(self) -> Engine:
@@ -91,7 +108,7 @@ class Factory:
             name: UpstreamPlan(
                 name, spec, self.log.specs(self.log_of(name)), self.schema.upstream_entities[name],
                 {entity: (history.of, len(history.actions)) for entity, history in self.schema.histories_of(self.log_of(name)).items()},
-                self.config.seed,
+                self.config.seed if spec.seed is None else spec.seed,
             )
             for name, spec in self.config.upstreams.items()
         }  # fmt: skip
@@ -110,61 +127,119 @@ class Factory:
 
     # ---- the days --------------------------------------------------------------------------------------------------
 
-    def report_path(self, day: dt.date) -> Path:
-        return self.warehouse / "reports" / f"{day}.json"
+    @property
+    def catalog(self) -> Catalog:
+        return read_catalog(self.warehouse)
 
-    def served_on(self, day: dt.date) -> EditionView:
-        """What consumers read on `day`: the newest edition, of the days done, that was published `lag_days` before."""
-        return self.store.as_of(day - dt.timedelta(days=self.config.lifecycle.lag_days), among=self.days_done())
+    def report_path(self, day: dt.date) -> Path:
+        return self.home / "reports" / f"{day}.json"
 
     def days_done(self) -> list[dt.date]:
-        """Days with a report, which is written last; what other days left behind is not built upon."""
-        return sorted(dt.date.fromisoformat(path.stem) for path in (self.warehouse / "reports").glob("????-??-??.json"))
+        """The days that the catalog has; what other days left behind is not built upon."""
+        return [entry.day for entry in self.catalog.lane(self.lane).days]
 
     def done_before(self, day: dt.date) -> list[dt.date]:
         return [known for known in self.days_done() if known < day]
 
-    def run_day(self, day: dt.date, replay: bool = False) -> dict[str, Any]:
-        """Run one day; see `run_day`. With `replay`, every later day that was run is run again too.
+    def entry(self, day: dt.date) -> Entry:
+        """Raises EditionMissing."""
+        found = self.catalog.lane(self.lane).get(day)
+        if found is None:
+            days = self.days_done()
+            have = f"There are {len(days)}, {days[0]} to {days[-1]}." if days else "There are none yet."
+            raise EditionMissing(f"no edition of {day} in {self.home}. {have} `headwater run --day {day}` makes it.")
+        return found
+
+    def edition(self, day: dt.date) -> Edition:
+        """Raises EditionMissing, StoreError."""
+        return edition_of(self.warehouse, self.lane, self.entry(day))
+
+    def edition_if_kept(self, day: dt.date) -> Edition | None:
+        return None if self.entry(day).folder is None else self.edition(day)
+
+    def served_on(self, day: dt.date) -> EditionView:
+        """What consumers read on `day`: the newest edition, of the days done, that was published `lag_days` before."""
+        return self.as_of(day - dt.timedelta(days=self.config.lifecycle.lag_days))
+
+    def as_of(self, day: dt.date) -> EditionView:
+        """The store as a reader saw it at the end of `day`: its newest edition no later than that, or none."""
+        lane = self.catalog.lane(self.lane)
+        turned = max((entry.day for entry in lane.days if entry.aligned), default=dt.date.min)  # before it, the lane lived in another space
+        earlier = [entry.day for entry in lane.days if turned <= entry.day <= day]
+        return EditionView(day, self.edition(earlier[-1]) if earlier else None)
+
+    def run_day(self, day: dt.date, replay: bool = False, force: bool = False) -> dict[str, Any]:
+        """Run one day; see `run_day`. With `replay`, every later day that was run is run again too; with `force`, an edition that
+        a gate refuses is published all the same, and that is written down.
 
         A replay is written down before it begins: killed in the middle, the next run of any day finishes it first.
         """
         with exclusive(self.warehouse):
             sweep_leftovers(self.warehouse)
+            finish_erasures(self.warehouse, self.config, self.schema)
+            if Tombstones.read(self.warehouse if self.source is None else self.source.warehouse) != self.tombstones:
+                self.read_tombstones()
             pending = self._replays_pending()
             if replay:
                 again = sorted({day, *pending, *(known for known in self.days_done() if known > day)})
+                self.check_replay(again[0])
                 for known in again:
                     read_day(self, known)  # a day that cannot be read must not cost the days that can
                 write_json(self._replay_path, [str(known) for known in again])
             elif pending:
                 self.console.log(f"a replay was not finished: first {', '.join(map(str, pending))} again ({self._replay_path})")
-            self._finish_replay()
+            done = self._finish_replay(force)
+            if replay:
+                return done[day]
             later = [known for known in self.days_done() if known > day]
             if later and day not in self.days_done():
                 raise EditionConflict(f"{day} was never run, but {later[0]} was; averages remember, so a day cannot be slipped in. "
                                       f"`headwater run --day {day} --replace` runs it and replays the later days.")  # fmt: skip
-            return run_day(self, day)
+            return run_day(self, day, force=force)
+
+    def check_replay(self, first: dt.date) -> None:
+        """Raise StoreError where the days from `first` on cannot be run again, before anything is touched."""
+        aligned = [entry.day for entry in self.catalog.lane(self.lane).days if entry.aligned]
+        if aligned and first <= aligned[-1]:
+            raise StoreError(f"{first}: the lane {self.lane!r} was aligned on {aligned[-1]}; days up to that one are not replayed, for the rotation was "
+                             "fitted on them. Replay later days, or run a new lane and align that.")  # fmt: skip
+        before = self.done_before(first)
+        if before and self.entry(before[-1]).folder is None:
+            raise StoreError(f"{first}: the edition before it ({before[-1]}) has left the point-in-time window (lifecycle.keep_days), so it cannot be built "
+                             f"upon. Replay a later day, or all from the first one, {before[0]}.")  # fmt: skip
+        for known in days_to_relearn(self, first):
+            self.served_on(known - dt.timedelta(days=max(task.matures_days for task in self.schema.tasks.values())))
 
     @property
     def _replay_path(self) -> Path:
-        return self.warehouse / "replay.json"
+        return self.home / "replay.json"
 
     def _replays_pending(self) -> list[dt.date]:
         return [dt.date.fromisoformat(day) for day in read_json(self._replay_path)] if self._replay_path.is_file() else []
 
-    def _finish_replay(self) -> None:
+    def _finish_replay(self, force: bool = False) -> dict[dt.date, dict[str, Any]]:
         """Run again, oldest first, the days that a replay (perhaps one that was killed) has still to do."""
+        reports = {}
+        if (left := self._replays_pending()) and (done := self.days_done()) and left[0] > done[-1]:
+            self._replay_path.unlink()  # the days that it should have renewed were rolled back
         while left := self._replays_pending():
-            for known in left:
-                self.report_path(known).unlink(missing_ok=True)
-            run_day(self, left[0], replay=True)
+            reports[left[0]] = run_day(self, left[0], replay=True, force=force)
             if left[1:]:
                 write_json(self._replay_path, [str(known) for known in left[1:]])
             else:
                 self._replay_path.unlink()
+                retire(self.warehouse, self.config)
+        return reports
 
-    def backfill(self, start: dt.date, end: dt.date) -> Iterator[dict[str, Any]]:
+    def daily_of(self, day: dt.date) -> dict[str, Daily]:
+        """The daily vectors that the edition of a day was made of. Raises EditionMissing, StoreError."""
+        entry, folder = self.entry(day), self.edition(day).daily
+        found = self.store.read_daily(day, self.home / folder) if folder else None
+        if found is None:
+            raise StoreError(f"the daily snapshots of {entry.day} are gone; lifecycle.keep_days says how long they are kept.")
+        return found
+
+    def backfill(self, start: dt.date, end: dt.date, force: bool = False) -> Iterator[dict[str, Any]]:
         """Run the days from `start` to `end`; those done already are checked and left as they are."""
         if end < start:
             raise ConfigError(f"backfill: --from {start} is after --to {end}.")
@@ -172,41 +247,43 @@ class Factory:
         with self.console.progress("backfill", len(days)) as bar:
             for day in days:
                 bar.title(f"{day}")
-                yield self.run_day(day)
+                yield self.run_day(day, force=force)
                 bar.advance()
 
 
-def run_day(factory: Factory, day: dt.date, replay: bool = False) -> dict[str, Any]:
-    """One day: judge, learn, embed, aggregate, gate, publish, learn downstream, report.
+def run_day(factory: Factory, day: dt.date, replay: bool = False, force: bool = False) -> dict[str, Any]:
+    """One day: judge, learn, embed, aggregate, gate, learn downstream, report, and the switch that makes it all true.
 
-    Deterministic and resumable: each step writes whole or not at all under the fingerprint of its inputs, and the report,
-    written last, marks the day as done. A day done from the same inputs is left as it is; from others, EditionConflict.
+    Deterministic and resumable: each step writes whole or not at all under the fingerprint of its inputs, and the catalog,
+    replaced last, marks the day as done. A day done from the same inputs is left as it is; from others, EditionConflict.
     """
     console, seconds = factory.console, dict[str, float]()
     with timed(seconds, "read"):
         inputs = read_day(factory, day)  # read once
     fingerprint = fingerprint_of(factory, inputs)
-    if factory.report_path(day).is_file():
+    if day in factory.days_done() and not replay:
         return leave_or_refuse(factory, day, fingerprint)
     with timed(seconds, "judge"):
         restore_downstream(factory, day)
         quality = judge(factory, inputs, fingerprint)  # yesterday's models on today's traffic: every day is an honest test
     with timed(seconds, "upstream"):
-        losses = learn_upstream(factory, inputs, fingerprint, replay)  # warm start: the same space
-        fresh = embed(factory, inputs, fingerprint)  # the last vector of the day
+        models, losses = learn_upstream(factory, inputs)  # warm start: the same space
+        daily = embed(factory, inputs, models)  # the last vector of the day
     with timed(seconds, "publish"):
-        edition, health = publish(factory, day, fresh, fingerprint, replay)  # aggregate, gate, publish: atomic
+        covered = coverage(factory, inputs)
+        composed = compose(factory, day, daily, models, again=replay)  # aggregate: written, but nobody reads it yet
+        forced, health = gate(factory, inputs, composed, daily, covered, force)  # may refuse
     with timed(seconds, "downstream"):
         learn_downstream(factory, inputs, fingerprint, replay)  # with what was served, never with today's vectors
     report = {
-        "day": str(day), "fingerprint": fingerprint, "edition": edition.digest, "upstream": losses, "quality": quality,
+        "day": str(day), "fingerprint": fingerprint, "edition": composed.edition.digest, "upstream": losses, "quality": quality,
         "rows": {log: len(examples) for (log, d), examples in inputs.examples.items() if d == day},
         "rejected": {log: dict(events.rejected) for log, events in inputs.events.items()},
-        "coverage": coverage(factory, inputs), "snapshots": health,
+        "erased": {log: events.erased for log, events in inputs.events.items() if events.erased},
+        "coverage": covered, "forced": forced, "snapshots": health,
     }  # fmt: skip
-    write_json(factory.report_path(day), report)
-    make_live(factory)
-    forget_old_checkpoints(factory)
+    publish(factory, composed.edition, report)  # the one switch
+    tidy(factory, day, replay)
     console.log(f"[bold]{day}[/bold] published", **_headline(report), **{name: f"{value:.1f}s" for name, value in seconds.items()})
     return report
 
@@ -236,20 +313,36 @@ def read_day(factory: Factory, day: dt.date) -> DayInputs:
 def fingerprint_of(factory: Factory, inputs: DayInputs) -> str:
     """Of all that shapes the day: the config, what is read, and the day before, because averages remember."""
     before = factory.done_before(inputs.day)
-    previous = read_json(factory.report_path(before[-1]))["fingerprint"] if before else None
+    last = factory.entry(before[-1]) if before else None
+    previous = last and last.fingerprint + last.aligned
     return digest_of(factory.config.digest(), inputs.day, inputs.digest(), previous)
 
 
 def leave_or_refuse(factory: Factory, day: dt.date, fingerprint: str) -> dict[str, Any]:
     """A day done already: nothing to do if its inputs are the same. Raises EditionConflict if not."""
-    report: dict[str, Any] = read_json(factory.report_path(day))
-    if report["fingerprint"] != fingerprint:
-        raise conflict(day, report["fingerprint"], fingerprint)
-    if day not in factory.store.days() or factory.store.get(day).digest != report["edition"]:
+    entry = factory.entry(day)
+    comparable = entry.erasures == factory.tombstones.digest  # who has been erased since is missing from its inputs now
+    if comparable and entry.fingerprint != fingerprint:
+        raise conflict(day, entry.fingerprint, fingerprint)
+    if entry.folder is None:
+        factory.console.log(f"[bold]{day}[/bold] was published, and has left the point-in-time window")
+        return {"day": str(day), "fingerprint": entry.fingerprint, "edition": entry.digest}
+    edition = edition_of(factory.warehouse, factory.lane, entry) if (factory.home / entry.folder / "manifest.json").is_file() else None
+    if edition is None or edition.digest != entry.digest:
         raise StoreError(f"day {day} was run, but its edition is gone or another. `headwater run --day {day} --replace` makes it again, and every later day.")
-    make_live(factory)  # in case the run was killed between the report and the switch
-    factory.console.log(f"[bold]{day}[/bold] already published, unchanged", edition=report["edition"][:12])
+    switch_to(factory.warehouse, factory.config, factory.catalog)  # in case the run was killed amid the switch, or a store was lost
+    note = "" if comparable else " (an entity was erased since, so its inputs cannot be compared)"
+    factory.console.log(f"[bold]{day}[/bold] already published, unchanged{note}", edition=entry.digest[:12])
+    report: dict[str, Any] = read_json(factory.home / entry.folder / REPORT)
     return report
+
+
+def conflict(day: dt.date, known: str, now: str) -> EditionConflict:
+    return EditionConflict(
+        f"edition {day} is published, and was made from other inputs than it would be now (fingerprint {known[:12]}, now "
+        f"{now[:12]}): the log, an entity table, the config or an earlier edition has changed. Put the inputs back, or run "
+        f"`headwater run --day {day} --replace`, which replays every later day too."
+    )
 
 
 # ---- judge -----------------------------------------------------------------------------------------------------------
@@ -301,17 +394,21 @@ def _mean_auc(labels_N: np.ndarray, by_seed: Mapping[int, np.ndarray]) -> float 
 # ---- upstream --------------------------------------------------------------------------------------------------------
 
 
-def _upstream_tasks(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, UpstreamTask]:
+def _upstream_tasks(factory: Factory, inputs: DayInputs) -> dict[str, UpstreamTask]:
+    """Each upstream's work of the day, in a folder named by what it learns from: the same again is recognised."""
     made = {}
+    earlier = factory.done_before(inputs.day)
+    last = factory.edition(earlier[-1]).models if earlier else {}
     for name, plan in factory.upstreams.items():
         log = factory.log_of(name)
         ages = dict.fromkeys(factory.schema.tasks[task].matures_days for task in plan.config.tasks)
         learn = [inputs.examples.get((log, inputs.day - dt.timedelta(days=age))) for age in sorted(ages, reverse=True)]
         of_age = [_only(examples, plan, factory, inputs.day) for examples in learn if examples is not None]
-        root = factory.warehouse / "models" / name
-        earlier = factory.done_before(inputs.day)
-        made[name] = UpstreamTask(plan, inputs.day, tuple(of_age), inputs.examples[log, inputs.day],
-                                  root / str(earlier[-1]) if earlier else None, root / str(inputs.day), fingerprint)  # fmt: skip
+        show = inputs.examples[log, inputs.day]
+        before = factory.warehouse / last[name] if name in last else None
+        fingerprint = digest_of(plan.signature, inputs.day, [examples.digest() for examples in of_age], show.digest(), last.get(name))
+        folder = factory.home / "models" / name / str(inputs.day) / fingerprint[:16]
+        made[name] = UpstreamTask(plan, inputs.day, tuple(of_age), show, before, folder, fingerprint)
     return made
 
 
@@ -322,113 +419,156 @@ def _only(examples: Examples, plan: UpstreamPlan, factory: Factory, day: dt.date
     return replace(examples, labels=labels)
 
 
-def learn_upstream(factory: Factory, inputs: DayInputs, fingerprint: str, replay: bool) -> dict[str, Any]:
-    """Every upstream goes on from its last checkpoint; one that a killed run had finished is not trained again, except in a replay."""
-    tasks = _upstream_tasks(factory, inputs, fingerprint)
-    open_tasks = {name: task for name, task in tasks.items() if replay or _fingerprint(task.folder / "model.json") != fingerprint}
+def learn_upstream(factory: Factory, inputs: DayInputs) -> tuple[dict[str, UpstreamTask], dict[str, Any]]:
+    """Every upstream goes on from its last checkpoint. One that has learnt just this already is not trained again: so a replay
+    under another policy trains none. A rehearsal learns nothing."""
+    if factory.source is not None:
+        return {}, {}
+    tasks = _upstream_tasks(factory, inputs)
+    open_tasks = [task for task in tasks.values() if not is_whole(task.folder)]
     with factory.console.progress(f"{inputs.day} upstream", len(open_tasks)) as bar:
-        for _ in factory.engine.map(fit_day, open_tasks.values()):
+        for _ in factory.engine.map(fit_day, open_tasks):
             bar.advance()
-    return {name: read_json(task.folder / "model.json")["training"] for name, task in tasks.items()}
+    return tasks, {name: read_json(task.folder / "model.json")["training"] for name, task in tasks.items()}
 
 
-def embed(factory: Factory, inputs: DayInputs, fingerprint: str) -> list[Snapshot]:
-    """Fresh vectors of every entity that today's rows show."""
-    fresh: list[Snapshot] = []
-    for name, task in _upstream_tasks(factory, inputs, fingerprint).items():
+def embed(factory: Factory, inputs: DayInputs, tasks: Mapping[str, UpstreamTask]) -> dict[str, Daily]:
+    """Fresh vectors of every entity that today's rows show, kept as the day's snapshots; a rehearsal takes those of its source."""
+    day = inputs.day
+    if factory.source is not None:
+        return factory.source.daily_of(day)
+    fingerprint = digest_of({name: task.fingerprint for name, task in tasks.items()})
+    try:
+        kept = factory.store.daily(day, fingerprint)
+        for daily in (kept or {}).values():
+            daily.segment.verify()
+    except StoreError:  # damaged: made again
+        kept = None
+    if kept is not None:
+        return kept
+    fresh = []
+    for name, task in tasks.items():
         log = factory.log_of(name)
         ids = {entity: distinct_ids(inputs.events[log], entity) for entity in task.plan.entities}
         first = dt.date.fromisoformat(read_json(task.folder / "model.json")["first_day"])
         fresh += embed_day(task, task.plan.space(first), ids)
-    return fresh
-
-
-def _fingerprint(path: Path) -> str | None:
-    return read_json(path)["fingerprint"] if path.is_file() else None
+    factory.store.write_daily(day, fingerprint, fresh, factory.config.store.bucket_rows)
+    made = factory.store.daily(day, fingerprint)
+    assert made is not None
+    return made
 
 
 # ---- publish ---------------------------------------------------------------------------------------------------------
 
 
-def publish(factory: Factory, day: dt.date, fresh: list[Snapshot], fingerprint: str, replay: bool) -> tuple[Edition, dict[str, Any]]:
-    """Aggregate with the last edition, gate, publish. Raises GateError (nothing is published) and EditionConflict."""
-    lifecycle = factory.config.lifecycle
+def compose(factory: Factory, day: dt.date, daily: Mapping[str, Daily], tasks: Mapping[str, UpstreamTask], again: bool = False) -> Composed:
+    """Aggregate yesterday's edition with today's vectors. Nobody reads the result until `publish` names it."""
     earlier = factory.done_before(day)
-    last = factory.store.get(earlier[-1]) if earlier else None
-    snapshots, results, health = [], [], {}
-    for today in fresh:
-        before = last.read(today.name) if last is not None and today.name in last.snapshots else None
-        now = aggregate(before, today, lifecycle.policy, day, lifecycle.expire_days)
-        checks = check_snapshot(now, before, factory.config.gates)
-        cosines = cosine_to(before, now) if before is not None else np.zeros(0)
-        moved = cosines[np.isin(now.keys_N[before.find(now.keys_N)[1]], today.keys_N)] if before is not None else cosines
-        health[now.name] = {
-            "rows": len(now), "fresh": len(today), "space": str(now.space), "digest": now.digest,
-            "cosine_median": float(np.median(moved)) if len(moved) else None,
-            "cosine_p10": float(np.quantile(moved, 0.1)) if len(moved) else None,
-            "gates": [check.as_dict() for check in checks],
-        }  # fmt: skip
-        snapshots.append(now)
+    before = factory.edition(earlier[-1]) if earlier else None
+    models = {name: str(task.folder.relative_to(factory.warehouse)) for name, task in tasks.items()}
+    folder = next(iter(daily.values())).segment.folder.parent
+    source = str(folder.relative_to(factory.home)) if factory.source is None else None
+    rotations = rotations_of(before) if before is not None else {}
+    return factory.store.compose(day, before, daily, factory.config.lifecycle, factory.config.store, models, source, rotations, again)
+
+
+def gate(
+    factory: Factory, inputs: DayInputs, composed: Composed, daily: Mapping[str, Daily], covered: Mapping[str, float], force: bool
+) -> tuple[list[str], dict[str, Any]]:
+    """Look at the composed edition before it is published. Raises GateError: the edition is set aside for inspection, nothing is published.
+
+    Returns the gates that `force` overruled, and what was found, by snapshot.
+    """
+    day, results, health = inputs.day, list[GateResult](), {}
+    earlier = factory.done_before(day)
+    last = [edition for edition in map(factory.edition_if_kept, earlier[: -1 - LAST_EDITIONS : -1]) if edition is not None]
+    before = last[0] if last else None
+    rotations = rotations_of(composed.edition)
+    for name, today in daily.items():
+        entries = [edition.snapshots[name] for edition in last if name in edition.snapshots]
+        shares = [covered.get(name) if before is not None else None, *(_coverage_of(edition, name) for edition in last)]
+        probe = probe_of(factory, inputs, composed.edition, before, name)
+        evidence = evidence_of(name, composed, before, today, rotations.get(today.space.upstream), entries, shares, probe)
+        if (day - today.space.opened).days < factory.config.gates.settle_days:
+            evidence = replace(evidence, young=True)
+        # a rehearsal publishes to nobody: it only writes down what it sees
+        checks = check_evidence(evidence, factory.config.gates, day_seed(factory.config.seed, day)) if factory.source is None else []
+        health[name] = monitor_of(composed.edition, evidence, checks)
         results += checks
     failed = [f"{check.snapshot}: {check.check} is {check.figure:.4g}, allowed {check.threshold:.4g}: {check.reason}"
               for check in results if not check.passed]  # fmt: skip
-    if failed:
+    if failed and not force:
+        kept = factory.store.set_aside(composed.edition, {"day": str(day), "failed": failed, "snapshots": health})
         raise GateError(f"edition {day} was refused and nothing was published:\n  - " + "\n  - ".join(failed)
-                        + "\nLook at that day's log; thresholds are in factory.yaml under `gates`.")  # fmt: skip
-    policy = lifecycle.policy.model_dump(mode="json") | {"expire_days": lifecycle.expire_days}
-    edition = factory.store.publish(day, snapshots, fingerprint, policy, factory.config.store.buckets, replay)
-    return edition, health
+                        + f"\nIt lies in {kept} for inspection. Look at that day's log; thresholds are in factory.yaml under `gates`; "
+                        "`--force` publishes it all the same, and says so.")  # fmt: skip
+    if failed:
+        factory.console.log(f"[bold]{day}[/bold] published by force, over {len(failed)} gates: {'; '.join(failed)}")
+    return failed, health
 
 
-def make_live(factory: Factory) -> None:
-    """Fill the online store and the item indexes with the newest finished edition, then switch readers to it."""
-    newest = factory.days_done()[-1]
-    edition = factory.store.get(newest)
-    if factory.store.pointer() == (newest, edition.digest) and _is_served(factory, edition):
-        return
-    snapshots = [edition.read(name) for name in edition.snapshots]
-    for snapshot in snapshots:
-        if snapshot.entity == "item":
-            open_index(factory.warehouse / "indexes", snapshot, factory.config.index.kind)
-    online = _online(factory)
-    if online is not None:
-        for snapshot in snapshots:
-            online.load(snapshot)
-    factory.store.set_live(newest)
-    if online is not None:
-        online.keep({snapshot.digest for snapshot in snapshots})
-    for old in (factory.warehouse / "indexes").glob("*-*"):
-        if old.name.split("-")[0] not in {snapshot.digest for snapshot in snapshots}:
-            shutil.rmtree(old)
+def _coverage_of(edition: Edition, name: str) -> float | None:
+    report = edition.folder / REPORT
+    share: float | None = read_json(report)["coverage"].get(name) if report.is_file() else None
+    return share
 
 
-def _online(factory: Factory) -> OnlineStore | None:
-    kind = factory.config.store.online
-    return None if kind == "none" else resolve("headwater.online", ONLINE_STORES, kind)(factory.warehouse / "online")
+def probe_of(factory: Factory, inputs: DayInputs, now: Edition, before: Edition | None, name: str) -> Probe | None:
+    """Rows of today with the pair's vectors and the label of the upstream's first task, where that is known today; asked of the user's
+    snapshot, for the pair."""
+    upstream, entity = name.rsplit("_", 1)
+    pair = {side: f"{upstream}_{side}" for side in ("user", "item")}
+    task = factory.config.upstreams[upstream].tasks[0]
+    examples = inputs.examples[factory.log_of(upstream), inputs.day]
+    if entity != "user" or task not in examples.labels or not set(pair.values()) <= set(now.snapshots):
+        return None
+    known = np.flatnonzero(~np.isnan(examples.labels[task]))
+    rows = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), PROBE_ROWS)).astype(np.int64))] if len(known) else known
+    comparable = before is not None and all(part in before.snapshots and before.space(part) == now.space(part) for part in pair.values())
+
+    def vectors(edition: Edition, side: str) -> np.ndarray:
+        return edition.lookup(pair[side], examples.keys[side][rows], inputs.day).vectors_ND
+
+    return Probe(
+        examples.labels[task][rows], vectors(now, "user"), vectors(now, "item"),
+        vectors(before, "user") if comparable and before else None, vectors(before, "item") if comparable and before else None,
+    )  # fmt: skip
 
 
-def _is_served(factory: Factory, edition: Edition) -> bool:
-    """Whether the online store and the indexes hold all of an edition."""
-    digests = {name: entry["digest"] for name, entry in edition.snapshots.items()}
-    items = [digest for name, digest in digests.items() if edition.snapshots[name]["entity"] == "item"]
-    if not all((factory.warehouse / "indexes" / f"{digest}-{factory.config.index.kind}" / "index.faiss").is_file() for digest in items):
-        return False
-    online = _online(factory)
-    if online is None:
-        return True
-    try:
-        for digest in digests.values():
-            online.get(digest, 0)
-    except StoreError:
-        return False
-    return True
+def publish(factory: Factory, edition: Edition, report: dict[str, Any]) -> None:
+    """The switch: the report joins its edition, the online store and the indexes are filled, and then the catalog is replaced once."""
+    write_json(edition.folder / REPORT, report)
+    day, catalog = edition.day, factory.catalog
+    entry = Entry(day, edition.digest, str(edition.folder.relative_to(factory.home)), report["fingerprint"], factory.tombstones.digest, tuple(report["forced"]))
+    go_live = factory.config.lifecycle.promote == "auto" and factory.lane == (catalog.live.lane if catalog.live else MAIN)
+    days = factory.days_done()
+    if days and day < days[-1]:
+        go_live = False  # a replay of an earlier day; readers stay on the newest
+        if day not in days:
+            catalog = catalog.slipped_in(factory.lane, entry)
+    switch_to(factory.warehouse, factory.config, catalog.published(factory.lane, entry, go_live))
+
+
+def tidy(factory: Factory, day: dt.date, replay: bool) -> None:
+    """After the switch: compact, let old editions go, forget what can be made again. Killed here, the next day tidies.
+
+    In the midst of a replay nothing goes: the days still to be renewed may need it.
+    """
+    compact_where_due(factory.warehouse, factory.config, factory.lane, day)
+    if not replay:
+        retire(factory.warehouse, factory.config)
+    days = factory.days_done()
+    here = days.index(day)
+    window = {known for known in days if (days[-1] - known).days <= factory.config.lifecycle.keep_days + RANKERS_EVERY}
+    forget_rankers(factory.home, {*days[-KEEP_RANKERS:], *days[max(0, here + 1 - KEEP_RANKERS) : here + 1], *(window & set(days[::RANKERS_EVERY]))})
 
 
 # ---- downstream ------------------------------------------------------------------------------------------------------
 
 
 def _arm_folder(factory: Factory, plan: RankerPlan, day: dt.date) -> Path:
-    return factory.warehouse / "models" / "downstream" / plan.consumer / str(day) / plan.arm.name
+    entry = factory.catalog.lane(factory.lane).get(day)
+    return factory.home / "models" / "downstream" / plan.consumer / rankers_of(day, entry is not None and entry.aligned != "") / plan.arm.name
 
 
 def _last_checkpoint(factory: Factory, plan: RankerPlan, day: dt.date) -> Path | None:
@@ -442,15 +582,24 @@ def restore_downstream(factory: Factory, day: dt.date) -> None:
 
     Raises EditionConflict where those days' inputs are no longer what they were.
     """
+    for known in days_to_relearn(factory, day):
+        inputs = read_day(factory, known)
+        entry = factory.entry(known)
+        if entry.erasures == factory.tombstones.digest and fingerprint_of(factory, inputs) != entry.fingerprint:
+            raise conflict(known, entry.fingerprint, fingerprint_of(factory, inputs))
+        factory.console.log(f"{known}  rankers learn this day once more, to go on from it")
+        learn_downstream(factory, inputs, entry.fingerprint, replay=True)
+
+
+def days_to_relearn(factory: Factory, day: dt.date) -> list[dt.date]:
+    """The days before `day` that rankers have to learn again, oldest first, to stand where they stood. Raises StoreError where an aligned
+    lane has lost the rankers it took over."""
     before = factory.done_before(day)
     kept = [known for known in before if all(_arm_folder(factory, plan, known).is_dir() for plan in factory.arms)]
-    for known in [known for known in before if not kept or known > kept[-1]]:
-        inputs = read_day(factory, known)
-        published = read_json(factory.report_path(known))["fingerprint"]
-        if fingerprint_of(factory, inputs) != published:
-            raise conflict(known, published, fingerprint_of(factory, inputs))
-        factory.console.log(f"{known}  rankers learn this day once more, to go on from it")
-        learn_downstream(factory, inputs, published, replay=True)
+    aligned = [entry.day for entry in factory.catalog.lane(factory.lane).days if entry.aligned and entry.day < day]
+    if factory.arms and aligned and not (kept and kept[-1] >= aligned[-1]):
+        raise StoreError(f"the lane {factory.lane!r} was aligned on {aligned[-1]}, and the rankers it took over then are gone. Run a new lane and align that.")
+    return [known for known in before if not kept or known > kept[-1]] if factory.arms else []
 
 
 def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str, replay: bool) -> None:
@@ -475,11 +624,8 @@ def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str, repl
             bar.advance()
 
 
-def forget_old_checkpoints(factory: Factory) -> None:
-    kept = {str(day) for day in factory.days_done()[-KEEP_DOWNSTREAM_DAYS:]}
-    for folder in (factory.warehouse / "models" / "downstream").glob("*/????-??-??"):
-        if folder.name not in kept:
-            shutil.rmtree(folder)
+def _fingerprint(path: Path) -> str | None:
+    return read_json(path)["fingerprint"] if path.is_file() else None
 
 
 # ---- report ----------------------------------------------------------------------------------------------------------

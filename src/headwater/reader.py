@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from headwater.config import FactoryConfig, embedding_names, load_config, warehouse_of
-from headwater.embeddings import Snapshot
-from headwater.errors import ConfigError, EditionMissing, EntityMissing
+from headwater.embeddings import Space
+from headwater.errors import ConfigError, EditionMissing, EntityMissing, SearchError, StoreError
 from headwater.files import read_json
 from headwater.ids import as_integer, key_of
 from headwater.index import open_index
 from headwater.plugins import resolve
-from headwater.store import ONLINE_STORES, Edition, EditionStore, OnlineStore
+from headwater.store import MAIN, ONLINE_STORES, Catalog, Edition, Entry, Live, OnlineStore, get_served, read_catalog
+from headwater.store.catalog import home_of
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -29,94 +31,157 @@ class Neighbour:
 
 
 class Reader:
-    """Answers from the live edition. Every call reads the pointer once, so an answer never mixes two editions."""
+    """Answers from one edition. Every call reads the catalog once, so an answer never mixes two editions."""
 
-    def __init__(self, config: FactoryConfig, root: Path) -> None:
-        self.config = config
+    def __init__(self, config: FactoryConfig, root: Path, consumer: str | None = None) -> None:
+        self.config, self.consumer = config, consumer
         self.warehouse = warehouse_of(config, root)
-        self.store = EditionStore(self.warehouse)
         self._raw = config.model_dump()
+        self._last: tuple[Live, Edition] | None = None
 
     @classmethod
-    def load(cls, path: str | Path) -> Reader:
-        """From a `factory.yaml`. Raises ConfigError."""
+    def load(cls, path: str | Path, consumer: str | None = None) -> Reader:
+        """From a `factory.yaml`. A `consumer` with a pin reads the pinned edition, all others the live one. Raises ConfigError."""
         path = Path(path)
-        return cls(load_config(path), path.resolve().parent)
+        return cls(load_config(path), path.resolve().parent, consumer)
+
+    def edition(self) -> Edition:
+        """The edition that this reader follows. Raises EditionMissing."""
+        return self._with_edition(lambda edition: edition)
 
     def lookup(self, entity: str, ids: Sequence[int | str]) -> dict[str, Any]:
-        """Every upstream's vector of each entity: {"edition", "vectors": {id: {embedding: [D floats]}}}.
+        """Every upstream's vector of each entity: {"edition", "vectors": {id: {embedding: [D floats]}}}; under a policy that keeps a
+        sequence, a list of such lists, newest first.
 
         Raises EntityMissing, naming all ids that the edition does not know; then there is no vector at all.
         """
         self._expect_entity(entity)
-        edition = self.store.live()
-        names = [name for name in edition.snapshots if edition.snapshots[name]["entity"] == entity]
-        vectors: dict[str, dict[str, list[float]]] = {}
-        for value in ids:
-            found = {name: self._vector(edition, name, value) for name in names}
-            vectors[str(value)] = {name: vector.tolist() for name, vector in found.items() if vector is not None}
-        unknown = [value for value, found in vectors.items() if not found]
-        if unknown:
-            raise _missing(entity, unknown, edition)
-        return {"edition": str(edition.day), "digest": edition.digest, "entity": entity, "vectors": vectors}
+
+        def answer(edition: Edition) -> dict[str, Any]:
+            names = [name for name in edition.snapshots if edition.snapshots[name]["entity"] == entity]
+            vectors: dict[str, dict[str, list[Any]]] = {}
+            for value in ids:
+                found = {name: self._vector(edition, name, value) for name in names}
+                vectors[str(value)] = {name: vector.tolist() for name, vector in found.items() if vector is not None}
+            unknown = [value for value, found in vectors.items() if not found]
+            if unknown:
+                raise _missing(entity, unknown, edition)
+            return {"edition": str(edition.day), "digest": edition.digest, "entity": entity, "vectors": vectors}
+
+        return self._with_edition(answer)
 
     def similar(self, entity: str, value: int | str, k: int = 10, upstream: str | None = None) -> dict[str, Any]:
         """The k entities whose vectors point most nearly the same way. Raises EntityMissing."""
         if entity != "item":
             raise ConfigError(f"similar: only items are indexed; received the entity {entity!r}.")
-        edition = self.store.live()
         name = self._embedding(upstream, "item")
-        vector = self._vector(edition, name, value)
-        if vector is None:
-            raise _missing("item", [value], edition)
-        found = [near for near in self._search(edition, name, vector, k + 1) if key_of(near.id) != key_of(value)][:k]
-        return self._answer(edition, name, value, found)
+
+        def answer(edition: Edition) -> dict[str, Any]:
+            vector = self._point(edition, name, value)
+            if vector is None:
+                raise _missing("item", [value], edition)
+            found = [near for near in self._search(edition, name, vector, k + 1) if key_of(near.id) != key_of(value)][:k]
+            return self._answer(edition, name, value, found)
+
+        return self._with_edition(answer)
 
     def retrieve(self, user: int | str, k: int = 10, upstream: str | None = None) -> dict[str, Any]:
         """The k items whose vectors are nearest to the user's, in one upstream's space. Raises EntityMissing."""
-        edition = self.store.live()
-        name = self._embedding(upstream, "user")
-        vector = self._vector(edition, name, user)
-        if vector is None:
-            raise _missing("user", [user], edition)
-        item = self._embedding(upstream, "item")
-        return self._answer(edition, item, user, self._search(edition, item, vector, k))
+        name, item = self._embedding(upstream, "user"), self._embedding(upstream, "item")
+
+        def answer(edition: Edition) -> dict[str, Any]:
+            vector = self._point(edition, name, user)
+            if vector is None:
+                raise _missing("user", [user], edition)
+            return self._answer(edition, item, user, self._search(edition, item, vector, k))
+
+        return self._with_edition(answer)
 
     def status(self) -> dict[str, Any]:
-        """Days done, editions with their digests and spaces, the live one, coverage and freshness."""
-        reports = {path.stem: read_json(path) for path in sorted((self.warehouse / "reports").glob("????-??-??.json"))}
-        try:
-            live: Edition | None = self.store.live()
-        except EditionMissing:
-            live = None
-        editions = []
-        for day in self.store.days():
-            edition = self.store.get(day)
-            editions.append({
-                "day": str(day), "digest": edition.digest, "live": live is not None and day == live.day,
-                "rows": {name: entry["rows"] for name, entry in edition.snapshots.items()},
-                "spaces": {name: str(edition.space(name)) for name in edition.snapshots},
-                "coverage": reports.get(str(day), {}).get("coverage", {}),
-            })  # fmt: skip
-        newest = max(reports, default=None)
-        behind = (dt.date.fromisoformat(newest) - live.day).days if newest and live else None
-        return {"factory": self.config.name, "warehouse": str(self.warehouse), "days": sorted(reports),
-                "live": str(live.day) if live else None, "days_behind": behind, "editions": editions}  # fmt: skip
+        """Days done in every lane, editions with their digests and spaces, the live one, pins, coverage and freshness."""
+        while True:
+            catalog = read_catalog(self.warehouse)
+            try:
+                return self._status(catalog)
+            except StoreError:
+                if read_catalog(self.warehouse) == catalog:  # else an edition was retired while it was being listed
+                    raise
+
+    def _status(self, catalog: Catalog) -> dict[str, Any]:
+        live = catalog.live
+        editions, days = [], []
+        for lane_name, lane in catalog.lanes.items():
+            home = home_of(self.warehouse, lane_name)
+            for entry in lane.days:
+                if lane_name == (live.lane if live else MAIN):
+                    days.append(entry.day)
+                path = home / "reports" / f"{entry.day}.json"
+                coverage = read_json(path).get("coverage", {}) if path.is_file() else {}
+                editions.append({
+                    "day": str(entry.day), "lane": lane_name, "digest": entry.digest, "live": live == Live(lane_name, entry), "forced": list(entry.forced),
+                    "pinned_by": [name for name, pin in catalog.pins.items() if pin == Live(lane_name, entry)], "coverage": coverage,
+                } | self._contents(home, entry))  # fmt: skip
+        newest = max(days, default=None)
+        return {"factory": self.config.name, "warehouse": str(self.warehouse), "days": [str(day) for day in days],
+                "live": str(live.entry.day) if live else None, "live_lane": live.lane if live else None,
+                "days_behind": (newest - live.entry.day).days if newest and live else None, "editions": editions,
+                "withdrawn": {name: [str(entry.day) for entry in lane.withdrawn] for name, lane in catalog.lanes.items() if lane.withdrawn}}  # fmt: skip
+
+    @staticmethod
+    def _contents(home: Path, entry: Entry) -> dict[str, Any]:
+        if entry.folder is None:
+            return {"rows": {}, "spaces": {}, "segments": {}}
+        edition = Edition.load(home / entry.folder)
+        return {"rows": {name: found["rows"] for name, found in edition.snapshots.items()},
+                "spaces": {name: str(Space.from_json(found["space"])) for name, found in edition.snapshots.items()},
+                "segments": {name: len(found["segments"]) for name, found in edition.snapshots.items()}}  # fmt: skip
+
+    def _followed(self) -> Live:
+        catalog = read_catalog(self.warehouse)
+        followed = catalog.pins.get(self.consumer, catalog.live) if self.consumer else catalog.live
+        if followed is None:
+            raise EditionMissing(f"no edition is live in {self.warehouse}. `headwater run` or `backfill` publishes one.")
+        return followed
+
+    def _open(self, followed: Live) -> Edition:
+        if self._last is None or self._last[0] != followed:
+            assert followed.entry.folder is not None
+            self._last = (followed, Edition.load(home_of(self.warehouse, followed.lane) / followed.entry.folder))
+        return self._last[1]
+
+    def _with_edition(self, answer: Callable[[Edition], Answer]) -> Answer:
+        """Answer from one edition; where it was retired in the midst of an answer, from the one that took its place."""
+        while True:
+            followed = self._followed()
+            try:
+                return answer(self._open(followed))
+            except EntityMissing:
+                raise
+            except (StoreError, SearchError, OSError):
+                self._last = None
+                if self._followed() == followed:
+                    raise
 
     def _vector(self, edition: Edition, name: str, value: int | str) -> np.ndarray | None:
         kind = self.config.store.online
         if kind == "none":
-            snapshot = edition.read(name)
-            rows, found = snapshot.find(np.array([key_of(value)], np.uint64))
-            return snapshot.vectors_ND[rows[0]] if found[0] else None
-        online: OnlineStore = resolve("headwater.online", ONLINE_STORES, kind)(self.warehouse / "online")
-        return online.get(edition.snapshots[name]["digest"], key_of(value))
+            served = edition.lookup(name, np.array([key_of(value)], np.uint64), edition.day)
+            if not served.found_N[0]:
+                return None
+            return served.vectors_ND[0] if served.sequence_NKD is None or served.steps_N is None else served.sequence_NKD[0, : served.steps_N[0]]
+        online: OnlineStore = resolve("headwater.online", ONLINE_STORES, kind)(edition.home / "online")
+        return get_served(online, edition, name, key_of(value))
+
+    def _point(self, edition: Edition, name: str, value: int | str) -> np.ndarray | None:
+        vector = self._vector(edition, name, value)
+        return vector if vector is None or vector.ndim == 1 else vector[0]
 
     def _search(self, edition: Edition, name: str, vector_D: np.ndarray, k: int) -> list[Neighbour]:
-        snapshot = edition.read(name)
-        index = open_index(self.warehouse / "indexes", snapshot, self.config.index.kind)
-        rows, cosines = index.search(vector_D[None, :], k, snapshot.space)
-        return [Neighbour(_plain(snapshot, int(row)), round(float(cosine), 6)) for row, cosine in zip(rows[0], cosines[0], strict=True) if row >= 0]
+        part = edition.part(name)
+        index = open_index(edition.home / "indexes", edition.index_name(name), part.space, part.rows, lambda: edition.points(name), self.config.index.kind)
+        rows, cosines = index.search(vector_D[None, :], k, part.space)
+        hits = rows[0][rows[0] >= 0]
+        return [Neighbour(_plain(value), round(float(cosine), 6)) for value, cosine in zip(part.ids(hits), cosines[0][rows[0] >= 0], strict=True)]
 
     def _answer(self, edition: Edition, name: str, query: int | str, found: list[Neighbour]) -> dict[str, Any]:
         return {"edition": str(edition.day), "digest": edition.digest, "embedding": name, "query": str(query),
@@ -134,8 +199,7 @@ class Reader:
             raise ConfigError(f"no entity named {entity!r}; declared: {', '.join(self.config.entities)}.")
 
 
-def _plain(snapshot: Snapshot, row: int) -> int | str:
-    value = snapshot.ids[row]
+def _plain(value: int | str) -> int | str:
     number = as_integer(str(value))
     return str(value) if number is None else number
 

@@ -10,6 +10,8 @@ from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.errors import ExperimentError
 from headwater.evaluation import Lift, lift_table
 from headwater.judging import Judgements
+from headwater.store import MAIN, read_catalog
+from headwater.store.catalog import home_of
 
 # The paper's tables by the consumer they are about.
 TABLES = {"T2": "ctr", "T3": "cvr"}
@@ -40,7 +42,11 @@ def make_table(config: FactoryConfig, root: Path, name: str) -> Table:
         raise ExperimentError(f"{name} is about the consumer {consumer!r}; this factory has: {', '.join(config.downstream) or 'none'}. "
                               f"Declare downstream.{consumer} in factory.yaml.")  # fmt: skip
     span = config.evaluation
-    judged = Judgements(warehouse_of(config, root)).pooled(consumer, span.start, span.end)
+    warehouse = warehouse_of(config, root)
+    catalog = read_catalog(warehouse)
+    lane = catalog.live.lane if catalog.live else MAIN
+    days = {entry.day for entry in catalog.lane(lane).days}
+    judged = Judgements(home_of(warehouse, lane)).pooled(consumer, span.start, span.end, days)
     rows = lift_table(judged, span.bootstrap, span.confidence, BOOTSTRAP_SEED)
     first, last = (str(judged.day(position)) for position in (0, -1))
     return Table(name, consumer, first, last, tuple(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import os
 import sys
@@ -32,7 +33,14 @@ LogKind = Annotated[str, typer.Option("--log", help="Log lines on stderr: text o
 Day = Annotated[str, typer.Option("--day", help="A day, YYYY-MM-DD, in the factory's time zone.")]
 Upstream = Annotated[str | None, typer.Option("--upstream", help="Whose space to search (default: the first declared).")]
 Neighbours = Annotated[int, typer.Option("-k", min=1, help="How many.")]
+Mood = Annotated[float, typer.Option("--mood", min=0, help="adsworld only: how much taste jumps from day to day.")]
+Force = Annotated[bool, typer.Option("--force", help="Publish an edition that a gate refuses, and write that down.")]
+OneLane = Annotated[str | None, typer.Option("--lane", help="One lane only (default: main, and every open lane).")]
+Lane = Annotated[str, typer.Option("--lane", help="A lane of factory.yaml.")]
+As = Annotated[str | None, typer.Option("--as", help="Read as this consumer: what it has pinned, or else the live edition.")]
 DEFAULT = Path("factory.yaml")
+MAIN = "main"
+MENDABLE = {errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS}
 
 
 def day_of(text: str) -> dt.date:
@@ -82,6 +90,7 @@ def demo(
     days: Annotated[int | None, typer.Option("--days", min=8, help="Days to simulate (default: the size's own).")] = None,
     size: Annotated[str, typer.Option("--size", help="tiny, small, medium or large.")] = "small",
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another world.")] = 0,
+    mood: Mood = 0.0,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
@@ -89,7 +98,7 @@ def demo(
     from headwater.app.demo import run_demo
 
     console = console_of(log)
-    result = run_demo(out_dir, days, size, seed, console)
+    result = run_demo(out_dir, days, size, seed, console, mood)
 
     def show(found: dict[str, Any]) -> None:
         for table in found["tables"]:
@@ -109,13 +118,14 @@ def init(
     size: Annotated[str, typer.Option("--size", help="adsworld only: tiny, small, medium or large.")] = "small",
     seed: Annotated[int, typer.Option("--seed", help="adsworld only.")] = 0,
     days: Annotated[int | None, typer.Option("--days", min=1, help="adsworld only.")] = None,
+    mood: Mood = 0.0,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
     """Write factory.yaml for a recipe."""
     from headwater.app.setup import init_factory
 
-    path = init_factory(recipe, data, out_dir, size=size, seed=seed, days=days, console=console_of(log))
+    path = init_factory(recipe, data, out_dir, size=size, seed=seed, days=days, mood=mood, console=console_of(log))
     answer({"factory": str(path)}, as_json, lambda found: out.print(f"wrote {found['factory']}\nnext: headwater check --factory {found['factory']}"))
 
 
@@ -163,19 +173,57 @@ def check(
 def run(
     day: Day,
     factory: FactoryPath = DEFAULT,
-    replace: Annotated[bool, typer.Option("--replace", help="Run a published day again from changed inputs, and every later day.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Run a missed, late or corrected day (again), and every later day.")] = False,
+    force: Force = False,
+    lane: OneLane = None,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
-    """Run one day: judge, learn, embed, aggregate, gate, publish. A day done from the same inputs is left as it is."""
+    """Run one day in every open lane: judge, learn, embed, aggregate, gate, publish. A day done from the same inputs is left as it is."""
+    console = console_of(log)
+    found = {name: run_lane(factory, name, console, lambda made: run_one(made, day_of(day), replace, force, lane)) for name in lanes_of(factory, lane)}
+    reports = {name: report for name, report in found.items() if report is not None}
+
+    def show(_: Any) -> None:
+        for name, report in reports.items():
+            out.print(f"{report['day']}  edition {report['edition']}" + (f"  lane {name}" if name != MAIN else ""))
+
+    first = next(iter(reports))
+    answer(reports[first] | ({"lanes": reports} if len(reports) > 1 else {}), as_json, show)
+
+
+def lanes_of(factory: Path, lane: str | None) -> tuple[str, ...]:
+    from headwater.config import load_config
+
+    return (lane,) if lane else load_config(factory).open_lanes()
+
+
+def first_of(made: Any, start: dt.date, asked: str | None) -> dt.date:
+    """Where a backfill of a lane begins: a lane that began later, and was not asked for by name, goes on from its own first day."""
+    days = made.days_done()
+    return max(start, days[0]) if asked is None and made.lane != MAIN and days else start
+
+
+def run_one(made: Any, day: dt.date, replace: bool, force: bool, asked: str | None) -> Any:
+    """A day of a lane; None for one that began later, unless it was asked for by name: a day slipped in before it would change its space."""
+    days = made.days_done()
+    if asked is None and made.lane != MAIN and days and day < days[0]:
+        made.console.log(f"lane {made.lane} began on {days[0]}; {day} is passed over")
+        return None
+    return made.run_day(day, replace, force)
+
+
+def run_lane(factory: Path, lane: str, console: Console, work: Callable[[Any], Any]) -> Any:
+    """Do some work with a factory as one of its lanes, and let go of its worker processes."""
     from headwater.pipeline import Factory
 
-    made = Factory.load(factory, console_of(log))
+    if lane != MAIN:
+        console.log(f"lane {lane}")
+    made = Factory.load(factory, console, lane)
     try:
-        report = made.run_day(day_of(day), replay=replace)
+        return work(made)
     finally:
         made.close()
-    answer(report, as_json, lambda found: out.print(f"{found['day']}  edition {found['edition']}"))
 
 
 @app.command()
@@ -184,19 +232,19 @@ def backfill(
     end: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD.")],
     factory: FactoryPath = DEFAULT,
     report: Annotated[bool, typer.Option(help="Write the HTML report at the end.")] = True,
+    force: Force = False,
+    lane: OneLane = None,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
-    """Run many days. Interrupt it as you like: the same command goes on where it stopped."""
+    """Run many days in every open lane. Interrupt it as you like: the same command goes on where it stopped."""
     from headwater.app.report import write_report
-    from headwater.pipeline import Factory
 
-    console = console_of(log)
-    made = Factory.load(factory, console)
-    try:
-        days = [{"day": found["day"], "edition": found["edition"]} for found in made.backfill(day_of(start), day_of(end))]
-    finally:
-        made.close()
+    console, by_lane = console_of(log), {}
+    for name in lanes_of(factory, lane):
+        ran = run_lane(factory, name, console, lambda made: list(made.backfill(first_of(made, day_of(start), lane), day_of(end), force)))
+        by_lane[name] = [{"day": found["day"], "edition": found["edition"]} for found in ran]
+    days = next(iter(by_lane.values()))
     page = None
     if report:
         try:
@@ -207,7 +255,7 @@ def backfill(
     def show(found: dict[str, Any]) -> None:
         out.print(f"{len(found['days'])} days done, {found['days'][-1]['day']} the last" + (f"\nreport   {page}" if page else ""))
 
-    answer({"days": days, "report": page}, as_json, show)
+    answer({"days": days, "report": page} | ({"lanes": by_lane} if len(by_lane) > 1 else {}), as_json, show)
 
 
 @app.command()
@@ -216,16 +264,23 @@ def status(factory: FactoryPath = DEFAULT, as_json: AsJson = False) -> None:
     from headwater.reader import Reader
 
     def show(found: dict[str, Any]) -> None:
-        out.print(f"{found['factory']}  {found['warehouse']}\nlive: {found['live'] or 'none'}\n")
-        names = list(found["editions"][-1]["rows"]) if found["editions"] else []
-        table = plain_table("day", "edition", *names, title="vectors published, and the share of that day's rows that were served one")
+        lane_note = f" (lane {found['live_lane']})" if found["live_lane"] not in (None, MAIN) else ""
+        out.print(f"{found['factory']}  {found['warehouse']}\nlive: {found['live'] or 'none'}{lane_note}\n")
+        kept = [edition for edition in found["editions"] if edition["rows"]]
+        names = list(kept[-1]["rows"]) if kept else []
+        table = plain_table("day", "edition", *names, "", title="vectors published, and the share of that day's rows that were served one")
         for edition in found["editions"]:
             cells = [f"{edition['rows'].get(name, 0):,} ({edition['coverage'].get(name, 0):.0%})" for name in names]
-            table.add_row(edition["day"], edition["digest"][:12], *cells)
+            notes = [*(["live"] if edition["live"] else []), *(f"pinned by {name}" for name in edition["pinned_by"]),
+                     *([f"lane {edition['lane']}"] if edition["lane"] != MAIN else []), *(["by force"] if edition["forced"] else []),
+                     *(["removed by retention"] if not edition["rows"] else [])]  # fmt: skip
+            table.add_row(edition["day"], edition["digest"][:12], *cells, ", ".join(notes))
         out.print(table)
-        if found["editions"]:
-            for name, space in found["editions"][-1]["spaces"].items():
-                out.print(f"space of {name}: {space}")
+        for lane, days in found["withdrawn"].items():
+            out.print(f"rolled back: {', '.join(days)}" + (f" (lane {lane})" if lane != MAIN else ""))
+        for lane in dict.fromkeys(edition["lane"] for edition in kept):
+            for name, space in [edition for edition in kept if edition["lane"] == lane][-1]["spaces"].items():
+                out.print(f"space of {name}: {space}" + (f" (lane {lane})" if lane != MAIN else ""))
 
     answer(Reader.load(factory).status(), as_json, show)
 
@@ -233,10 +288,16 @@ def status(factory: FactoryPath = DEFAULT, as_json: AsJson = False) -> None:
 @app.command()
 def lift(
     factory: FactoryPath = DEFAULT,
-    table: Annotated[str, typer.Option("--table", help="T2 (CTR ranker) or T3 (CVR ranker).")] = "T2",
+    table: Annotated[str, typer.Option("--table", help="T1 (policies), T2 (CTR ranker) or T3 (CVR ranker).")] = "T2",
     as_json: AsJson = False,
+    log: LogKind = "text",
 ) -> None:
     """An offline table: what each set of embeddings gains, with intervals."""
+    if table == "T1":
+        from headwater.rehearsing import load_policy_table
+
+        answer(load_policy_table(factory, console_of(log)).as_dict(), as_json, show_policies)
+        return
     from headwater.tables import load_table
 
     answer(load_table(factory, table).as_dict(), as_json, show_table)
@@ -255,6 +316,7 @@ def report(factory: FactoryPath = DEFAULT, as_json: AsJson = False, log: LogKind
 def lookup(
     entity: Annotated[str, typer.Argument(help="user or item.")],
     ids: Annotated[list[str], typer.Argument(help="One id or more.")],
+    consumer: As = None,
     factory: FactoryPath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
@@ -265,9 +327,11 @@ def lookup(
         out.print(f"edition {found['edition']} ({found['digest'][:12]})")
         for value, by_name in found["vectors"].items():
             for name, vector in by_name.items():
-                out.print(f"{entity} {value}  {name}  [{len(vector)}]  {' '.join(f'{x:+.3f}' for x in vector[:8])} ...", markup=False)
+                rows = vector if isinstance(vector[0], list) else [vector]
+                for row in rows:  # a policy may serve a sequence, newest first
+                    out.print(f"{entity} {value}  {name}  [{len(row)}]  {' '.join(f'{x:+.3f}' for x in row[:8])} ...", markup=False)
 
-    answer(Reader.load(factory).lookup(entity, ids), as_json, show)
+    answer(Reader.load(factory, consumer).lookup(entity, ids), as_json, show)
 
 
 def show_neighbours(found: dict[str, Any]) -> None:
@@ -283,13 +347,14 @@ def similar(
     value: Annotated[str, typer.Argument(metavar="ID")],
     k: Neighbours = 10,
     upstream: Upstream = None,
+    consumer: As = None,
     factory: FactoryPath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """The items most like an item, from the live edition."""
     from headwater.reader import Reader
 
-    answer(Reader.load(factory).similar(entity, value, k, upstream), as_json, show_neighbours)
+    answer(Reader.load(factory, consumer).similar(entity, value, k, upstream), as_json, show_neighbours)
 
 
 @app.command()
@@ -297,13 +362,163 @@ def retrieve(
     user: Annotated[str, typer.Argument(metavar="USER")],
     k: Neighbours = 10,
     upstream: Upstream = None,
+    consumer: As = None,
     factory: FactoryPath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """The items nearest to a user, from the live edition."""
     from headwater.reader import Reader
 
-    answer(Reader.load(factory).retrieve(user, k, upstream), as_json, show_neighbours)
+    answer(Reader.load(factory, consumer).retrieve(user, k, upstream), as_json, show_neighbours)
+
+
+@app.command()
+def promote(
+    day: Annotated[str, typer.Argument(help="The day whose edition readers follow from now on.")],
+    factory: FactoryPath = DEFAULT,
+    lane: Lane = MAIN,
+    as_json: AsJson = False,
+) -> None:
+    """Switch readers to a published day, or to another lane, in one atomic step."""
+    from headwater.app.setup import open_warehouse
+    from headwater.lifecycle import promote as to_live
+
+    with open_warehouse(factory, lane=lane) as (warehouse, config):
+        live_answer(to_live(warehouse, config, lane, day_of(day)), as_json)
+
+
+@app.command()
+def rollback(
+    to: Annotated[str | None, typer.Option("--to", help="The day to go back to (default: the one before the live one).")] = None,
+    factory: FactoryPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Take readers and averages back to an earlier day, in one atomic step; the next day continues from there."""
+    from headwater.app.setup import open_warehouse
+    from headwater.lifecycle import rollback as back
+
+    with open_warehouse(factory, settled=False) as (warehouse, config):
+        live_answer(back(warehouse, config, day_of(to) if to else None), as_json)
+
+
+@app.command()
+def pin(
+    consumer: Annotated[str, typer.Argument(help="Who reads the pinned edition, with --as.")],
+    day: Annotated[str, typer.Argument(help="The day to stay on.")],
+    factory: FactoryPath = DEFAULT,
+    lane: Lane = MAIN,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a consumer on one edition while others move on; retention keeps that edition."""
+    from headwater.app.setup import open_warehouse
+    from headwater.lifecycle import pin as hold
+
+    with open_warehouse(factory) as (warehouse, config):
+        live_answer(hold(warehouse, config, consumer, lane, day_of(day)), as_json)
+
+
+@app.command()
+def unpin(consumer: Annotated[str, typer.Argument()], factory: FactoryPath = DEFAULT, as_json: AsJson = False) -> None:
+    """Let a consumer follow the live edition again."""
+    from headwater.app.setup import open_warehouse
+    from headwater.lifecycle import unpin as let_go
+
+    with open_warehouse(factory) as (warehouse, config):
+        live_answer(let_go(warehouse, config, consumer), as_json)
+
+
+def live_answer(catalog: Any, as_json: bool) -> None:
+    live = catalog.live
+    lane = live.lane if live else MAIN
+    found: dict[str, Any] = {"live": str(live.entry.day) if live else None, "lane": lane, "digest": live.entry.digest if live else None,
+             "pins": {name: str(pin.entry.day) for name, pin in catalog.pins.items()},
+             "withdrawn": [str(entry.day) for entry in catalog.lane(lane).withdrawn]}  # fmt: skip
+
+    def show(_: Any) -> None:
+        out.print(f"live: {found['live']} (lane {lane}), edition {live.entry.digest[:12]}" if live else "live: none")
+        for name, day in found["pins"].items():
+            out.print(f"pinned by {name}: {day}")
+        if found["withdrawn"]:
+            out.print(f"rolled back: {', '.join(found['withdrawn'])}")
+
+    answer(found, as_json, show)
+
+
+@app.command()
+def compact(factory: FactoryPath = DEFAULT, lane: Lane = MAIN, as_json: AsJson = False) -> None:
+    """Rewrite the newest edition of a lane into one segment a snapshot, and remove what no edition needs (a run does so when it is due)."""
+    from headwater.app.setup import open_warehouse
+    from headwater.lifecycle import compact_where_due, retire
+
+    with open_warehouse(factory) as (warehouse, config):
+        found = {"compacted": compact_where_due(warehouse, config, lane, always=True), "removed": retire(warehouse, config)}
+    answer(found, as_json, lambda _: out.print(f"compacted: {', '.join(found['compacted']) or 'nothing'}\nremoved: {len(found['removed'])} folders"))
+
+
+@app.command()
+def align(
+    lane: Annotated[str, typer.Option("--lane", help="The lane whose new space is turned.")],
+    onto: Annotated[str, typer.Option("--onto", help="The lane whose space, and rankers, it takes over.")] = MAIN,
+    factory: FactoryPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Lay a lane's new space upon another's by a rotation, so that its readers go on without retraining; refuses where that would mislead."""
+    from headwater.app.setup import open_warehouse
+    from headwater.lifecycle import align_lane
+
+    def show(found: dict[str, Any]) -> None:
+        columns = ("upstream", "shared", "cosine raw", "aligned", "residual")
+        table = plain_table(*columns, title=f"{lane} laid upon {onto}, {found['day']}, on other entities than it was fitted on")
+        for name, fit in found["upstreams"].items():
+            table.add_row(name, f"{fit['shared']:,}", f"{fit['cosine_raw']:.3f}", f"{fit['cosine']:.3f}", f"{fit['residual']:.3f}")
+        out.print(table)
+        out.print(f"next: headwater promote {found['day']} --lane {lane} --factory {factory}")
+
+    with open_warehouse(factory, lane=lane) as (warehouse, config):
+        answer(align_lane(warehouse, config, lane, onto), as_json, show)
+
+
+@app.command()
+def erase(
+    entity: Annotated[str, typer.Argument(help="user, item...")],
+    ids: Annotated[list[str], typer.Argument(help="One id or more.")],
+    factory: FactoryPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Remove entities from every place of the warehouse, for good, and write the proof."""
+    from headwater.app.setup import erase_entities
+
+    def show(found: dict[str, Any]) -> None:
+        table = plain_table("place", "looked at", "removed", title=f"erased: {len(ids)} {entity} ids")
+        for place in found["places"]:
+            table.add_row(place["place"], f"{place.get('rows', place.get('files', 0)):,}", f"{place['removed']:,}")
+        out.print(table)
+        for line in found["not_removed"]:
+            out.print(f"not removed: {line}", markup=False)
+        out.print(f"proof    {found['proof']}", markup=False)
+
+    answer(erase_entities(factory, entity, ids), as_json, show)
+
+
+@app.command()
+def rebuild(
+    out_dir: Annotated[Path, typer.Option("--out", help="An empty folder: a warehouse of its own.")],
+    policy: Annotated[str | None, typer.Option("--policy", help="As in factory.yaml, such as '{kind: mean, k: 7}' (default: the declared one).")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First day (default: the first that is kept).")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Last day (default: the last).")] = None,
+    factory: FactoryPath = DEFAULT,
+    lane: Lane = MAIN,
+    as_json: AsJson = False,
+) -> None:
+    """Make the editions again from the daily snapshots, under any policy or window, without training anything."""
+    from headwater.app.setup import open_warehouse
+    from headwater.config import parse_policy
+    from headwater.lifecycle import rebuild as fold
+
+    with open_warehouse(factory) as (warehouse, config):
+        days = fold(warehouse, config, lane, out_dir, parse_policy(policy) if policy else None, day_of(start) if start else None, day_of(end) if end else None)
+    found = {"warehouse": str(out_dir), "days": days}
+    answer(found, as_json, lambda _: out.print(f"{len(days)} editions, {days[0]['day']} to {days[-1]['day']}, in {out_dir}"))
 
 
 def show_table(found: dict[str, Any]) -> None:
@@ -322,6 +537,19 @@ def show_table(found: dict[str, Any]) -> None:
     out.print(table)
 
 
+def show_policies(found: dict[str, Any]) -> None:
+    show_table(found)
+    rows = [row for row in found["rows"] if "age_days" in row]
+    names = list(rows[0]["age_days"])
+    table = plain_table("policy", f"over {rows[0]['arm']}, %", *names, title="\nday-over-day cosine of those seen again / mean age in days")
+    for row in rows:
+        over = row["over_first"]
+        cells = [f"{over['pct']:+.3f} ({over['low']:+.3f}, {over['high']:+.3f})"]
+        cells += [f"{row['cosine_day_over_day'].get(name, float('nan')):.4f} / {row['age_days'][name]:.2f}" for name in names]
+        table.add_row(row["arm"], *cells)
+    out.print(table)
+
+
 def main() -> None:
     """Exit codes: 0 done, 2 a HeadwaterError (its message on stderr), 130 interrupted, 1 a bug (its traceback)."""
     start = time.perf_counter()
@@ -330,8 +558,10 @@ def main() -> None:
     except HeadwaterError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        print(f"error: {error.filename}: {error.strerror}. Check the path and who may write there.", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        print(f"error: {error.filename}: {error.strerror}. Check the path, who may write there and whether the disk is full.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         seconds = time.perf_counter() - start

@@ -20,11 +20,19 @@ from headwater.files import read_json, write_atomic
 from headwater.ids import keys_of
 from headwater.reader import Reader
 from headwater.schema import Schema
-from headwater.store import Edition
+from headwater.store import MAIN, Edition, read_catalog
+from headwater.store.catalog import home_of
 from headwater.tables import TABLES, Table, make_table
 
 MAP_POINTS = 1500
 MAP_COLOURS = 8
+# Figures of the gates that are drawn day by day, and what to call them.
+MONITORS = {
+    "domain AUC": "Domain AUC: can a classifier tell today's vectors from yesterday's? 0.5 cannot",
+    "neighbour overlap": "Share of nearest neighbours kept since yesterday",
+    "effective rank": "Effective rank: directions in use",
+    "age_mean_days": "Mean age of vectors, in days since last seen",
+}
 
 
 def write_report(factory: Path, tables: Sequence[Table] | None = None, console: Console = SILENT) -> Path:
@@ -33,7 +41,9 @@ def write_report(factory: Path, tables: Sequence[Table] | None = None, console: 
 
     config, root = load_config(factory), factory.resolve().parent
     warehouse = warehouse_of(config, root)
-    days = [read_json(path) for path in sorted((warehouse / "reports").glob("????-??-??.json"))]
+    live = read_catalog(warehouse).live
+    home = home_of(warehouse, live.lane if live else MAIN)
+    days = [read_json(path) for path in sorted((home / "reports").glob("????-??-??.json"))]
     if not days:
         raise StoreError(f"{warehouse}: no day was run yet, so there is nothing to report. `headwater run` or `backfill` comes first.")
     if tables is None:
@@ -48,6 +58,7 @@ def write_report(factory: Path, tables: Sequence[Table] | None = None, console: 
         "tables": [table.as_dict() for table in tables], "days": [day["day"] for day in days],
         "quality": quality_by_day(days), "coverage": [day["coverage"] for day in days],
         "cosine": {name: [day["snapshots"].get(name, {}).get("cosine_median") for day in days] for name in days[-1]["snapshots"]},
+        "monitors": {title: monitor_by_day(days, check) for check, title in MONITORS.items()},
         "rejected": {day["day"]: day["rejected"] for day in days if any(day["rejected"].values())},
         "map": item_map(Reader(config, root), Schema.from_config(config, root), f"{next(iter(config.upstreams))}_item"),
     }  # fmt: skip
@@ -55,7 +66,7 @@ def write_report(factory: Path, tables: Sequence[Table] | None = None, console: 
     environment = Environment(loader=PackageLoader("headwater.app", "."), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("report.html").render(
         config=config, config_yaml=yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, default_flow_style=None, width=110),
-        tables=tables, days=days, status=status, verdicts=[verdict(table) for table in tables],
+        tables=tables, days=days, status=status, data_monitors=list(MONITORS.values()), verdicts=[verdict(table) for table in tables],
         data=json.dumps(data).replace("</", "<\\/"),
         echarts=files("headwater.app").joinpath("vendor/echarts.min.js").read_text(),
     )  # fmt: skip
@@ -85,6 +96,15 @@ def verdict(table: Table) -> str:
     return f"{table.consumer.upper()} ranker: {found}, from {base.roc_auc:.4f} without.{checked}"
 
 
+def monitor_by_day(days: Sequence[dict[str, Any]], check: str) -> dict[str, list[float | None]]:
+    """A gate's figure (or another of a snapshot's) by snapshot and day."""
+    found: dict[str, list[float | None]] = {}
+    for name in days[-1]["snapshots"]:
+        of_days = [day["snapshots"].get(name, {}) for day in days]
+        found[name] = [next((gate["figure"] for gate in of_day.get("gates", ()) if gate["check"] == check), of_day.get(check)) for of_day in of_days]
+    return found
+
+
 def quality_by_day(days: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[tuple[str, float]]]]:
     """ROC-AUC by consumer, arm and judged day."""
     found: dict[str, dict[str, list[tuple[str, float]]]] = {}
@@ -98,7 +118,7 @@ def quality_by_day(days: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[t
 
 def item_map(reader: Reader, schema: Schema, name: str) -> dict[str, Any]:
     """Item vectors of the live edition on their two main directions (PCA), coloured by the first categorical feature."""
-    edition: Edition = reader.store.live()
+    edition: Edition = reader.edition()
     snapshot = edition.read(name)
     rows = np.linspace(0, len(snapshot) - 1, min(MAP_POINTS, len(snapshot))).astype(int)
     vectors = snapshot.vectors_ND[rows].astype(np.float64)

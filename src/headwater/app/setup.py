@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,19 @@ import yaml
 
 from headwater.config import FactoryConfig, load_config, parse_config, warehouse_of
 from headwater.console import Console
-from headwater.errors import ConfigError, HeadwaterError
+from headwater.errors import ConfigError, EditionMissing, HeadwaterError, StoreError
 from headwater.events import ExampleReader
 from headwater.events.adsworld import SIZES, write_world
 from headwater.events.entities import EntityTable
 from headwater.events.histories import seed_events
 from headwater.events.recipes import RECIPES
-from headwater.files import write_atomic
+from headwater.files import exclusive, sweep_leftovers, write_atomic
 from headwater.index import INDEXES
+from headwater.lifecycle import erase, finish_erasures
 from headwater.plugins import resolve
 from headwater.schema import Schema
+from headwater.store import MAIN, read_catalog
+from headwater.store.catalog import home_of
 
 HEADER = """\
 # Written by `headwater init {recipe}`. Relative paths count from this folder.
@@ -29,12 +34,42 @@ HEADER = """\
 """
 
 
-def init_factory(recipe: str, data: Path, out: Path, *, size: str, seed: int, days: int | None, console: Console) -> Path:
+@contextmanager
+def open_warehouse(factory: Path, settled: bool = True, lane: str = MAIN) -> Iterator[tuple[Path, FactoryConfig]]:
+    """A factory's warehouse, with the writer's lock held, swept of what killed writers left, and its config.
+
+    Raises StoreError where it should be `settled`, and a replay of the lane was begun and not finished.
+    """
+    config = load_config(factory)
+    root = factory.resolve().parent
+    warehouse = warehouse_of(config, root)
+    with exclusive(warehouse):
+        if settled and not read_catalog(warehouse).lanes:
+            raise EditionMissing(f"{warehouse}: nothing was published there yet. `headwater run` or `backfill` comes first.")
+        sweep_leftovers(warehouse)
+        finish_erasures(warehouse, config, Schema.from_config(config, root))
+        pending = home_of(warehouse, lane) / "replay.json"
+        if settled and pending.is_file():
+            raise StoreError(f"a replay of the lane {lane!r} was not finished ({pending}): days are still to be run again. `headwater run --lane {lane}` of "
+                             "any day finishes it; `headwater rollback --to DAY`, to a day before them all, gives it up.")  # fmt: skip
+        yield warehouse, config
+
+
+def erase_entities(factory: Path, entity: str, ids: list[str]) -> dict[str, Any]:
+    """See lifecycle.erase. Raises ConfigError for an entity that is not declared."""
+    with open_warehouse(factory, settled=False) as (warehouse, config):
+        schema = Schema.from_config(config, factory.resolve().parent)
+        if entity not in schema.entities:
+            raise ConfigError(f"no entity named {entity!r}; declared: {', '.join(schema.entities)}.")
+        return erase(warehouse, config, schema, entity, ids)
+
+
+def init_factory(recipe: str, data: Path, out: Path, *, size: str, seed: int, days: int | None, mood: float = 0.0, console: Console) -> Path:
     """Write OUT/factory.yaml. Raises ConfigError: no such recipe, files missing, or another config already there."""
     if recipe not in RECIPES:
         raise ConfigError(f"no recipe named {recipe!r}; there are: {', '.join(RECIPES)}.")
     if recipe == "adsworld":
-        make_world(data, size, seed, days, console)
+        make_world(data, size, seed, days, mood, console)
     missing = [name for name in RECIPES[recipe].needs if not list(data.glob(name))]
     if missing:
         raise ConfigError(f"{data}: recipe {recipe!r} needs files that are not there:", [f"{data / name}" for name in missing])
@@ -48,16 +83,18 @@ def init_factory(recipe: str, data: Path, out: Path, *, size: str, seed: int, da
     return path
 
 
-def make_world(data: Path, size: str, seed: int, days: int | None, console: Console) -> None:
-    """Simulate adsworld into `data`, unless a world lies there already. Raises ConfigError for an unknown size."""
+def make_world(data: Path, size: str, seed: int, days: int | None, mood: float, console: Console) -> None:
+    """Simulate adsworld into `data`, unless a world lies there already. Raises ConfigError for an unknown size or an impossible mood."""
     if size not in SIZES:
         raise ConfigError(f"adsworld: no size {size!r}; there are: {', '.join(SIZES)}.")
+    if not 0 <= mood < math.inf:
+        raise ConfigError(f"adsworld: no mood {mood}; expected a number from 0 on.")
     if (data / "world.json").is_file():
         console.log(f"{data}: a world lies there already; it is used as it is")
         return
     if data.exists() and any(data.iterdir()):
         raise ConfigError(f"{data}: not empty, and no world.json in it. Choose an empty folder for adsworld.")
-    assumptions = SIZES[size] if days is None else replace(SIZES[size], days=days)
+    assumptions = replace(SIZES[size], mood=mood, days=SIZES[size].days if days is None else days)
     if data.exists():
         data.rmdir()
     with console.progress("simulate", assumptions.days) as bar:

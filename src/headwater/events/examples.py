@@ -16,7 +16,7 @@ from headwater.events.blocks import Block, BlockSpec, context_block
 from headwater.events.cleaning import TIME
 from headwater.events.entities import EntityTable
 from headwater.events.histories import Histories, PastEvents, as_of, counters, past_events, seed_events
-from headwater.events.log import EventDay, EventLog
+from headwater.events.log import Erased, EventDay, EventLog
 from headwater.events.times import US_PER_DAY, day_bounds_us
 from headwater.files import digest_of
 from headwater.ids import is_id
@@ -79,11 +79,11 @@ class Examples:
 
 
 class ExampleReader:
-    """Reads the examples of a day. Keeps entity tables and history seeds in memory, never a log."""
+    """Reads the examples of a day. Keeps entity tables and history seeds in memory, never a log. What was `erased` is passed over."""
 
-    def __init__(self, schema: Schema, zone: ZoneInfo, quarantine: Path | None = None) -> None:
-        self.schema, self.zone = schema, zone
-        self.logs = {name: EventLog(log, zone, quarantine) for name, log in schema.logs.items()}
+    def __init__(self, schema: Schema, zone: ZoneInfo, quarantine: Path | None = None, erased: Erased | None = None) -> None:
+        self.schema, self.zone, self._erased = schema, zone, erased
+        self.logs = {name: EventLog(log, zone, quarantine, erased) for name, log in schema.logs.items()}
         self._tables: dict[str, EntityTable] = {}
         self._seeds: dict[tuple[str, str], PastEvents] = {}
 
@@ -156,7 +156,10 @@ class ExampleReader:
     def _history(self, history: History, owners_N: np.ndarray, times_N: np.ndarray) -> Histories:
         place = (history.log, history.entity)
         if place not in self._seeds:
-            self._seeds[place] = seed_events(history)
+            seeds = seed_events(history)
+            if self._erased is not None:
+                seeds = seeds.keep(~(self._erased(history.entity, seeds.owners_M) | self._erased(history.of, seeds.keys_M)))
+            self._seeds[place] = seeds
         low = int(times_N.min()) - history.days * US_PER_DAY
         frame = self.logs[history.log].between(low, int(times_N.max()))
         live = past_events(frame, self.schema.logs[history.log], history)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -21,16 +21,19 @@ from headwater.ids import is_id, keys_of
 from headwater.schema import Log
 
 SOURCE = "_source_file"
+Erased = Callable[[str, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class EventDay:
-    """The usable rows of one day, oldest first: `time_us`, ids, features, labels; and how many were refused, by reason."""
+    """The usable rows of one day, oldest first: `time_us`, ids, features, labels; how many were refused, by reason; and how many were
+    passed over because their user or item was erased."""
 
     log: Log
     day: dt.date
     frame: pl.DataFrame
     rejected: Mapping[str, int]
+    erased: int = 0
 
     def __post_init__(self) -> None:
         if TIME not in self.frame.columns or not self.frame[TIME].is_sorted():
@@ -45,10 +48,10 @@ class EventDay:
 
 
 class EventLog:
-    """A log on disk. Only the rows asked for are ever in memory."""
+    """A log on disk. Only the rows asked for are ever in memory. `erased` says which keys of an entity were erased."""
 
-    def __init__(self, log: Log, zone: ZoneInfo, quarantine: Path | None = None) -> None:
-        self.log, self.zone = log, zone
+    def __init__(self, log: Log, zone: ZoneInfo, quarantine: Path | None = None, erased: Erased | None = None) -> None:
+        self.log, self.zone, self._erased = log, zone, erased
         self._quarantine = quarantine / log.name if quarantine else None
         self._what = f"log {log.name}"
 
@@ -58,10 +61,11 @@ class EventLog:
         frame = self._rows(low, high)
         if frame.is_empty():
             raise self._empty(day)
+        rows, frame = len(frame), self._without_erased(frame)
         used, refused = self._split(frame)
         self._keep_aside(refused, f"{day}.parquet")
         self._keep_aside(self.undated(), "undated.parquet")
-        share = len(refused) / len(frame)
+        share = len(refused) / max(1, len(frame))
         counts = {str(reason): int(n) for reason, n in refused[REASON].value_counts().sort(REASON).iter_rows()}
         if share > self.log.max_reject_share:
             listed = "; ".join(f"{n} x {reason}" for reason, n in counts.items())
@@ -70,11 +74,11 @@ class EventLog:
                 f"{self.log.max_reject_share:.1%}): {listed}. They lie in quarantine/{self.log.name}/{day}.parquet; mend the log, "
                 f"or raise logs.{self.log.name}.max_reject_share."
             )
-        return EventDay(self.log, day, used, counts)
+        return EventDay(self.log, day, used, counts, rows - len(frame))
 
     def between(self, low_us: int, high_us: int) -> pl.DataFrame:
         """The usable rows of a half-open interval of UTC microseconds, oldest first; may be none."""
-        return self._split(self._rows(low_us, high_us))[0]
+        return self._split(self._without_erased(self._rows(low_us, high_us)))[0]
 
     def join_keys_seen(self, key: str, known_by_us: int) -> pl.Series:
         """The distinct `key`s of the rows earlier than `known_by_us`, for labels that arrive in this log."""
@@ -96,7 +100,7 @@ class EventLog:
             lazy = self._timed(file)
             frames.append(collect(lazy.filter(pl.col(TIME).is_null()), file, self._what))
             total += int(collect(lazy.select(pl.len()), file, self._what).item())
-        bad = pl.concat(frames, how="vertical_relaxed").with_columns(pl.lit(f"{self.log.time}: not a time").alias(REASON))
+        bad = self._without_erased(pl.concat(frames, how="vertical_relaxed")).with_columns(pl.lit(f"{self.log.time}: not a time").alias(REASON))
         if len(bad) > self.log.max_reject_share * total:
             raise LogError(f"{self._what}: {len(bad):,} of {total:,} rows have no readable time in {self.log.time!r} "
                            f"(such as {bad[self.log.time][0]!r}). {self._unit_hint(bad)}")  # fmt: skip
@@ -138,6 +142,16 @@ class EventLog:
             return pl.concat(frames, how="vertical_relaxed").sort(TIME, maintain_order=True)
         except pl.exceptions.PolarsError as error:
             raise LogError(f"{self._what}: its files disagree on column types ({error}). Write them alike.") from error
+
+    def _without_erased(self, raw: pl.DataFrame) -> pl.DataFrame:
+        if self._erased is None:
+            return raw
+        kept = np.ones(len(raw), bool)
+        for entity, column in self.log.entities.items():
+            if is_id(raw.schema[column]):
+                there = np.flatnonzero(raw[column].is_not_null().to_numpy())
+                kept[there] &= ~self._erased(entity, keys_of(raw[column].drop_nulls()))
+        return raw if kept.all() else raw.filter(pl.Series(kept))
 
     def _split(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         frame = typed(raw, self.log)

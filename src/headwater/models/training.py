@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -104,7 +105,20 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizers: Optimizers, meta
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{key}": value.contiguous() for key, value in model.state_dict().items()} | optimizers.state()
     save_file(tensors, folder / f"{name}.safetensors")
-    write_json(folder / f"{name}.json", meta)
+    write_json(folder / f"{name}.json", meta | {"weights": _digest(folder / f"{name}.safetensors")})
+
+
+def is_whole(folder: Path, name: str = "model") -> bool:
+    """Whether a checkpoint is there with the weights that were saved."""
+    try:
+        saved = json.loads((folder / f"{name}.json").read_text())
+        return bool(saved.get("weights") == _digest(folder / f"{name}.safetensors"))
+    except (OSError, ValueError):
+        return False
+
+
+def _digest(file: Path) -> str:
+    return xxhash.xxh3_128_hexdigest(file.read_bytes())
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizers: Optimizers, meta: dict[str, Any], name: str = "model") -> dict[str, Any]:

@@ -18,14 +18,17 @@ from headwater.models.training import day_seed
 
 
 class EmbeddingTensors(NamedTuple):
-    """One served embedding of B rows: vectors [B, D], found [B, 1], log(1 + days since last seen) [B, 1]."""
+    """One served embedding of B rows: vectors [B, D], found [B, 1], log(1 + days since last seen) [B, 1]; under a policy that serves
+    sequences, the last K vectors [B, K, D], newest first, and which of them are there [B, K]."""
 
     vectors_BD: Tensor
     found_B1: Tensor
     age_B1: Tensor
+    sequence_BKD: Tensor | None = None
+    there_BK: Tensor | None = None
 
     def rows(self, index: Tensor) -> EmbeddingTensors:
-        return EmbeddingTensors(self.vectors_BD[index], self.found_B1[index], self.age_B1[index])
+        return EmbeddingTensors(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
 
 
 def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, int], seed: int) -> dict[str, EmbeddingTensors]:
@@ -52,6 +55,7 @@ def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, i
             torch.from_numpy(served.vectors_ND),
             torch.from_numpy(served.found_N.astype(np.float32)[:, None]),
             torch.from_numpy(np.log1p(np.maximum(served.age_days_N - 1, 0)).astype(np.float32)[:, None]),
+            *_sequence(served),
         )
     return read
 
@@ -59,18 +63,39 @@ def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, i
 def _dealt_out(served: Served, keys_N: np.ndarray, seed: int) -> Served:
     distinct, first, place = np.unique(keys_N, return_index=True, return_inverse=True)
     source = first[np.random.default_rng(seed).permutation(len(distinct))][place]
-    return Served(served.space, served.vectors_ND[source], served.found_N[source], served.age_days_N[source])
+    sequence = None if served.sequence_NKD is None else served.sequence_NKD[source]
+    steps = None if served.steps_N is None else served.steps_N[source]
+    return Served(served.space, served.vectors_ND[source], served.found_N[source], served.age_days_N[source], sequence, steps)
+
+
+def _sequence(served: Served) -> tuple[Tensor, Tensor] | tuple[()]:
+    if served.sequence_NKD is None or served.steps_N is None:
+        return ()
+    there_NK = np.arange(served.sequence_NKD.shape[1])[None, :] < served.steps_N[:, None]
+    return torch.from_numpy(served.sequence_NKD), torch.from_numpy(there_NK)
 
 
 class Projection(nn.Module):
-    """[LayerNorm, dropout] and a linear map to a few numbers; zero where there is no vector."""
+    """[LayerNorm, dropout] and a linear map to a few numbers; zero where there is no vector.
+
+    A sequence is mapped step by step and pooled by attention over what each step says and how recent it is.
+    """
+
+    MOST_STEPS = 64
 
     def __init__(self, width: int, config: ProjectionConfig) -> None:
         super().__init__()
         before = [nn.LayerNorm(width), nn.Dropout(config.dropout)] if config.norm else []
         self.layers = nn.Sequential(*before, nn.Linear(width, config.width))
+        self.says, self.recent = nn.Parameter(torch.zeros(config.width)), nn.Parameter(torch.zeros(self.MOST_STEPS))  # at first, a mean
 
     def forward(self, x: EmbeddingTensors) -> Tensor:
+        if x.sequence_BKD is not None and x.there_BK is not None:
+            steps_BKF = self.layers(x.sequence_BKD)
+            scores_BK = steps_BKF @ self.says + self.recent[: steps_BKF.shape[1]]
+            shares_BK = scores_BK.masked_fill(~x.there_BK, -1e9).softmax(1)
+            pooled: Tensor = (shares_BK.unsqueeze(2) * steps_BKF).sum(1) * x.found_B1
+            return pooled
         out: Tensor = self.layers(x.vectors_BD) * x.found_B1
         return out
 

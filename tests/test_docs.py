@@ -1,0 +1,27 @@
+"""The commands in the docs are run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_block_of_the_lifecycle_page_runs(tmp_path) -> None:
+    page = (ROOT / "docs" / "lifecycle.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    script = "set -eu\n" + "\n".join(blocks)
+    headwater = tmp_path / "bin" / "headwater"
+    headwater.parent.mkdir()
+    headwater.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headwater.app.cli "$@"\n')
+    headwater.chmod(0o755)
+    env = os.environ | {"PATH": f"{headwater.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    commands = set(re.findall(r"^headwater (\w+)", "\n".join(blocks), flags=re.MULTILINE))
+    assert commands >= {"promote", "rollback", "pin", "unpin", "compact", "align", "erase", "rebuild", "run"}
+    assert "not removed:" in done.stdout

@@ -1,0 +1,154 @@
+"""Erasure: gone from every byte of the warehouse, for good, with a proof; and nobody else is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conftest import day
+from headwater.errors import StoreError
+from headwater.ids import key_of
+from headwater.lifecycle import Tombstones, erase, pin
+from headwater.pipeline import Factory
+from headwater.reader import Reader
+from headwater.store import MAIN, read_catalog
+from shop import Shop, after, vectors_of
+
+
+def traces(warehouse: Path, value: str, text: bool = True) -> list[str]:
+    """Files whose bytes hold an id as text, or its key or number as 8 bytes, little- or big-endian; Parquet read as tables too."""
+    key = key_of(value)
+    patterns = [value.encode(), key.to_bytes(8, "little"), key.to_bytes(8, "big"), str(key).encode()]
+    if not text:
+        patterns.remove(value.encode())  # a short id stands in other ids, and in any file by chance
+    if value.isdigit():
+        patterns += [int(value).to_bytes(8, "little"), int(value).to_bytes(8, "big")]
+    found = []
+    for path in sorted(path for path in warehouse.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.suffix == ".parquet":
+            frame = pl.read_parquet(path)
+            data += b"|".join(str(cell).encode() for row in frame.select(pl.col(pl.String, pl.UInt64, pl.Int64)).iter_rows() for cell in row)
+        if any(pattern in data for pattern in patterns):
+            found.append(str(path.relative_to(warehouse)))
+    return found
+
+
+def one_user(factory: Factory) -> str:
+    frame = pl.concat([pl.read_parquet(factory.root / "world" / "impressions" / f"{day(n)}.parquet") for n in range(3)])
+    return str(frame["user_id"].value_counts(sort=True)["user_id"][0])
+
+
+def with_bad_rows(factory: Factory, user: str) -> None:
+    """A repeated row of the user, which goes to quarantine."""
+    path = factory.root / "world" / "impressions" / f"{day(1)}.parquet"
+    frame = pl.read_parquet(path)
+    pl.concat([frame, frame.filter(pl.col("user_id") == user).head(1)]).write_parquet(path)
+
+
+def name_people(factory: Factory) -> None:
+    """Ids that no file holds by chance."""
+    for path in (factory.root / "world").rglob("*.parquet"):
+        frame = pl.read_parquet(path)
+        if "user_id" in frame.columns:
+            frame.with_columns(("person-" + pl.col("user_id").cast(pl.String) + "-x").alias("user_id")).write_parquet(path)
+
+
+@pytest.fixture
+def factory(make_factory) -> Factory:
+    made = make_factory(lambda raw: raw["store"].update(compact_after=2))
+    name_people(made)
+    user = one_user(made)
+    with_bad_rows(made, user)
+    made = make_factory(lambda raw: raw["store"].update(compact_after=2))
+    for _ in made.backfill(day(0), day(3)):
+        pass
+    pin(made.warehouse, made.config, "ads", MAIN, day(1))
+    return made
+
+
+def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> None:
+    user = one_user(factory)
+    assert {name.split("/")[0] for name in traces(factory.warehouse, user)} >= {
+        "segments", "editions", "daily", "online", "predictions", "judged", "quarantine"}  # fmt: skip
+    others = Reader(factory.config, factory.root).lookup("user", [one for one in users_of(factory) if one != user])
+    proof = erase(factory.warehouse, factory.config, factory.schema, "user", [user])
+    assert traces(factory.warehouse, user) == []
+    assert proof["verified"]
+    removed = {place["place"]: place["removed"] for place in proof["places"]}
+    assert removed["main: segments (averages)"] >= 2
+    assert removed["daily snapshots"] >= 2
+    assert removed["predictions"] >= 1
+    assert removed["quarantine/impressions"] == 1
+    tombstone = json.loads((factory.warehouse / "tombstones.json").read_text())
+    assert tombstone["tombstones"] == [["user", hashlib.sha256(f"{tombstone['salt']}|user|{key_of(user)}".encode()).hexdigest()]]
+    reader = Reader(factory.config, factory.root)
+    with pytest.raises(StoreError, match="no user"):
+        reader.lookup("user", [user])
+    with pytest.raises(StoreError, match="no user"):
+        Reader(factory.config, factory.root, "ads").lookup("user", [user])
+    found = reader.lookup("user", [one for one in users_of(factory) if one != user])
+    assert found["vectors"] == others["vectors"]  # nobody else is touched
+    assert reader.similar("item", "ad-1")["items"]
+
+
+def users_of(factory: Factory) -> list[str]:
+    return [str(value) for value in Reader(factory.config, factory.root).edition().read("ctr_user").ids]
+
+
+def test_later_days_and_replays_respect_the_tombstone(factory, make_factory) -> None:
+    user = one_user(factory)
+    erase(factory.warehouse, factory.config, factory.schema, "user", [user])
+    again = make_factory(lambda raw: raw["store"].update(compact_after=2))
+    assert again.run_day(day(2))["day"] == str(day(2))  # done: its inputs cannot be compared any more, and it is left as it is
+    report = again.run_day(day(4))
+    assert report["erased"]["impressions"] > 0
+    again.run_day(day(1), replay=True)
+    assert traces(factory.warehouse, user) == []
+    judged = pl.read_parquet(factory.warehouse / "judged" / "ctr" / f"{day(2)}.parquet")
+    assert key_of(user) not in judged["user"].to_list()
+
+
+def test_an_erased_item_leaves_everyones_history(factory, make_factory) -> None:
+    erase(factory.warehouse, factory.config, factory.schema, "item", ["ad-1"])
+    assert traces(factory.warehouse, "ad-1", text=False) == []
+    again = make_factory(lambda raw: raw["store"].update(compact_after=2))
+    examples = again.log.read("impressions", day(3), ("click",), known_by=day(3))
+    assert not (examples.histories["user"].keys_NL == np.uint64(key_of("ad-1"))).any()
+    assert not (examples.keys["item"] == np.uint64(key_of("ad-1"))).any()
+    with pytest.raises(StoreError, match="no item 'ad-1'"):
+        Reader(again.config, again.root).similar("item", "ad-1")
+
+
+def test_erasing_the_unknown_or_twice_is_no_error(tmp_path) -> None:
+    from headwater.schema import Schema
+
+    shop = Shop(tmp_path)
+    shop.publish(after(0), [vectors_of([712, 713], [[1, 0], [0, 1]])])
+    schema = Schema.from_config(shop.config, tmp_path)
+    before = shop.reader.lookup("user", [713])["vectors"]
+    for ids in ([99], [712], [712]):
+        assert erase(tmp_path, shop.config, schema, "user", ids)["verified"]
+    assert traces(tmp_path, "712", text=False) == []
+    assert shop.reader.lookup("user", [713])["vectors"] == before
+    assert len(list((tmp_path / "erasures").glob("*.json"))) == 3
+    assert [entry.day for entry in read_catalog(tmp_path).lane(MAIN).days] == [after(0)]
+
+
+def test_a_tombstone_matches_its_entity_and_no_other() -> None:
+    keys = np.random.default_rng(0).integers(0, 2**64, 100_000, dtype=np.uint64)
+    tombs = Tombstones("", frozenset(), frozenset()).with_keys("user", keys[:50].tolist())
+    assert np.flatnonzero(tombs.matches("user", keys)).tolist() == list(range(50))
+    assert not tombs.matches("item", keys).any()
+    assert str(int(keys[0])) not in json.dumps(sorted(map(list, tombs.hashes)))
+
+
+def test_damaged_tombstones_stop_everything(tmp_path) -> None:
+    (tmp_path / "tombstones.json").write_text('{"salt": 3}')
+    with pytest.raises(StoreError, match="not a list of tombstones"):
+        Tombstones.read(tmp_path)
