@@ -30,8 +30,9 @@ check: $(STAMP)  ## floors, lint, types
 	$(BIN)/mypy
 
 bench: $(STAMP)  ## benchmarks, side by side with other libraries
-	$(BIN)/python benchmarks/aggregate.py
-	$(BIN)/python benchmarks/index.py
+	$(BIN)/python -m benchmarks.merging --sizes 1000000
+	$(BIN)/python -m benchmarks.point_in_time
+	$(BIN)/python -m benchmarks.index
 
 clean:           ## remove what make made
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

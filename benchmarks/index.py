@@ -1,6 +1,6 @@
 """HNSW against exact search on clustered vectors: recall and queries a second, in one run.
 
-    python benchmarks/index.py [--items 50000] [--width 64]
+    python -m benchmarks.index [--items 50000] [--width 64]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         for kind in ("exact", "hnsw"):
             start = time.perf_counter()
-            index = open_index(Path(root), snapshot, kind)
+            index = open_index(Path(root), snapshot.digest, space, len(snapshot), lambda: snapshot.vectors_ND, kind)
             built = time.perf_counter() - start
             start = time.perf_counter()
             found[kind], _ = index.search(queries, 50, space)
