@@ -20,7 +20,7 @@ from headwater.lifecycle.alignment import rotations_of
 from headwater.lifecycle.switching import edition_of
 from headwater.reader import Reader
 from headwater.store import MAIN, Edition, EditionStore, Entry, read_catalog
-from headwater.store.catalog import home_of
+from headwater.store.catalog import begin_catalog, home_of
 
 D0 = dt.date(2025, 1, 1)
 RAW: dict[str, Any] = {
@@ -69,6 +69,7 @@ class Shop:
 
     def compose(self, day: dt.date, snapshots: list[Snapshot], lane: str = MAIN) -> Edition:
         """Everything but the switch."""
+        begin_catalog(self.root)
         store = EditionStore(home_of(self.root, lane))
         fingerprint = digest_of([snapshot.digest for snapshot in snapshots])
         store.write_daily(day, fingerprint, snapshots, self.config.store.bucket_rows)

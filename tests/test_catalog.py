@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -122,3 +123,23 @@ def test_a_damaged_catalog_says_so(tmp_path) -> None:
     (tmp_path / "catalog.json").write_text('{"lanes": 3}')
     with pytest.raises(StoreError, match="not a catalog"):
         read_catalog(tmp_path)
+
+
+def test_a_lost_catalog_is_missed_and_nothing_is_taken_for_leftovers(tmp_path) -> None:
+    from shop import Shop, vectors_of
+
+    shop = Shop(tmp_path)
+    shop.publish(after(0), [vectors_of([1], [[1, 0]])])
+    (tmp_path / "catalog.json").unlink()
+    with pytest.raises(StoreError, match="is gone, and editions are there"):
+        shop.publish(after(1), [vectors_of([1], [[1, 0]], after(1))])
+    assert list(tmp_path.glob("editions/*/*/manifest.json"))
+
+
+def test_a_rollback_does_not_cross_an_alignment() -> None:
+    catalog = chain(1, 2)
+    turned = replace(entry(2, "turned"), aligned="x")
+    catalog = catalog.published(MAIN, turned, go_live=True).published(MAIN, entry(3), go_live=True)
+    assert catalog.rolled_back(after(2)).live.entry == turned
+    with pytest.raises(StoreError, match="a space they do not know"):
+        catalog.rolled_back(after(1))

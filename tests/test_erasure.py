@@ -152,3 +152,31 @@ def test_damaged_tombstones_stop_everything(tmp_path) -> None:
     (tmp_path / "tombstones.json").write_text('{"salt": 3}')
     with pytest.raises(StoreError, match="not a list of tombstones"):
         Tombstones.read(tmp_path)
+
+
+def test_what_no_catalog_names_is_erased_too(tmp_path) -> None:
+    """A lane killed before its first switch, an online store that is no longer declared, and a warehouse that published nothing yet."""
+    from headwater.schema import Schema
+
+    shop = Shop(tmp_path)
+    shop.publish(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])])
+    shop.compose(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])], lane="v2")
+    assert {name.split("/")[0] for name in traces(tmp_path, "person-7-x")} >= {"online", "lanes", "segments"}
+    without = Shop(tmp_path, store={"online": "none"})
+    assert erase(tmp_path, without.config, Schema.from_config(without.config, tmp_path), "user", ["person-7-x"])["verified"]
+    assert traces(tmp_path, "person-7-x") == []
+    empty = Shop(tmp_path / "empty")
+    empty.compose(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])])
+    assert erase(empty.root, empty.config, Schema.from_config(empty.config, empty.root), "user", ["person-7-x"])["verified"]
+    assert traces(empty.root, "person-7-x") == []
+
+
+def test_lost_tombstones_are_missed(tmp_path) -> None:
+    from headwater.schema import Schema
+
+    shop = Shop(tmp_path)
+    shop.publish(after(0), [vectors_of([1, 2], [[1, 0], [0, 1]])])
+    erase(tmp_path, shop.config, Schema.from_config(shop.config, tmp_path), "user", [1])
+    (tmp_path / "tombstones.json").unlink()
+    with pytest.raises(StoreError, match="without it they come back"):
+        Tombstones.read(tmp_path)

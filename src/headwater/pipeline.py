@@ -33,7 +33,7 @@ from headwater.models.upstream import UpstreamPlan, UpstreamTask, embed_day, fit
 from headwater.plugins import resolve
 from headwater.schema import Schema, Task
 from headwater.store import MAIN, Catalog, Composed, Daily, Edition, EditionStore, EditionView, Entry, read_catalog
-from headwater.store.catalog import home_of
+from headwater.store.catalog import begin_catalog, home_of
 
 ONE_DAY = dt.timedelta(days=1)
 LAST_EDITIONS = 7  # what a day's counts are compared with
@@ -175,6 +175,7 @@ class Factory:
         A replay is written down before it begins: killed in the middle, the next run of any day finishes it first.
         """
         with exclusive(self.warehouse):
+            begin_catalog(self.warehouse)
             sweep_leftovers(self.warehouse)
             finish_erasures(self.warehouse, self.config, self.schema)
             if Tombstones.read(self.warehouse if self.source is None else self.source.warehouse) != self.tombstones:

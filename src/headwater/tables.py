@@ -36,7 +36,7 @@ class Table:
 def make_table(config: FactoryConfig, root: Path, name: str) -> Table:
     """`T2` (CTR ranker) or `T3` (CVR ranker). Raises ExperimentError where the factory has no such consumer or no judged days."""
     if name not in TABLES:
-        raise ExperimentError(f"no table named {name!r}; there are: {', '.join(TABLES)}.")
+        raise ExperimentError(f"no table named {name!r}; there are: T1, {', '.join(TABLES)}.")
     consumer = TABLES[name]
     if consumer not in config.downstream:
         raise ExperimentError(f"{name} is about the consumer {consumer!r}; this factory has: {', '.join(config.downstream) or 'none'}. "

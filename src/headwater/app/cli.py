@@ -195,7 +195,13 @@ def run(
 def lanes_of(factory: Path, lane: str | None) -> tuple[str, ...]:
     from headwater.config import load_config
 
-    return (lane,) if lane else load_config(factory).open_lanes()
+    config = load_config(factory)
+    names = (lane,) if lane is not None else config.open_lanes()
+    for name in names:
+        config.for_lane(name)  # every lane's faults, before the first is run
+    if not names:
+        raise ConfigError(f"{factory}: every lane is closed, so there is nothing to run. Open one under `lanes`.")
+    return names
 
 
 def first_of(made: Any, start: dt.date, asked: str | None) -> dt.date:
@@ -398,7 +404,7 @@ def rollback(
     from headwater.lifecycle import rollback as back
 
     with open_warehouse(factory, settled=False) as (warehouse, config):
-        live_answer(back(warehouse, config, day_of(to) if to else None), as_json)
+        live_answer(back(warehouse, config, day_of(to) if to is not None else None), as_json)
 
 
 @app.command()
@@ -413,7 +419,7 @@ def pin(
     from headwater.app.setup import open_warehouse
     from headwater.lifecycle import pin as hold
 
-    with open_warehouse(factory) as (warehouse, config):
+    with open_warehouse(factory, lane=lane) as (warehouse, config):
         live_answer(hold(warehouse, config, consumer, lane, day_of(day)), as_json)
 
 
@@ -450,7 +456,7 @@ def compact(factory: FactoryPath = DEFAULT, lane: Lane = MAIN, as_json: AsJson =
     from headwater.app.setup import open_warehouse
     from headwater.lifecycle import compact_where_due, retire
 
-    with open_warehouse(factory) as (warehouse, config):
+    with open_warehouse(factory, lane=lane) as (warehouse, config):
         found = {"compacted": compact_where_due(warehouse, config, lane, always=True), "removed": retire(warehouse, config)}
     answer(found, as_json, lambda _: out.print(f"compacted: {', '.join(found['compacted']) or 'nothing'}\nremoved: {len(found['removed'])} folders"))
 
@@ -493,6 +499,8 @@ def erase(
         for place in found["places"]:
             table.add_row(place["place"], f"{place.get('rows', place.get('files', 0)):,}", f"{place['removed']:,}")
         out.print(table)
+        if not any(place["removed"] for place in found["places"]):
+            out.print("no row of these ids was found anywhere: check their spelling. They are kept out from now on.")
         for line in found["not_removed"]:
             out.print(f"not removed: {line}", markup=False)
         out.print(f"proof    {found['proof']}", markup=False)
@@ -515,8 +523,10 @@ def rebuild(
     from headwater.config import parse_policy
     from headwater.lifecycle import rebuild as fold
 
-    with open_warehouse(factory) as (warehouse, config):
-        days = fold(warehouse, config, lane, out_dir, parse_policy(policy) if policy else None, day_of(start) if start else None, day_of(end) if end else None)
+    given = parse_policy(policy) if policy is not None else None
+    first, last = (day_of(text) if text is not None else None for text in (start, end))
+    with open_warehouse(factory, lane=lane) as (warehouse, config):
+        days = fold(warehouse, config, lane, out_dir, given, first, last)
     found = {"warehouse": str(out_dir), "days": days}
     answer(found, as_json, lambda _: out.print(f"{len(days)} editions, {days[0]['day']} to {days[-1]['day']}, in {out_dir}"))
 

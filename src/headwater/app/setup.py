@@ -25,7 +25,7 @@ from headwater.index import INDEXES
 from headwater.lifecycle import erase, finish_erasures
 from headwater.plugins import resolve
 from headwater.schema import Schema
-from headwater.store import MAIN, read_catalog
+from headwater.store import MAIN, ONLINE_STORES, read_catalog
 from headwater.store.catalog import home_of
 
 HEADER = """\
@@ -41,6 +41,7 @@ def open_warehouse(factory: Path, settled: bool = True, lane: str = MAIN) -> Ite
     Raises StoreError where it should be `settled`, and a replay of the lane was begun and not finished.
     """
     config = load_config(factory)
+    config.for_lane(lane)
     root = factory.resolve().parent
     warehouse = warehouse_of(config, root)
     with exclusive(warehouse):
@@ -120,6 +121,10 @@ def check_factory(path: Path) -> dict[str, Any]:
 def _problems(config: FactoryConfig, schema: Schema) -> Iterator[str]:
     yield from _caught(lambda: warehouse_of(config, Path()))
     yield from _caught(lambda: resolve("headwater.index", INDEXES, config.index.kind))
+    if config.store.online != "none":
+        yield from _caught(lambda: resolve("headwater.online", ONLINE_STORES, config.store.online))
+    for lane in config.lanes:
+        yield from _caught(lambda lane=lane: config.for_lane(lane))
     for consumer in config.downstream.values():
         yield from _caught(lambda consumer=consumer: _ranker_exists(consumer.model))
     reader = ExampleReader(schema, config.zone)

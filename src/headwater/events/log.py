@@ -62,6 +62,8 @@ class EventLog:
         if frame.is_empty():
             raise self._empty(day)
         rows, frame = len(frame), self._without_erased(frame)
+        if frame.is_empty():
+            raise LogError(f"{self._what}, day {day}: each of its {rows:,} rows is of an entity that was erased; there is nothing to learn.")
         used, refused = self._split(frame)
         self._keep_aside(refused, f"{day}.parquet")
         self._keep_aside(self.undated(), "undated.parquet")

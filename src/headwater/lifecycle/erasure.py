@@ -51,6 +51,9 @@ class Tombstones:
     def read(cls, warehouse: Path) -> Tombstones:
         path = warehouse / FILE
         if not path.is_file():
+            if any((warehouse / "erasures").glob("*.json")):
+                raise StoreError(f"{path}: is gone, and entities were erased here ({warehouse / 'erasures'}). Restore it from a backup; "
+                                 "without it they come back.")  # fmt: skip
             return cls("", frozenset(), frozenset())
         raw = read_json(path)
         try:
@@ -91,6 +94,11 @@ class Tombstones:
 def erase(warehouse: Path, config: FactoryConfig, schema: Schema, entity: str, ids: Sequence[int | str]) -> dict[str, Any]:
     """Erase entities, and prove it. Killed anywhere after the tombstone is written, the next run finishes the work. Raises StoreError."""
     known = Tombstones.read(warehouse)
+    if "" in ids:
+        raise StoreError(f"erase: an id is empty; received {list(ids)}. Nothing was erased.")
+    for lane, entry in read_catalog(warehouse).mentioned():  # what cannot be read cannot be cleaned: better known before than in the middle
+        for name in (edition := edition_of(warehouse, lane, entry)).snapshots:
+            edition.part(name).column("row")
     keys = [key_of(value) for value in ids]
     known.with_keys(entity, keys).write(warehouse)
     proof = finish_erasures(warehouse, config, schema)

@@ -15,7 +15,7 @@ from headwater.lifecycle.erasure import FILE as TOMBSTONES
 from headwater.lifecycle.retention import compact_where_due
 from headwater.lifecycle.switching import REPORT, edition_of, switch_to
 from headwater.store import MAIN, Edition, EditionStore, Entry, read_catalog
-from headwater.store.catalog import home_of
+from headwater.store.catalog import begin_catalog, home_of
 
 
 def rebuild(
@@ -26,6 +26,8 @@ def rebuild(
 
     Raises EditionMissing where the span holds no day whose snapshots are kept, StoreError where `out` is not empty.
     """
+    if out.resolve().is_relative_to(warehouse.resolve()):
+        raise StoreError(f"{out}: lies in the warehouse itself, where what no catalog names is removed. Choose a folder elsewhere.")
     if out.exists() and any(out.iterdir()):
         raise StoreError(f"{out}: not empty. Choose an empty folder.")
     entries = [entry for entry in read_catalog(warehouse).lane(lane).days if (start is None or entry.day >= start) and (end is None or entry.day <= end)]
@@ -39,6 +41,7 @@ def rebuild(
     if (tombstones := warehouse / TOMBSTONES).is_file():  # who was erased stays erased there too
         out.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tombstones, out / TOMBSTONES)
+    begin_catalog(out)
     lifecycle = config.lifecycle if policy is None else config.lifecycle.model_copy(update={"policy": policy})
     made = config.model_copy(update={"lifecycle": lifecycle})
     source, target = EditionStore(home_of(warehouse, lane)), EditionStore(out)

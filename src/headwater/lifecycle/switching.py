@@ -6,6 +6,7 @@ A run that is killed before the replacement has changed nothing; one that is kil
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,11 @@ def _monitor(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mirror(path: Path, value: Any) -> None:
-    if not path.is_file() or read_json(path) != value:
+    try:
+        same = path.is_file() and json.loads(path.read_text()) == value
+    except ValueError:  # damaged: it is only a copy
+        same = False
+    if not same:
         write_json(path, value)
 
 

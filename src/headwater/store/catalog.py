@@ -9,6 +9,7 @@ A *lane* is a chain of days, each built upon the one before; `main` is the first
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from headwater.errors import EditionMissing, StoreError
-from headwater.files import read_json, write_json
+from headwater.files import write_json
 
 CATALOG = "catalog.json"
 MAIN = "main"
@@ -140,6 +141,10 @@ class Catalog:
         if not kept or kept[-1].day != to or to > self.live.entry.day:
             raise EditionMissing(f"rollback to {to}: the lane {lane!r} has {_listed(chain)}, {self.live.entry.day} is live; choose a day no later than that.")
         taken = tuple(entry for entry in chain.days if entry.day > to)
+        turned = [entry.day for entry in taken if entry.aligned]
+        if turned:
+            raise StoreError(f"rollback to {to}: the lane {lane!r} was turned into another lane's space on {turned[-1]}; before that, readers would meet "
+                             f"a space they do not know. `headwater promote DAY --lane {MAIN}` goes back to the other lane.")  # fmt: skip
         return replace(self.with_lane(lane, Lane(kept, (*taken, *chain.withdrawn))), live=Live(lane, _there(kept[-1])))
 
     def pinned(self, consumer: str, lane: str, day: dt.date) -> Catalog:
@@ -206,11 +211,20 @@ def read_catalog(warehouse: Path) -> Catalog:
     """Raises StoreError where the file is damaged."""
     path = warehouse / CATALOG
     if not path.is_file():
+        if any(warehouse.glob("editions/*/*/manifest.json")):  # a first run writes an empty catalog before anything else
+            raise StoreError(f"{path}: is gone, and editions are there. Restore it from a backup: it alone says which of them are published, and "
+                             "without it they would be taken for leftovers. To begin anew, choose another warehouse.")  # fmt: skip
         return Catalog()
     try:
-        return Catalog.from_json(read_json(path))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return Catalog.from_json(json.loads(path.read_text()))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{path}: not a catalog ({error!r}). Restore it from a backup: it alone says which editions are published.") from error
+
+
+def begin_catalog(warehouse: Path) -> None:
+    """An empty catalog where there is none, so that one that is lost later is missed. Raises StoreError where it was lost already."""
+    if read_catalog(warehouse) == Catalog() and not (warehouse / CATALOG).is_file():
+        write_catalog(warehouse, Catalog())
 
 
 def write_catalog(warehouse: Path, catalog: Catalog) -> None:
