@@ -60,5 +60,5 @@ def test_a_browser_draws_every_picture_without_errors(page, tmp_path, width) -> 
     ran = subprocess.run([browser, *flags, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=60, check=False)
     assert "<title>ERROR" not in ran.stdout
     drawn = re.findall(r'<div class="plot[^"]*" id="([\w-]+)"[^>]*>(.*?</svg>)', ran.stdout, flags=re.S)
-    assert [name for name, _ in drawn] == ["lift-0", "lift-1", "daily", "coverage", "cosine", "map"]
+    assert [name for name, _ in drawn] == ["lift-0", "lift-1", "daily", "coverage", "cosine", *(f"monitor-{n}" for n in range(4)), "map"]
     assert all(svg.count("<path") > 3 for _, svg in drawn)
