@@ -365,6 +365,14 @@ def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_fact
     assert not (factory.warehouse / "replay.json").exists()  # refused before anything was touched
 
 
+def test_replacing_a_day_that_was_never_run_runs_it(make_factory) -> None:
+    factory = make_factory()
+    run(factory, 0)
+    assert make_factory().run_day(day(1), replay=True)["day"] == str(day(1))
+    assert factory.days_done() == [day(0), day(1)]
+    assert not (factory.warehouse / "replay.json").exists()
+
+
 def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> None:
     factory = make_factory()
     run(factory, 4)

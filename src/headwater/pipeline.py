@@ -180,7 +180,9 @@ class Factory:
             finish_erasures(self.warehouse, self.config, self.schema)
             if Tombstones.read(self.warehouse if self.source is None else self.source.warehouse) != self.tombstones:
                 self.read_tombstones()
-            pending = self._replays_pending()
+            if (pending := self._replays_pending()) and (done_days := self.days_done()) and pending[0] > done_days[-1]:
+                self._replay_path.unlink()  # the days that it should have renewed were rolled back
+                pending = []
             if replay:
                 again = sorted({day, *pending, *(known for known in self.days_done() if known > day)})
                 self.check_replay(again[0])
@@ -221,8 +223,6 @@ class Factory:
     def _finish_replay(self, force: bool = False) -> dict[dt.date, dict[str, Any]]:
         """Run again, oldest first, the days that a replay (perhaps one that was killed) has still to do."""
         reports = {}
-        if (left := self._replays_pending()) and (done := self.days_done()) and left[0] > done[-1]:
-            self._replay_path.unlink()  # the days that it should have renewed were rolled back
         while left := self._replays_pending():
             reports[left[0]] = run_day(self, left[0], replay=True, force=force)
             if left[1:]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.config import PolicyConfig, load_config, parse_policy
+from headwater.config import PolicyConfig, parse_policy
 from headwater.console import SILENT, Console
 from headwater.errors import ExperimentError
 from headwater.evaluation import Judged, Lift, lift_table
@@ -81,11 +81,11 @@ def policy_table(factory: Factory, policies: Mapping[str, str] = T1_POLICIES, co
     chosen = {"none": next(iter(policies.values()))} | dict(policies)
     rehearsals = {name: rehearsal(factory, _with_warm_up(parse_policy(text), factory), consumer, "none" if name == "none" else "all")
                   for name, text in chosen.items()}  # fmt: skip
-    for stale in (factory.warehouse / "rehearsals").glob("*"):  # of other days
-        if stale not in {made.warehouse for made in rehearsals.values()}:
-            shutil.rmtree(stale)
     # The lock: nothing may be erased, or go, while its daily vectors are read.
     with exclusive(factory.warehouse), factory.console.progress("T1", len(chosen) * len(days)) as bar:
+        for stale in (factory.warehouse / "rehearsals").glob("*"):  # of other days
+            if stale not in {made.warehouse for made in rehearsals.values()}:
+                shutil.rmtree(stale)
 
         def run(name: str) -> Factory:
             made = rehearsals[name]
@@ -137,7 +137,6 @@ def rehearsal(factory: Factory, policy: PolicyConfig, consumer: str, arm: str) -
 
 
 def load_policy_table(path: Path, console: Console = SILENT) -> PolicyTable:
-    load_config(path)
     factory = Factory.load(path, console)
     try:
         return policy_table(factory)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -239,6 +239,4 @@ def _there(entry: Entry) -> Entry:
 
 
 def _listed(lane: Lane) -> str:
-    days: Iterable[dt.date] = [entry.day for entry in lane.days]
-    listed = list(days)
-    return f"{len(listed)}, {listed[0]} to {listed[-1]}" if listed else "none yet"
+    return f"{len(lane.days)}, {lane.days[0].day} to {lane.days[-1].day}" if lane.days else "none yet"

@@ -88,9 +88,6 @@ class EditionStore:
 
     # ---- editions ----------------------------------------------------------------------------------------------------
 
-    def edition(self, folder: str) -> Edition:
-        return Edition.load(self.home / folder)
-
     def compose(
         self, day: dt.date, before: Edition | None, daily: Mapping[str, Daily], lifecycle: LifecycleConfig, store: StoreConfig,
         models: Mapping[str, str], source: str | None = None, rotations: Mapping[str, Rotation] | None = None, again: bool = False,
