@@ -41,7 +41,7 @@ def tiny_config(data: Path, written: Path | None = None) -> dict[str, Any]:
     raw = copy.deepcopy(RECIPES["adsworld"].config(data, written or data))
     small = {"seeds": [0], "hidden": 8, "feature_width": 4, "id_buckets": 200, "batch_rows": 128}
     raw["downstream"]["ctr"] |= small | {"arms": ["none", "all", "shuffled"]}
-    raw["downstream"]["cvr"] |= small | {"arms": ["none", "all"]}
+    raw["downstream"]["cvr"] |= small | {"arms": ["none", "all"], "sequence": {"length": 0}}
     for upstream in raw["upstreams"].values():
         upstream |= {"size": "tiny", "id_buckets": 200, "epochs": 1}
     raw |= {"workers": 0, "evaluation": {"start": str(day(1)), "bootstrap": 20}}

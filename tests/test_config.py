@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,27 @@ def test_the_digest_follows_what_shapes_results_and_nothing_else() -> None:
     moved["logs"]["feed"]["path"] = "/mnt/feed.parquet"
     assert parse_config(moved).digest() == base
     assert parse_config(GOOD | {"seed": 1}).digest() != base
+
+
+@pytest.mark.parametrize(("consumer", "said"), [
+    ({"also": {"clik": 1.0}}, "downstream.ctr.also.clik: no task named 'clik'"),
+    ({"also": {"click": 1.0}}, "downstream.ctr.also.click: is the consumer's own task"),
+    ({"also": {"late": 1.0}}, "downstream.ctr.also.late: matures after 3 days, later than the consumer's own task"),
+    ({"also": {"bought": 0.0}}, "downstream.ctr.also.bought"),
+    ({"sequence": {"heads": 3}}, "feature_width 8 should be a multiple of sequence.heads 3"),
+    ({"arms": ["none", "all-ctr_usr"]}, "arm 'all-ctr_usr': no embedding named 'ctr_usr'"),
+])  # fmt: skip
+def test_a_consumer_s_faults_are_named(consumer, said) -> None:
+    raw = copy.deepcopy(GOOD)
+    raw["tasks"] |= {"late": {"log": "feed", "label": "bought", "matures_days": 3}, "bought": {"log": "feed", "label": "bought"}}
+    raw["downstream"] = {"ctr": {"task": "click"} | consumer}
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        parse_config(raw)
+
+
+def test_a_late_label_of_several_columns_may_not_enter_a_history() -> None:
+    raw = copy.deepcopy(GOOD)
+    raw["tasks"]["late"] = {"log": "feed", "label": ["liked", "bought"], "matures_days": 3}
+    raw["histories"] = {"user": {"of": "item", "log": "feed", "actions": ["bought"]}}
+    with pytest.raises(ConfigError, match="'bought' is the label of the task 'late', which matures later"):
+        parse_config(raw)

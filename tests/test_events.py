@@ -106,6 +106,17 @@ def test_late_labels_are_as_known_and_never_earlier(make_factory, world) -> None
     np.testing.assert_array_equal(later.labels["conversion"], examples.labels["conversion"])  # what came after it matured changes nothing
 
 
+def test_a_label_of_several_columns_is_one_where_any_is(make_factory) -> None:
+    def change(raw: dict) -> None:
+        raw["tasks"]["any"] = {"log": "impressions", "label": ["is_click", "is_long_click"]}
+        raw["tasks"]["only_long"] = {"log": "impressions", "label": ["is_long_click"]}
+
+    examples = make_factory(change).log.read("impressions", day(1), ("click", "any", "only_long"), known_by=day(1))
+    clicked, any_of, long = (examples.labels[task] for task in ("click", "any", "only_long"))
+    np.testing.assert_array_equal(any_of, np.maximum(clicked, long))
+    assert 0 < long.sum() < clicked.sum()
+
+
 def test_histories_in_examples_hold_only_the_past(make_factory) -> None:
     examples = make_factory().log.read("impressions", day(2), ("click",), known_by=day(2))
     gaps = examples.histories["user"].gaps_s_NL
@@ -123,3 +134,18 @@ def test_kuairand_days_are_cut_by_time_and_duplicates_set_aside(kuairand, tmp_pa
     assert (len(events), sum(events.rejected.values())) == (14_639, 259)
     local = events.frame.select(pl.from_epoch("time_us", "us").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Shanghai").dt.date())
     assert local.to_series().unique().to_list() == [dt.date(2022, 4, 25)]
+
+
+def test_the_prehistory_of_kuairand_is_ten_days_of_log(kuairand, tmp_path) -> None:
+    from headwater.events.recipes.kuairand_retrieval import write_prehistory
+
+    write_prehistory(kuairand, tmp_path)
+    rows = pl.read_parquet(tmp_path / "prehistory.parquet")
+    history = pl.read_parquet(kuairand / "history.parquet")
+    assert len(rows) == history["watch_seq"].list.len().sum()
+    local = pl.from_epoch("time_ms", "ms").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Shanghai").dt.date()
+    assert rows.select(local.min().alias("first"), local.max().alias("last")).row(0) == (dt.date(2022, 4, 15), dt.date(2022, 4, 24))
+    user = history.row(0, named=True)
+    mine = rows.filter(pl.col("user_id") == user["user_id"]).sort("time_ms")
+    assert mine["video_id"].to_list() == [int(video) for video in user["watch_seq"]]
+    assert mine["is_click"].sum() == sum(video in user["long_watch_seq"] for video in user["watch_seq"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from conftest import day
 from headwater.embeddings import Served
@@ -14,6 +15,7 @@ from headwater.errors import ModelError, SpaceMismatch
 from headwater.evaluation import Arm
 from headwater.events import Block
 from headwater.events.examples import distinct_ids
+from headwater.models.downstream import ArmTask, costs_of, fit_arm, predict_arm
 from headwater.models.downstream.reading import EmbeddingReader, read_embeddings
 from headwater.models.upstream.model import embed_day, fit_day, last_rows
 from headwater.pipeline import _upstream_tasks, read_day
@@ -121,7 +123,7 @@ def test_the_shuffled_control_deals_every_vector_to_the_wrong_entity(ctr) -> Non
     rows, space = replace(task.show, day=day(1)), task.plan.space(day(0))
     view = FakeView({"ctr_user": space})
     true = read_embeddings(view, Arm("x", ("ctr_user",)), rows, {}, 0)["ctr_user"].vectors_BD
-    dealt = read_embeddings(view, Arm("x", ("ctr_user",), shuffled=True), rows, {}, 0)["ctr_user"].vectors_BD
+    dealt = read_embeddings(view, Arm("x", ("ctr_user",), ("ctr_user",)), rows, {}, 0)["ctr_user"].vectors_BD
     assert sorted(true[:, 0].unique().tolist()) == sorted(dealt[:, 0].unique().tolist())  # the same vectors
     assert (true[:, 0] != dealt[:, 0]).float().mean() > 0.8
     for user in np.unique(rows.keys["user"])[:10]:  # one entity, one (wrong) vector
@@ -135,3 +137,65 @@ def test_a_missing_vector_is_read_as_zeros_and_a_flag() -> None:
     reader = EmbeddingReader(["ctr_user", "ctr_item"], {"ctr_user": 3, "ctr_item": 3}, ProjectionConfig(width=2)).eval()
     absent = EmbeddingTensors(torch.zeros(1, 3), torch.zeros(1, 1), torch.zeros(1, 1))
     assert reader({"ctr_user": absent, "ctr_item": absent}).tolist() == [[0.0] * 9]
+
+
+def test_without_a_projection_a_vector_joins_as_it_is() -> None:
+    from headwater.config import ProjectionConfig
+    from headwater.models.downstream.reading import EmbeddingTensors
+
+    reader = EmbeddingReader(["ctr_user"], {"ctr_user": 3}, ProjectionConfig(width=None, norm=False)).eval()
+    vector = EmbeddingTensors(torch.tensor([[1.0, 2, 3]]), torch.ones(1, 1), torch.zeros(1, 1))
+    assert reader({"ctr_user": vector}).tolist() == [[1, 2, 3, 1, 0]]
+
+
+@pytest.fixture
+def ranker_rows(make_factory):
+    """A factory whose CTR ranker reads the user's history and learns a second task, and the rows of a day."""
+    factory = make_factory()
+    inputs = read_day(factory, day(1))
+    return factory, inputs.examples["impressions", day(1)]
+
+
+def arm_task(factory, rows, tmp_path, name="a", **changes):
+    plan = next(plan for plan in factory.arms if (plan.consumer, plan.arm.name) == ("ctr", "none"))
+    plan = replace(plan, config=plan.config.model_copy(update=changes))
+    return ArmTask(plan, rows.day, plan.reads(rows), factory.served_on(rows.day), None, tmp_path / name, "f")
+
+
+def test_the_users_history_reaches_the_prediction_and_no_more_of_it_than_was_asked(ranker_rows, tmp_path) -> None:
+    factory, rows = ranker_rows
+    task = arm_task(factory, rows, tmp_path)
+    plain = predict_arm(task)[0]
+    history = task.rows.histories["user"]
+    assert history.keys_NL.shape[1] == task.plan.config.sequence.length
+    some = (history.keys_NL != 0).any(axis=1)
+    assert some.any()
+    assert not some.all()
+    other = replace(history, keys_NL=np.where(history.keys_NL != 0, history.keys_NL + np.uint64(1), 0).astype(np.uint64))
+    moved = predict_arm(replace(task, rows=replace(task.rows, histories={"user": other})))[0]
+    assert (moved != plain)[some].mean() > 0.9
+    np.testing.assert_array_equal(moved[~some], plain[~some])
+
+
+def test_tasks_beside_the_own_one_are_learnt_and_change_nothing_of_who_is_judged(ranker_rows, tmp_path) -> None:
+    factory, rows = ranker_rows
+    own, both = arm_task(factory, rows, tmp_path, "own", also={}), arm_task(factory, rows, tmp_path, "both", also={"long_click": 0.5})
+    for task in (own, both):
+        fit_arm(task)
+    tables = [load_file(task.folder / "seed-0.safetensors") for task in (own, both)]
+    heads = [{name for name in table if name.startswith("model.heads.") and name.endswith("weight")} for table in tables]
+    assert [len(found) for found in heads] == [1, 2]
+    assert not torch.equal(tables[0]["model.experts.0.0.weight"], tables[1]["model.experts.0.0.weight"])
+    after = [predict_arm(replace(task, before=task.folder))[0] for task in (own, both)]
+    assert after[0].shape == after[1].shape == (len(rows),)
+    assert list(both.plan.tasks) == ["click", "long_click"]
+
+
+def test_costs_are_those_of_the_plan(ranker_rows, tmp_path) -> None:
+    factory, rows = ranker_rows
+    narrow = arm_task(factory, rows, tmp_path, hidden=4)
+    costs = costs_of({"narrow": narrow, "wide": arm_task(factory, rows, tmp_path, hidden=64)}, rounds=1)
+    ranker, _ = narrow.plan.build(0)
+    assert costs["narrow"].dense_bytes == 4 * sum(p.numel() for p in ranker.parameters()) < costs["wide"].dense_bytes
+    assert costs["narrow"].joined_numbers == 0
+    assert costs["narrow"].rows_a_second > 0

@@ -18,6 +18,7 @@ from headwater.nn import (
     RowTable,
     RowwiseAdagrad,
     RunningNorm,
+    SequenceEncoder,
     StreamingFrequency,
     contrastive_loss,
     masked_bce,
@@ -156,3 +157,21 @@ def test_history_tokens_ignore_padding_and_survive_an_empty_history() -> None:
     torch.testing.assert_close(short, noisy)
     assert torch.isfinite(of([0, 0, 0], [0, 0, 0], [float("nan")] * 3)).all()
     assert not torch.allclose(short, of([3, 0, 0], [0, 0, 0], [60.0, float("nan"), float("nan")]))
+
+
+def test_sequence_encoder_ignores_padding_and_sees_order_and_candidate() -> None:
+    torch.manual_seed(0)
+    encoder, table = SequenceEncoder(actions=1, width=8, length=4, layers=2, heads=2).eval(), RowTable(20, 8, scale=1.0).eval()
+    candidate = torch.randn(3, 8)
+
+    def run(slots: list[list[int]], candidate: torch.Tensor = candidate) -> torch.Tensor:
+        n, length = len(slots), len(slots[0])
+        return encoder(HistoryTensors(torch.tensor(slots), torch.zeros(n, length), torch.full((n, length), float("nan"))), table, candidate)
+
+    padded = run([[3, 5, 0, 0], [5, 3, 0, 0], [0, 0, 0, 0]])
+    assert padded.shape == (3, 2, 8)
+    assert torch.isfinite(padded).all()
+    torch.testing.assert_close(padded[:2], run([[3, 5], [5, 3]], candidate[:2]))  # padding adds nothing
+    assert not torch.allclose(padded[0, 1], run([[5, 3]], candidate[:1])[0, 1])  # order counts
+    assert torch.equal(padded[2, 1], torch.zeros(8))  # no events: the candidate alone
+    assert not torch.allclose(padded[0, 0], run([[3, 5, 0, 0]], candidate[1:2])[0, 0])  # the candidate is among what is attended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -96,8 +96,11 @@ class LogConfig(Strict):
 
 
 class EntityConfig(Strict):
+    """`as_of`: the table holds nothing that was not known at the end of that day (docs/leaks.md)."""
+
     table: str | tuple[str, ...] | None = None
     key: str | None = None
+    as_of: dt.date | None = None
     features: Features = Field(default_factory=dict)
 
     @property
@@ -106,10 +109,12 @@ class EntityConfig(Strict):
 
 
 class HistorySeed(Strict):
-    """Events from before the first day: one row per entity, `ids` oldest first, `actions` naming the subset acted on."""
+    """Events from before the first day: one row per entity, `ids` oldest first, `actions` naming the subset acted on. `as_of`: none of
+    them is later than the end of that day."""
 
     table: str
     key: str
+    as_of: dt.date | None = None
     ids: str
     actions: dict[str, str] = Field(default_factory=dict)
 
@@ -139,7 +144,7 @@ class JoinedLabel(Strict):
 
 class TaskConfig(Strict):
     log: str
-    label: str | JoinedLabel
+    label: str | Annotated[tuple[str, ...], Field(min_length=1)] | JoinedLabel = Field(description="a column, several (1 where any is), or another log")
     given: str | None = None
     matures_days: int = Field(0, ge=0, le=90)
 
@@ -274,19 +279,32 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class ProjectionConfig(Strict):
-    """What a consumer does with a vector before it joins: `linear` to `width`, behind LayerNorm + dropout if `norm`."""
+    """What a consumer does with a vector before it joins: a linear map to `width` numbers (null: none, it joins as it is), behind
+    LayerNorm + dropout if `norm`."""
 
-    width: int = Field(8, ge=1)
+    width: int | None = Field(8, ge=1)
     norm: bool = True
     dropout: float = Field(0.2, ge=0, lt=1)
 
 
+class SequenceConfig(Strict):
+    """How a consumer reads the user's history, where its log has one: a Transformer over the last `length` events (0: not at all)."""
+
+    length: int = Field(20, ge=0, le=1000)
+    layers: int = Field(1, ge=1, le=8)
+    heads: int = Field(2, ge=1, le=16)
+
+
 class DownstreamConfig(Strict):
+    """A consumer. `also` are tasks of the same log that it learns beside its own, with their weights in the loss; it is judged on its own."""
+
     task: str
+    also: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     model: str = "moe_dcn"
     arms: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ("none", "ctr_user", "ctr_user+ctr_item", "cvr_user+cvr_item", "all", "shuffled")
     seeds: Annotated[tuple[int, ...], AfterValidator(_distinct)] = Field((0, 1, 2), min_length=1)
     projection: ProjectionConfig = ProjectionConfig()
+    sequence: SequenceConfig = SequenceConfig()
     counters: Literal["none", "log", "full"] = Field(
         "log", description="counting features of the histories, fresh at each event: of the log alone, or with the seed table too"
     )
@@ -300,20 +318,51 @@ class DownstreamConfig(Strict):
     weight_decay: float = Field(1e-2, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
 
+    @model_validator(mode="after")
+    def _heads_fit(self) -> DownstreamConfig:
+        if self.sequence.length and self.feature_width % self.sequence.heads:
+            raise ValueError(f"feature_width {self.feature_width} should be a multiple of sequence.heads {self.sequence.heads}")
+        return self
+
 
 class EvaluationConfig(Strict):
-    """Which days the tables pool, and how their intervals are made."""
+    """Which days the tables pool, and how their intervals are made. What the leak audit would refuse passes where it is `trusted`: a feature
+    (`item.price`), a history (`histories.user`, `histories.user.seed`) or the log of one (`logs.feed`)."""
 
     start: dt.date | None = None
     end: dt.date | None = None
     bootstrap: int = Field(500, ge=10)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    trusted: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _in_order(self) -> EvaluationConfig:
         if self.start and self.end and self.start > self.end:
             raise ValueError(f"start {self.start} is after end {self.end}")
         return self
+
+
+class PriorConfig(Strict):
+    """How much popularity counts in retrieval: cosine / temperature + weight * log(1 + positives of the last `days` days).
+
+    Training takes log Q off, so that u.p / temperature tells what a user likes more than others do; this gives it back.
+    """
+
+    weight: float = Field(1.0, ge=0)
+    days: int = Field(1, ge=1)
+
+
+class RetrievalConfig(Strict):
+    """How items are found for a user: in which upstream's space, towards which task, with how much popularity (null: none).
+
+    Of table T8: an item is `cold` below so many rows in the log; `unseen` leaves out what the user has met before, for every method.
+    """
+
+    upstream: str | None = Field(None, description="whose space (default: the first declared)")
+    task: str | None = Field(None, description="what is wanted: a task whose label is known with the row (default: the first such one)")
+    prior: PriorConfig | None = None
+    cold_rows: int = Field(20, ge=1)
+    unseen: bool = False
 
 
 class LaneConfig(Strict):
@@ -341,6 +390,7 @@ class FactoryConfig(Strict):
     gates: GateConfig = GateConfig()
     store: StoreConfig = StoreConfig()
     index: IndexConfig = IndexConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
     downstream: dict[str, DownstreamConfig] = Field(default_factory=dict)
     evaluation: EvaluationConfig = EvaluationConfig()
     lanes: dict[str, LaneConfig] = Field(default_factory=dict)
@@ -378,9 +428,22 @@ class FactoryConfig(Strict):
         """The lanes that a run runs, `main` first."""
         return tuple(name for name in dict.fromkeys(("main", *self.lanes)) if not (name in self.lanes and self.lanes[name].closed))
 
+    def retrieval_upstream(self) -> str:
+        """In whose space items are retrieved."""
+        return self.retrieval.upstream or next(iter(self.upstreams))
+
+    def retrieval_task(self) -> str:
+        """What retrieval is for: by default the first task, of its upstream before others, whose label is known with the row. Raises ConfigError."""
+        raw = self.model_dump()
+        listed = (*self.upstreams[self.retrieval_upstream()].tasks, *self.tasks)
+        found = self.retrieval.task or next((task for task in listed if _known_with_the_row(raw, task)), None)
+        if found is None:
+            raise ConfigError("retrieval: every task's labels arrive late or in another log; declare one whose label is a column of its rows.")
+        return found
+
     def digest(self) -> str:
         """Of all that shapes a vector or a score. Where things lie, how many workers make them, and what is refused, do not."""
-        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation", "gates", "index", "store", "lanes"})
+        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation", "gates", "index", "retrieval", "store", "lanes"})
         kept["encoding"] = self.store.encoding
         for field in ("promote", "keep_days", "align"):
             kept["lifecycle"].pop(field)
@@ -389,9 +452,11 @@ class FactoryConfig(Strict):
             log.pop("max_reject_share")
         for entity in kept["entities"].values():
             entity.pop("table")
+            entity.pop("as_of")
         for history in kept["histories"].values():
             if history["seed"]:
                 history["seed"].pop("table")
+                history["seed"].pop("as_of")
         return digest_of(kept)
 
 
@@ -470,6 +535,9 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
         if missing and len(chosen) == 1 and chosen <= set(logs):
             yield f"upstreams.{name}.tasks: the log {chosen.pop()!r} has no entity {' and no '.join(missing)}"
     yield from _broken_consumers(raw, tasks)
+    for name in _strings(_get(_get(raw, "evaluation"), "trusted")):
+        yield from _expect(name, _auditable(raw), "evaluation.trusted", "feature, history or log")
+    yield from _broken_retrieval(raw, tasks)
     numbers = _get(raw, "lifecycle")
     kept, lag = _get(numbers, "keep_days"), _get(numbers, "lag_days") or 1
     matures = max((days for _, task in _items(raw, "tasks") if isinstance(days := _get(task, "matures_days"), int)), default=0)
@@ -491,12 +559,37 @@ def _broken_history(raw: Mapping[str, Any], name: str, owner: Any, history: Any)
     for field, entity in (("entity", owner), ("of", _get(history, "of"))):
         if log in _keys(_get(raw, "logs")) and entity in _keys(_get(raw, "entities")) and entity not in there:
             yield f"histories.{name}.{field}: the log {log!r} has no entity {entity!r}; it has {', '.join(there) or 'none'}"
-    late = {_get(task, "label"): task_name for task_name, task in _items(raw, "tasks")
-            if _get(task, "log") == log and isinstance(_get(task, "label"), str) and _get(task, "matures_days")}  # fmt: skip
+    late = {column: task_name for task_name, task in _items(raw, "tasks") if _get(task, "log") == log and _get(task, "matures_days")
+            for column in label_columns(_get(task, "label"))}  # fmt: skip
     for column in (*_strings(_get(history, "actions")), _get(history, "where")):
         if column in late:
             yield (f"histories.{name}: {column!r} is the label of the task {late[column]!r}, which matures later; a history that "
                    "holds it would know it too early")  # fmt: skip
+
+
+def _broken_retrieval(raw: Mapping[str, Any], tasks: tuple[str, ...]) -> Iterator[str]:
+    spec = _get(raw, "retrieval")
+    yield from _expect(_get(spec, "upstream"), _keys(_get(raw, "upstreams")), "retrieval.upstream", "upstream")
+    yield from _expect(_get(spec, "task"), tasks, "retrieval.task", "task")
+    if _get(spec, "task") in tasks and not _known_with_the_row(raw, _get(spec, "task")):
+        yield f"retrieval.task: the labels of {_get(spec, 'task')!r} arrive late or in another log; name a task whose label is a column of its rows"
+
+
+def _known_with_the_row(raw: Mapping[str, Any], task: Any) -> bool:
+    """Whether the labels of a task, and of the one it is given, are columns of its log that are known on the day."""
+    spec = _get(_get(raw, "tasks"), task)
+    chain = [spec, _get(_get(raw, "tasks"), _get(spec, "given"))]
+    return not any(_get(one, "matures_days") or isinstance(_get(one, "label"), Mapping) for one in chain)
+
+
+def _auditable(raw: Mapping[str, Any]) -> Iterator[str]:
+    """What the leak audit gives figures of, by the names that it gives them."""
+    for name, entity in _items(raw, "entities"):
+        yield from (f"{name}.{feature}" for feature in _keys(_get(entity, "features")))
+    for name, history in _items(raw, "histories"):
+        yield from (f"histories.{name}", f"logs.{_get(history, 'log')}")
+        if _get(history, "seed"):
+            yield f"histories.{name}.seed"
 
 
 def _broken_consumers(raw: Mapping[str, Any], tasks: tuple[str, ...]) -> Iterator[str]:
@@ -510,13 +603,60 @@ def _broken_consumers(raw: Mapping[str, Any], tasks: tuple[str, ...]) -> Iterato
         arms = _get(consumer, "arms")
         if arms is None:
             arms = DownstreamConfig.model_fields["arms"].default
+        same: dict[tuple[frozenset[str], frozenset[str]], str] = {}
         for arm in _strings(arms):
-            if arm in ("none", "all", SHUFFLED):
-                continue
-            for part in arm.split("+"):
-                yield from _expect(part, embeddings, f"downstream.{name}.arms: arm {arm!r}", "embedding")
+            faults, what = read_by(arm, embeddings)
+            yield from (f"downstream.{name}.arms: arm {arm!r}: {fault}" for fault in faults)
+            if not faults and same.setdefault(what, arm) != arm:
+                yield f"downstream.{name}.arms: arm {arm!r} is the same as {same[what]!r}"
+        yield from _broken_beside(raw, name, consumer, tasks)
         if isinstance(arms, list | tuple) and "none" not in arms:
             yield f"downstream.{name}.arms: the arm 'none' is what every lift is measured against; add it"
+
+
+def _broken_beside(raw: Mapping[str, Any], name: str, consumer: Any, tasks: tuple[str, ...]) -> Iterator[str]:
+    own = _get(_get(raw, "tasks"), _get(consumer, "task"))
+    for beside in _keys(_get(consumer, "also")):
+        path = f"downstream.{name}.also.{beside}"
+        yield from _expect(beside, tasks, path, "task")
+        other = _get(_get(raw, "tasks"), beside)
+        if not (isinstance(own, Mapping) and isinstance(other, Mapping)):
+            continue
+        if other == own:
+            yield f"{path}: is the consumer's own task"
+        elif other.get("log") != own.get("log"):
+            yield f"{path}: is a task of another log"
+        elif (other.get("matures_days") or 0) > (own.get("matures_days") or 0):
+            yield f"{path}: matures after {other.get('matures_days')} days, later than the consumer's own task, with which it is learnt"
+
+
+def split_arm(name: str) -> list[tuple[str, str]]:
+    """`all-ctr_user~cvr_item` -> [("", "all"), ("-", "ctr_user"), ("~", "cvr_item")]: what an arm reads, leaves out, and shuffles."""
+    pieces = re.split(r"([+~-])", name)
+    return [("", pieces[0]), *zip(pieces[1::2], pieces[2::2], strict=True)]
+
+
+def read_by(arm: str, embeddings: Sequence[str]) -> tuple[list[str], tuple[frozenset[str], frozenset[str]]]:
+    """What is wrong with an arm's name, and which embeddings it reads, and which of these shuffled."""
+    (_, base), *changes = split_arm(arm)
+    whole = base in ("none", "all", SHUFFLED)
+    reads = set(embeddings) if base in ("all", SHUFFLED) else set() if whole else {base}
+    shuffled, faults = set(reads) if base == SHUFFLED else set(), list[str]()
+    for sign, part in [*([] if whole else [("", base)]), *changes]:
+        if part not in embeddings:
+            faults.append(f"no embedding named {part!r}; declared: {', '.join(embeddings) or 'none'}. An arm is none, all, shuffled, or names joined by +; "
+                          "then -NAME leaves one out, and ~NAME shuffles one")  # fmt: skip
+        elif sign == "+" and part in reads:
+            faults.append(f"{part} is read already")
+        elif sign == "-" and part not in reads:
+            faults.append(f"{part} cannot be left out, for the arm does not read it")
+        elif sign == "~" and (part not in reads or part in shuffled):
+            faults.append(f"{part} cannot be shuffled, for the arm does not read it" + (" as it is" if part in shuffled else ""))
+        else:
+            {"+": reads.add, "-": reads.discard, "~": shuffled.add, "": reads.add}[sign](part)
+    if whole and base != "none" and not reads:
+        faults.append("nothing is left to read; that is the arm none")
+    return faults, (frozenset(reads), frozenset(shuffled & reads))
 
 
 def _expect(value: Any, known: Iterable[str], path: str, noun: str) -> Iterator[str]:
@@ -536,6 +676,11 @@ def _keys(value: Any) -> tuple[str, ...]:
 def _items(raw: Mapping[str, Any], part: str) -> list[tuple[str, Any]]:
     value = _get(raw, part)
     return [(str(key), item) for key, item in value.items()] if isinstance(value, Mapping) else []
+
+
+def label_columns(label: Any) -> tuple[str, ...]:
+    """The columns of its log that a label is read from; none where it arrives in another log."""
+    return (label,) if isinstance(label, str) else _strings(label)
 
 
 def _strings(value: Any) -> tuple[str, ...]:

@@ -12,11 +12,13 @@ from headwater.config import (
     FactoryConfig,
     Feature,
     HistorySeed,
+    JoinedLabel,
     LogConfig,
     MultiCategorical,
     Numeric,
     Timestamp,
     Vector,
+    label_columns,
     upstream_entities,
 )
 from headwater.errors import SchemaError
@@ -60,15 +62,15 @@ class Log:
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where a label comes from: a column of the row, or the appearance of its `key` in another log."""
+    """Where a label comes from: columns of the row (1 where any of them is), or the appearance of its `key` in another log."""
 
-    column: str | None = None
+    columns: tuple[str, ...] = ()
     log: str | None = None
     key: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.column is None) == (self.log is None):
-            raise SchemaError("LabelSource: expected a column or a log with a key, received both or neither.")
+        if bool(self.columns) == (self.log is not None):
+            raise SchemaError("LabelSource: expected columns or a log with a key, received both or neither.")
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,10 @@ class Schema:
 
 def _task(name: str, config: FactoryConfig, known: dict[str, Task]) -> Task:
     spec = config.tasks[name]
-    if isinstance(spec.label, str):
-        source = LabelSource(column=spec.label)
-    else:
+    if isinstance(spec.label, JoinedLabel):
         source = LabelSource(log=spec.label.log, key=spec.label.key)
+    else:
+        source = LabelSource(label_columns(spec.label))
     given = known[spec.given] if spec.given else None
     return Task(name, spec.log, source, given, spec.matures_days)
 
@@ -149,11 +151,11 @@ def _log(name: str, spec: LogConfig, config: FactoryConfig, root: Path) -> Log:
     labels: dict[str, None] = {}
     join_keys: dict[str, None] = {}
     for task in config.tasks.values():
-        if isinstance(task.label, str):
-            if task.log == name:
-                labels[task.label] = None
-        elif name in (task.log, task.label.log):
-            join_keys[task.label.key] = None
+        if isinstance(task.label, JoinedLabel):
+            if name in (task.log, task.label.log):
+                join_keys[task.label.key] = None
+        elif task.log == name:
+            labels.update(dict.fromkeys(label_columns(task.label)))
     for history in config.histories.values():
         if history.log == name:
             labels.update(dict.fromkeys([*history.actions, *([history.where] if history.where else [])]))

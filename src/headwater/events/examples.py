@@ -61,9 +61,9 @@ class Examples:
             defined |= ~np.isnan(self.labels[task])
         return self if defined.all() else self.take(np.flatnonzero(defined))
 
-    def without_histories(self) -> Examples:
-        """The same rows, lighter to send to another process."""
-        return replace(self, histories={})
+    def with_histories(self, lengths: Mapping[str, int]) -> Examples:
+        """The same rows with the newest events of these entities' histories only."""
+        return replace(self, histories={entity: self.histories[entity].newest(length) for entity, length in lengths.items()})
 
     def digest(self) -> str:
         """Of all that a model can read."""
@@ -132,8 +132,8 @@ class ExampleReader:
             raise LeakError(f"task {task.name}: the labels of {events.day} mature after {task.matures_days} days and are not "
                             f"known on {known_by}.")  # fmt: skip
         source = task.label
-        if source.column is not None:
-            values = events.frame[source.column].to_numpy().astype(np.float32)
+        if source.columns:
+            values = events.frame.select(pl.max_horizontal(source.columns)).to_series().to_numpy().astype(np.float32)
         else:
             assert source.log is not None
             assert source.key is not None

@@ -27,6 +27,9 @@ class Histories:
     def take(self, rows_N: np.ndarray) -> Histories:
         return Histories(self.keys_NL[rows_N], self.actions_NL[rows_N], self.gaps_s_NL[rows_N])
 
+    def newest(self, length: int) -> Histories:
+        return Histories(self.keys_NL[:, :length], self.actions_NL[:, :length], self.gaps_s_NL[:, :length])
+
     def arrays(self) -> list[np.ndarray]:
         return [self.keys_NL, self.actions_NL, self.gaps_s_NL]
 

@@ -21,6 +21,7 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
         raise ConfigError(f"{data}: no adsworld lies here ({error}). `headwater init adsworld` makes one.") from error
     first, matures = dt.date.fromisoformat(world["first_day"]), world["matures_days"]
     size = "tiny" if world["users"] <= SIZES["tiny"].users else "small"
+    light = {"seeds": [0], "sequence": {"length": 5}} if size == "tiny" else {}  # a tiny world is to be looked at, not to learn from
     return {
         "name": "adsworld",
         "warehouse": "./warehouse",
@@ -64,9 +65,9 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
         "lifecycle": {"policy": {"kind": "ema", "weight": 0.8, "warm_up_days": 5}, "lag_days": 1, "expire_days": 90},
         "store": {"online": "lmdb"},
         "downstream": {
-            "ctr": {"task": "click", "model": "moe_dcn"},
+            "ctr": {"task": "click", "also": {"long_click": 0.5}, "model": "moe_dcn"} | light,
             "cvr": {"task": "conversion", "model": "dhen", "batch_rows": 128, "epochs": 2, "id_learning_rate": 0.03,
-                    "arms": ["none", "cvr_user+cvr_item", "ctr_user+ctr_item", "all", "shuffled"]},
+                    "arms": ["none", "cvr_user+cvr_item", "ctr_user+ctr_item", "all", "shuffled"]} | light,
         },
         "evaluation": {"start": str(first + dt.timedelta(days=min(WARM_UP_DAYS, world["days"] // 2))),
                        "end": str(first + dt.timedelta(days=world["days"] - 1))},

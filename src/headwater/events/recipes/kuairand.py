@@ -14,6 +14,9 @@ _USER_CATEGORICAL = ("user_active_degree", "is_live_streamer", "is_video_author"
                      *(f"onehot_feat{n}" for n in range(18)))  # fmt: skip
 _USER_NUMERIC = ("follow_user_num", "fans_user_num", "friend_user_num", "register_days")
 
+_CVR_ARMS = ["none", "cvr_user+cvr_item", "ctr_user+ctr_item", "all", "shuffled"]
+_SEEDS = [0, 1, 2, 3, 4]
+
 
 def _config(data: Path, written: Path) -> dict[str, Any]:
     del data  # nothing in it changes the config
@@ -62,14 +65,16 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
         "tasks": {
             "click": {"log": "feed", "label": "is_click"},
             "long_view": {"log": "feed", "label": "long_view", "given": "click"},
+            # rare, as conversions are: 7.5 % of clicks
+            "engage": {"log": "feed", "label": ["is_like", "is_follow", "is_comment", "is_forward", "is_profile_enter"], "given": "click"},
         },
-        "upstreams": {"ctr": {"tasks": ["click"], "size": "small"}, "cvr": {"tasks": ["long_view"], "size": "small"}},
+        "upstreams": {"ctr": {"tasks": ["click"], "size": "small"}, "cvr": {"tasks": ["long_view", "engage"], "size": "small"}},
         "lifecycle": {"policy": {"kind": "ema", "weight": 0.8, "warm_up_days": 4}, "lag_days": 1, "expire_days": 90},
         "store": {"online": "lmdb"},
         "downstream": {
-            "ctr": {"task": "click", "model": "moe_dcn"},
-            "cvr": {"task": "long_view", "model": "dhen",
-                    "arms": ["none", "cvr_user+cvr_item", "ctr_user+ctr_item", "all", "shuffled"]},
+            "ctr": {"task": "click", "also": {"long_view": 0.5}, "model": "moe_dcn", "seeds": _SEEDS},
+            "cvr": {"task": "long_view", "model": "dhen", "arms": _CVR_ARMS, "seeds": _SEEDS},
+            "engage": {"task": "engage", "also": {"click": 0.5, "long_view": 0.5}, "model": "dhen", "arms": _CVR_ARMS, "seeds": _SEEDS},
         },
         "evaluation": {"start": "2022-05-02", "end": "2022-05-08"},
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,26 @@ from torch import Tensor, nn
 from headwater.config import DownstreamConfig
 from headwater.events import BlockSpec
 from headwater.models.downstream.reading import EmbeddingReader, EmbeddingTensors
-from headwater.nn import CrossNet, Dhen, FeatureTensors, FeatureTokens
+from headwater.nn import CrossNet, Dhen, FeatureTensors, FeatureTokens, HistoryTensors, SequenceEncoder
 
 BLOCK_NAMES = ("user", "item", "context", "counters")
 
 
-class Ranker(nn.Module, ABC):
-    """Features of user, item and context, and an arm's embeddings -> one logit a row. A subclass says how they interact."""
+class SequenceSpec(NamedTuple):
+    """The user's history that a ranker reads: whose ids it holds, and how many actions are told of each event."""
 
-    def __init__(self, specs: Mapping[str, BlockSpec], config: DownstreamConfig, embeddings: Sequence[str], widths: Mapping[str, int]) -> None:
+    of: str
+    actions: int
+
+
+class Ranker(nn.Module, ABC):
+    """Features of user, item and context, the user's history, and an arm's embeddings -> logits [B, tasks], the consumer's own task
+    first. A subclass says how they interact."""
+
+    def __init__(
+        self, specs: Mapping[str, BlockSpec], config: DownstreamConfig, embeddings: Sequence[str], widths: Mapping[str, int],
+        sequence: SequenceSpec | None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.features = nn.ModuleDict()
         for name in BLOCK_NAMES:
@@ -28,8 +40,14 @@ class Ranker(nn.Module, ABC):
             spec = spec if name != "counters" or config.counters != "none" else BlockSpec((), (), 0, ())
             self.features[name] = FeatureTokens([*ids, *spec.categorical], spec.multi, spec.numeric, spec.vectors, config.feature_width)
         self.reader = EmbeddingReader(embeddings, widths, config.projection) if embeddings else None
+        self.of = None if sequence is None else sequence.of
+        self.encoder = None if sequence is None else SequenceEncoder(
+            sequence.actions, config.feature_width, config.sequence.length, config.sequence.layers, config.sequence.heads,
+        )  # fmt: skip
         self.tokens = sum(block.tokens for block in self.features.values())  # type: ignore[misc]
+        self.tokens += 0 if self.encoder is None else SequenceEncoder.TOKENS
         self.embedding_width = 0 if self.reader is None else self.reader.width
+        self.tasks = 1 + len(config.also)
         self.wire(config)
 
     @abstractmethod
@@ -38,15 +56,19 @@ class Ranker(nn.Module, ABC):
 
     @abstractmethod
     def interact(self, tokens_BTE: Tensor, embeddings_BF: Tensor | None) -> Tensor:
-        """Feature tokens and what was read of the embeddings -> logits [B]."""
+        """Feature tokens and what was read of the embeddings -> logits [B, tasks]."""
 
-    def forward(self, blocks: Mapping[str, FeatureTensors], read: Mapping[str, EmbeddingTensors]) -> Tensor:
-        tokens = torch.cat([self.features[name](blocks[name]) for name in BLOCK_NAMES], dim=1)
-        return self.interact(tokens, None if self.reader is None else self.reader(read))
+    def forward(self, blocks: Mapping[str, FeatureTensors], read: Mapping[str, EmbeddingTensors], history: HistoryTensors | None = None) -> Tensor:
+        parts = {name: self.features[name](blocks[name]) for name in BLOCK_NAMES}
+        tokens = [parts[name] for name in BLOCK_NAMES]
+        if self.encoder is not None and self.of is not None and history is not None:
+            # an id is the first of its entity's tokens, and the ids of a history go through the same table
+            tokens.append(self.encoder(history, self.features[self.of].table, parts["item"][:, 0]))
+        return self.interact(torch.cat(tokens, dim=1), None if self.reader is None else self.reader(read))
 
 
 class MoeDcn(Ranker):
-    """DCNv2 crossing beside a mixture of experts: y = w . [cross(x), sum_i softmax(G x)_i expert_i(x)]."""
+    """DCNv2 crossing beside a multi-gate mixture of experts (Ma et al. 2018): y_k = w_k . [cross(x), sum_i softmax(G_k x)_i expert_i(x)]."""
 
     EXPERTS = 2
 
@@ -58,21 +80,20 @@ class MoeDcn(Ranker):
             nn.Sequential(nn.Linear(flat, wide), nn.ReLU(), nn.Dropout(config.dropout), nn.Linear(wide, config.hidden), nn.ReLU())
             for _ in range(self.EXPERTS)
         )  # fmt: skip
-        self.gate = nn.Linear(flat, self.EXPERTS)
-        self.head = nn.Linear(flat + config.hidden, 1)
+        self.gates = nn.ModuleList(nn.Linear(flat, self.EXPERTS) for _ in range(self.tasks))
+        self.heads = nn.ModuleList(nn.Linear(flat + config.hidden, 1) for _ in range(self.tasks))
 
     def interact(self, tokens_BTE: Tensor, embeddings_BF: Tensor | None) -> Tensor:
         x_BF = tokens_BTE.flatten(1)
         if embeddings_BF is not None:
             x_BF = torch.cat([x_BF, embeddings_BF], dim=1)
-        shares = self.gate(x_BF).softmax(1)
-        mixed = sum(shares[:, i : i + 1] * expert(x_BF) for i, expert in enumerate(self.experts))
-        out: Tensor = self.head(torch.cat([self.cross(x_BF), mixed], dim=1)).squeeze(1)
-        return out
+        crossed, experts_BXH = self.cross(x_BF), torch.stack([expert(x_BF) for expert in self.experts], dim=1)
+        mixed = [(gate(x_BF).softmax(1).unsqueeze(2) * experts_BXH).sum(1) for gate in self.gates]
+        return torch.cat([head(torch.cat([crossed, of_task], dim=1)) for head, of_task in zip(self.heads, mixed, strict=True)], dim=1)
 
 
 class DhenRanker(Ranker):
-    """DHEN over feature tokens and the embeddings as one token more, then a linear head."""
+    """DHEN over feature tokens and the embeddings as two tokens more, then a linear head per task."""
 
     TOKENS_OUT = 4
 
@@ -81,13 +102,13 @@ class DhenRanker(Ranker):
         self.join = nn.Linear(self.embedding_width, 2 * width) if self.embedding_width else None
         tokens = self.tokens + (2 if self.join is not None else 0)
         self.dhen = Dhen(tokens, self.TOKENS_OUT, width, config.hidden, dropout=config.dropout)
-        self.head = nn.Linear(self.TOKENS_OUT * width + self.embedding_width, 1)
+        self.head = nn.Linear(self.TOKENS_OUT * width + self.embedding_width, self.tasks)
 
     def interact(self, tokens_BTE: Tensor, embeddings_BF: Tensor | None) -> Tensor:
         if self.join is not None and embeddings_BF is not None:
             tokens_BTE = torch.cat([tokens_BTE, self.join(embeddings_BF).unflatten(1, (2, -1))], dim=1)
         flat = self.dhen(tokens_BTE).flatten(1)
-        out: Tensor = self.head(flat if embeddings_BF is None else torch.cat([flat, embeddings_BF], dim=1)).squeeze(1)
+        out: Tensor = self.head(flat if embeddings_BF is None else torch.cat([flat, embeddings_BF], dim=1))
         return out
 
 

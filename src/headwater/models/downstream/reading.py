@@ -34,8 +34,8 @@ class EmbeddingTensors(NamedTuple):
 def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, int], seed: int) -> dict[str, EmbeddingTensors]:
     """What `view` serves to `rows`, by embedding name. Raises LeakError (see View.read) and SpaceMismatch.
 
-    A shuffled arm deals each day's entries (vector, flag and age together) out to the wrong entities, so that all that is
-    left of them is noise.
+    Of a shuffled embedding each day's entries (vector, flag and age together) are dealt out to the wrong entities, so that all that
+    is left of it is noise.
     """
     read: dict[str, EmbeddingTensors] = {}
     spaces: dict[str, object] = {}
@@ -49,7 +49,7 @@ def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, i
             continue
         if spaces.setdefault(upstream, served.space) != served.space:
             raise SpaceMismatch(f"{name} of {rows.day} lives in {served.space}, its pair in {spaces[upstream]}.")
-        if arm.shuffled:
+        if name in arm.shuffled:
             served = _dealt_out(served, keys, day_seed(seed, rows.day, position))
         read[name] = EmbeddingTensors(
             torch.from_numpy(served.vectors_ND),
@@ -76,7 +76,7 @@ def _sequence(served: Served) -> tuple[Tensor, Tensor] | tuple[()]:
 
 
 class Projection(nn.Module):
-    """[LayerNorm, dropout] and a linear map to a few numbers; zero where there is no vector.
+    """[LayerNorm, dropout] and a linear map to a few numbers (or none); zero where there is no vector.
 
     A sequence is mapped step by step and pooled by attention over what each step says and how recent it is.
     """
@@ -86,8 +86,9 @@ class Projection(nn.Module):
     def __init__(self, width: int, config: ProjectionConfig) -> None:
         super().__init__()
         before = [nn.LayerNorm(width), nn.Dropout(config.dropout)] if config.norm else []
-        self.layers = nn.Sequential(*before, nn.Linear(width, config.width))
-        self.says, self.recent = nn.Parameter(torch.zeros(config.width)), nn.Parameter(torch.zeros(self.MOST_STEPS))  # at first, a mean
+        self.width = width if config.width is None else config.width
+        self.layers = nn.Sequential(*before, *([] if config.width is None else [nn.Linear(width, config.width)]))
+        self.says, self.recent = nn.Parameter(torch.zeros(self.width)), nn.Parameter(torch.zeros(self.MOST_STEPS))  # at first, a mean
 
     def forward(self, x: EmbeddingTensors) -> Tensor:
         if x.sequence_BKD is not None and x.there_BK is not None:
@@ -109,7 +110,7 @@ class EmbeddingReader(nn.Module):
         self.projections = nn.ModuleDict({name: Projection(widths[name], config) for name in names})
         upstreams = dict.fromkeys(name.rsplit("_", 1)[0] for name in names)
         self.pairs = tuple(up for up in upstreams if f"{up}_user" in names and f"{up}_item" in names)
-        self.width = len(names) * (config.width + 2) + len(self.pairs)
+        self.width = sum(projection.width + 2 for projection in self.projections.values()) + len(self.pairs)  # type: ignore[operator, misc]
 
     def forward(self, read: Mapping[str, EmbeddingTensors]) -> Tensor:
         parts: list[Tensor] = []
