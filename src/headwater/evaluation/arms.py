@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headwater.config import SHUFFLED
+from headwater.config import read_by
 from headwater.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Which embeddings it reads (none of them for `none`), and whether each day they are dealt out to the wrong entities."""
+    """Which embeddings it reads (none of them for `none`), and which of these are each day dealt out to the wrong entities."""
 
     name: str
     embeddings: tuple[str, ...]
-    shuffled: bool = False
+    shuffled: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, name: str, known: Sequence[str]) -> Arm:
-        """`none`, `all`, `shuffled` (all, as a control), or names joined by `+`. Raises ConfigError."""
-        if name == "none":
-            return cls(name, ())
-        if name in ("all", SHUFFLED):
-            return cls(name, tuple(known), name == SHUFFLED)
-        parts = tuple(name.split("+"))
-        unknown = [part for part in parts if part not in known]
-        if unknown:
-            raise ConfigError(f"arm {name!r}: no embedding named {', '.join(unknown)}; there are: {', '.join(known)}.")
-        return cls(name, parts)
+        """`none`, `all`, `shuffled` (all, as a control), or names joined by `+`; then `-NAME` leaves one out and `~NAME` shuffles one, such
+        as `all-ctr_user` and `all~ctr_user`. Raises ConfigError."""
+        faults, (reads, shuffled) = read_by(name, known)
+        if faults:
+            raise ConfigError(f"arm {name!r}: {'; '.join(faults)}.")
+        return cls(name, tuple(part for part in known if part in reads), tuple(part for part in known if part in shuffled))
+
+
+def subsets(known: Sequence[str]) -> tuple[str, ...]:
+    """The names of the arms that read every subset of the embeddings, smallest first: `none`, each one, ..., `all`."""
+    sizes = range(1, len(known))
+    return ("none", *("+".join(some) for size in sizes for some in itertools.combinations(known, size)), *(["all"] if known else []))
