@@ -14,6 +14,7 @@ from headwater.errors import EditionConflict, ExperimentError, StoreError
 from headwater.evaluation import Judged
 from headwater.events import Examples
 from headwater.files import write_atomic
+from headwater.store import Entry
 
 SEPARATOR = "|"
 
@@ -25,9 +26,10 @@ class Judgements:
         self._predictions, self._judged = warehouse / "predictions", warehouse / "judged"
 
     def predicted(
-        self, consumer: str, examples: Examples, rows_N: np.ndarray, scores: Mapping[str, Mapping[int, np.ndarray]], served: bool
+        self, consumer: str, examples: Examples, rows_N: np.ndarray, scores: Mapping[str, Mapping[int, np.ndarray]], read: Entry | None
     ) -> None:
-        """Keep a day's predictions; `served` says whether there was an edition to read."""
+        """Keep a day's predictions, with the edition that was `read` for them, if there was one, and of what inputs that was made (they
+        stay the same when an erasure renews it)."""
         columns = {}
         for arm, by_seed in scores.items():
             for seed, values in by_seed.items():
@@ -37,7 +39,9 @@ class Judgements:
         predicted = np.zeros(len(examples), bool)
         predicted[rows_N] = True
         frame = pl.DataFrame({"time_us": examples.times_us_N, **dict(examples.keys), "predicted": predicted, **columns})
-        _write(self._predictions / consumer / f"{examples.day}.parquet", frame.with_columns(served=pl.lit(served)))
+        edition = (pl.lit(read.day if read else None, pl.Date), pl.lit(read.fingerprint if read else None, pl.String))
+        frame = frame.with_columns(served=pl.lit(read is not None), edition=edition[0], edition_inputs=edition[1])
+        _write(self._predictions / consumer / f"{examples.day}.parquet", frame)
 
     def settle(self, consumer: str, matured: Examples, task: str) -> Judged:
         """Join the predictions of a day with its labels, now that they are known; rows on which the task is not defined go.
@@ -59,34 +63,45 @@ class Judgements:
     def days(self, consumer: str) -> list[dt.date]:
         return sorted(dt.date.fromisoformat(path.stem) for path in (self._judged / consumer).glob("*.parquet"))
 
+    def editions_read(self, consumer: str, day: dt.date) -> list[tuple[dt.date | None, str | None]] | None:
+        """Which editions a day's judged rows say they read: day and inputs, (None, None) for none. None where they were judged before
+        that was written down."""
+        frame = _read(self._judged / consumer / f"{day}.parquet")
+        return frame.select("edition", "edition_inputs").unique(maintain_order=True).rows() if "edition" in frame.columns else None
+
     def pooled(self, consumer: str, start: dt.date | None, end: dt.date | None, among: Collection[dt.date]) -> Judged:
-        """All judged days of a span (by default those with an edition to read), of the days `among` only: what was judged on a day that
+        """All judged days of a span on which there was an edition to read, of the days `among` only: what was judged on a day that
         was refused or rolled back does not count. Raises ExperimentError where there are none."""
         frames = []
         for day in [known for known in self.days(consumer) if known in among]:
             if (start is None or day >= start) and (end is None or day <= end):
                 frame = _read(self._judged / consumer / f"{day}.parquet")
-                if start is not None or (len(frame) and frame["served"][0]):
+                if len(frame) and frame["served"][0]:
                     frames.append((day, frame))
-        odd = [day for day, frame in frames if frame.columns != frames[0][1].columns]
+        odd = [day for day, frame in frames if _scores(frame) != _scores(frames[0][1])]
         if odd:
             raise ExperimentError(f"consumer {consumer!r}: its arms or seeds changed on {odd[0]}, so its days cannot be pooled. Set evaluation.start "
                                   f"to {odd[0]} or later, or evaluation.end before it.")  # fmt: skip
         if not frames:
-            raise ExperimentError(f"no judged days of the consumer {consumer!r} from {start or 'the start'} to {end or 'the end'}; judged "
-                                  f"are: {', '.join(map(str, self.days(consumer))) or 'none'}. Run days with `headwater backfill`.")  # fmt: skip
+            known = ", ".join(map(str, self.days(consumer))) or "none"
+            raise ExperimentError(f"no judged day of the consumer {consumer!r} from {start or 'the start'} to {end or 'the end'} had an edition to read; "
+                                  f"judged are: {known}. Run days with `headwater backfill`, or correct evaluation.start and end.")  # fmt: skip
         return _as_judged(frames)
 
 
+def _scores(frame: pl.DataFrame) -> list[str]:
+    return [name for name in frame.columns if SEPARATOR in name]
+
+
 def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]]) -> Judged:
-    columns = [name for name in frames[0][1].columns if SEPARATOR in name]
-    whole = pl.concat([frame.select("user", "label", *columns) for _, frame in frames])
+    columns = _scores(frames[0][1])
+    whole = pl.concat([frame.select("user", "item", "time_us", "label", *columns) for _, frame in frames])
     scores: dict[str, dict[int, np.ndarray]] = {}
     for name in columns:
         arm, seed = name.rsplit(SEPARATOR, 1)
         scores.setdefault(arm, {})[int(seed)] = whole[name].to_numpy()
     days = np.concatenate([np.full(len(frame), day.toordinal(), np.int32) for day, frame in frames])
-    return Judged(whole["label"].to_numpy(), whole["user"].to_numpy(), days, scores)
+    return Judged(whole["label"].to_numpy(), whole["user"].to_numpy(), days, scores, whole["item"].to_numpy(), whole["time_us"].to_numpy())
 
 
 def _read(path: Path) -> pl.DataFrame:
