@@ -93,7 +93,7 @@ def main() -> None:
             tomorrow = day + ONE_DAY
             inputs = read_day(old, tomorrow)
             rows = inputs.examples[old.config.tasks[old.config.downstream["ctr"].task].log, tomorrow]
-            rows = rows.take(_rows_to_predict(old, inputs, "ctr")).without_histories()
+            rows = rows.take(_rows_to_predict(old, inputs, "ctr"))
             plans = {factory: {plan.arm.name: plan for plan in factory.arms} for factory in (old, new)}
             ways = {
                 "none": (old, "none", old.edition(day), {}), "old space": (old, "all", old.edition(day), {}),
@@ -103,7 +103,7 @@ def main() -> None:
             }  # fmt: skip
             for name, (factory, arm, edition, turned) in ways.items():
                 plan = plans[factory][arm]
-                task = ArmTask(plan, tomorrow, rows, Stand(edition, day, turned), _arm_folder(factory, plan, day), options.out, "")
+                task = ArmTask(plan, tomorrow, plan.reads(rows), Stand(edition, day, turned), _arm_folder(factory, plan, day), options.out, "")
                 for seed, found in predict_arm(task).items():
                     scores.setdefault(name, {}).setdefault(seed, []).append(found)
             labels.append(rows.labels[plan.config.task])

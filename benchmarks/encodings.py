@@ -22,14 +22,15 @@ from headwater.embeddings.gates import neighbour_overlap
 from headwater.embeddings.serving import ENCODINGS
 from headwater.evaluation import Judged, lift_table
 from headwater.pipeline import Factory
-from headwater.rehearsing import BOOTSTRAP_SEED, rehearsal
+from headwater.rehearsing.rehearsals import Rehearsal, factory_of
+from headwater.tables.lifts import BOOTSTRAP_SEED
 
 
 def served_as(factory: Factory, encoding: str) -> Factory:
     store = factory.config.store.model_copy(update={"encoding": encoding})
     config: FactoryConfig = factory.config.model_copy(update={"store": store})
     made = Factory(config, factory.root, factory.console)
-    return rehearsal(made, config.lifecycle.policy, "ctr", "all")
+    return factory_of(made, "ctr", Rehearsal(config.downstream["ctr"], ("all",)))
 
 
 def main() -> None:
@@ -37,7 +38,8 @@ def main() -> None:
     parser.add_argument("factory", type=Path)
     factory = Factory.load(parser.parse_args().factory, Console())
     days, span = factory.days_done(), factory.config.evaluation
-    made = {"none": rehearsal(factory, factory.config.lifecycle.policy, "ctr", "none"), **{name: served_as(factory, name) for name in ENCODINGS}}
+    made = {name: served_as(factory, name) for name in ENCODINGS}
+    made["none"] = factory_of(factory, "ctr", Rehearsal(factory.config.downstream["ctr"], ("none",)))
     scores, judged = {}, None
     for name, one in made.items():
         for day in days:

@@ -1,4 +1,4 @@
-"""T1: other policies on the days that were run, without training an upstream."""
+"""Rehearsals: other policies and other rankers on the days that were run, without training an upstream."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ import polars as pl
 import pytest
 
 from conftest import day
+from headwater.config import load_config
 from headwater.errors import ExperimentError
 from headwater.pipeline import Factory
-from headwater.rehearsing import T1_POLICIES, policy_table, rehearsal
+from headwater.rehearsing import T1_POLICIES, contribution_table, policy_table, projection_table, staleness_table, subset_table
+from headwater.rehearsing.rehearsals import Rehearsal, factory_of
+from headwater.tables import kept_tables, report_tables
 
 
-@pytest.fixture
-def copied(done, tmp_path) -> Factory:
-    shutil.copytree(done.parent, tmp_path / "copy")
-    return Factory.load(tmp_path / "copy" / "factory.yaml")
+@pytest.fixture(scope="module")
+def copied(done, tmp_path_factory) -> Factory:
+    folder = tmp_path_factory.mktemp("rehearsed") / "copy"
+    shutil.copytree(done.parent, folder)
+    return Factory.load(folder / "factory.yaml")
 
 
 def test_the_declared_policy_rehearsed_is_what_was_judged(copied) -> None:
     """The same policy, the same daily vectors, a ranker of the same seed: the rehearsal predicts what the factory predicted."""
-    made = rehearsal(copied, copied.config.lifecycle.policy, "ctr", "all")
+    made = factory_of(copied, "ctr", Rehearsal(copied.config.downstream["ctr"], ("all",)))
     for n in range(4):
         made.run_day(day(n))
         assert made.edition(day(n)).digest == copied.edition(day(n)).digest
@@ -33,20 +37,73 @@ def test_the_declared_policy_rehearsed_is_what_was_judged(copied) -> None:
         np.testing.assert_array_equal(one, two)
 
 
-def test_every_policy_has_its_row(copied) -> None:
+def test_every_policy_has_its_row_and_readers_notice_nothing(copied) -> None:
     before = (copied.warehouse / "catalog.json").read_bytes()
     policies = {name: T1_POLICIES[name] for name in ("latest (ACC)", "mean of 7 (AP)", "last 3 as a sequence")}
     table = policy_table(copied, policies)
-    assert [row.policy for row in table.rows] == list(policies)
-    assert len({row.lift.n for row in table.rows}) == 1
-    assert (table.rows[0].over_first.low, table.rows[0].over_first.roc_auc_lift_pct) == (0, 0)
-    assert set(table.rows[0].age_days) == set(table.rows[0].cosine_day_over_day) == {"ctr_user", "ctr_item", "cvr_user", "cvr_item"}
-    assert (copied.warehouse / "catalog.json").read_bytes() == before  # readers notice nothing
-    with pytest.raises(ExperimentError, match="consumer 'nobody'"):
+    assert [row["arm"] for row in table.rows] == ["none", *policies, "shuffled"]
+    assert len({row["n"] for row in table.rows}) == 1
+    first = table.rows[1]
+    assert "over_first_pct" not in first
+    assert "over_first_pct" in table.rows[2]
+    assert set(first["age_days"]) == set(first["cosine_day_over_day"]) == {"ctr_user", "ctr_item", "cvr_user", "cvr_item"}
+    assert (copied.warehouse / "catalog.json").read_bytes() == before
+    with pytest.raises(ExperimentError, match="consumer 'nobody'; this factory has: ctr, cvr"):
         policy_table(copied, policies, consumer="nobody")
+    # what was judged is kept, and the rest is not; asked again, nothing is trained again
+    kept = sorted((copied.warehouse / "rehearsals").glob("*/done.json"))
+    assert len(kept) == 5
+    assert not list((copied.warehouse / "rehearsals").glob("*/models")) or len(list((copied.warehouse / "rehearsals").glob("*/models"))) == 1
+    times = [path.parent.joinpath("judged").stat().st_mtime_ns for path in kept]
+    assert policy_table(copied, policies).rows == table.rows
+    assert [path.parent.joinpath("judged").stat().st_mtime_ns for path in kept] == times
 
 
-def test_the_command_prints_t1(done) -> None:
-    command = [sys.executable, "-m", "headwater.app.cli", "lift", "--table", "T1", "--factory", str(done), "--json"]
+def test_every_subset_is_judged_and_agrees_with_the_factory(copied) -> None:
+    table = subset_table(copied)
+    arms = [row["arm"] for row in table.rows]
+    assert len(arms) == len(set(arms)) == 17  # sixteen subsets, and the control
+    from headwater.tables import load_table
+
+    declared = {row["arm"]: row["roc_auc"] for row in load_table(copied.root / "factory.yaml", "T2").rows}
+    found = {row["arm"]: row["roc_auc"] for row in table.rows}
+    assert {arm: found[arm] for arm in declared} == declared  # trained anew, to the same bytes
+
+
+def test_frozen_vectors_are_older_and_the_fresh_ones_are_the_factory_s(copied) -> None:
+    copied.config = copied.config.model_copy(update={"evaluation": copied.config.evaluation.model_copy(update={"start": day(3)})})
+    table = staleness_table(copied, ages=(0, 1, 2, 5))
+    assert [row["frozen"] for row in table.rows] == ["0 days", "1 days", "2 days", "shuffled, 0 days"]  # day 3 had no edition five days older
+    assert "Longer than 2 days" in table.notes[1]
+    fresh, one_day = table.rows[0], table.rows[1]
+    assert one_day["roc_auc"] != fresh["roc_auc"]
+    predictions = next((copied.warehouse / "rehearsals").glob("*/judged/ctr/*.parquet"))
+    assert predictions.is_file()
+
+
+def test_contribution_drops_and_shuffles_each(copied) -> None:
+    table = contribution_table(copied)
+    assert [row["embedding"] for row in table.rows] == ["ctr_user", "ctr_item", "cvr_user", "cvr_item"]
+    assert all(row["bytes"] == 4 * 16 for row in table.rows)  # tiny vectors of 16 float32
+    assert all(row["dropped_pct"] != row["shuffled_pct"] for row in table.rows)
+
+
+def test_projection_costs_and_money(copied) -> None:
+    table = projection_table(copied, core_hour_price=2.0, rows_a_day=1e6, widths=(64, 4))  # 64 is wider than the vectors: not asked
+    rows = {row["projection"]: row for row in table.rows}
+    assert list(rows) == ["none", "shuffled", "as they are", "to 4"]
+    whole, narrow = rows["as they are"], rows["to 4"]
+    assert (whole["joined_numbers"], narrow["joined_numbers"]) == (4 * (16 + 2) + 2, 4 * (4 + 2) + 2)
+    assert narrow["dense_bytes"] < whole["dense_bytes"]
+    assert narrow["saved_a_year"] == pytest.approx(2.0 * (whole["core_hours_a_year"] - narrow["core_hours_a_year"]))
+    assert whole["core_hours_a_year"] == pytest.approx(1e6 / whole["rows_a_second"] / 3600 * 365)
+
+
+def test_the_command_keeps_its_table_for_the_report(copied) -> None:
+    command = [sys.executable, "-m", "headwater.app.cli", "lift", "--table", "contribution", "--factory", str(copied.root / "factory.yaml"), "--json"]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert [row["arm"] for row in found["rows"]] == ["none", *T1_POLICIES]
+    assert [row["embedding"] for row in found["rows"]] == ["ctr_user", "ctr_item", "cvr_user", "cvr_item"]
+    (kept,) = kept_tables(copied.warehouse, load_config(copied.root / "factory.yaml"))
+    assert json.loads(json.dumps(kept.as_dict())) == found
+    names = [table.name for table in report_tables(copied.config, copied.root)]  # T3: no day with two classes has matured yet
+    assert names == ["T2", "contribution", "slices", "calibration"]

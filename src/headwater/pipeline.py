@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.config import FactoryConfig, load_config, warehouse_of
+from headwater.config import DownstreamConfig, FactoryConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console, timed
 from headwater.embeddings.gates import GateResult, Probe, check_evidence
 from headwater.engine import Engine, make_engine
@@ -27,7 +27,7 @@ from headwater.lifecycle import compact_where_due, evidence_of, finish_erasures,
 from headwater.lifecycle.alignment import rotations_of
 from headwater.lifecycle.erasure import Tombstones
 from headwater.lifecycle.switching import REPORT, edition_of, forget_rankers, rankers_of
-from headwater.models.downstream import ArmTask, RankerPlan, fit_arm, predict_arm
+from headwater.models.downstream import ArmTask, RankerPlan, SequenceSpec, fit_arm, predict_arm
 from headwater.models.training import day_seed, is_whole
 from headwater.models.upstream import UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
 from headwater.plugins import resolve
@@ -61,13 +61,16 @@ class DayInputs:
 class Factory:
     """A factory on disk: its config, its data and its warehouse, seen from one of its lanes.
 
-    `source` is another factory whose daily vectors this one takes instead of training upstreams of its own (a rehearsal).
+    `source` is another factory whose daily vectors this one takes instead of training upstreams of its own (a rehearsal). Its rankers
+    are judged once for each of `stale_days`, with vectors that many days older than they would be served.
     """
 
     def __init__(
-        self, config: FactoryConfig, root: Path, console: Console = SILENT, lane: str = MAIN, source: Factory | None = None, warehouse: Path | None = None
-    ) -> None:
+        self, config: FactoryConfig, root: Path, console: Console = SILENT, lane: str = MAIN, source: Factory | None = None,
+        warehouse: Path | None = None, stale_days: tuple[int, ...] = (0,),
+    ) -> None:  # fmt: skip
         self.config, self.root, self.console, self.lane, self.source = config.for_lane(lane), root, console, lane, source
+        self.stale_days = stale_days
         self.schema = Schema.from_config(config, root)
         self.warehouse = warehouse or warehouse_of(config, root)
         self.home = home_of(self.warehouse, lane)
@@ -121,9 +124,13 @@ class Factory:
         }  # fmt: skip
         return [
             RankerPlan(consumer, Arm.parse(arm, self.embedding_names), spec, self.log.specs(self.config.tasks[spec.task].log),
-                       widths, self.config.seed)
+                       widths, self.config.seed, self._sequence(spec))
             for consumer, spec in self.config.downstream.items() for arm in spec.arms
         ]  # fmt: skip
+
+    def _sequence(self, spec: DownstreamConfig) -> SequenceSpec | None:
+        history = self.schema.histories_of(self.config.tasks[spec.task].log).get("user")
+        return None if history is None or history.of != "item" or spec.sequence.length == 0 else SequenceSpec(history.of, len(history.actions))
 
     # ---- the days --------------------------------------------------------------------------------------------------
 
@@ -163,10 +170,8 @@ class Factory:
 
     def as_of(self, day: dt.date) -> EditionView:
         """The store as a reader saw it at the end of `day`: its newest edition no later than that, or none."""
-        lane = self.catalog.lane(self.lane)
-        turned = max((entry.day for entry in lane.days if entry.aligned), default=dt.date.min)  # before it, the lane lived in another space
-        earlier = [entry.day for entry in lane.days if turned <= entry.day <= day]
-        return EditionView(day, self.edition(earlier[-1]) if earlier else None)
+        entry = self.catalog.lane(self.lane).as_of(day)
+        return EditionView(day, None if entry is None else edition_of(self.warehouse, self.lane, entry))
 
     def run_day(self, day: dt.date, replay: bool = False, force: bool = False) -> dict[str, Any]:
         """Run one day; see `run_day`. With `replay`, every later day that was run is run again too; with `force`, an edition that
@@ -351,23 +356,24 @@ def conflict(day: dt.date, known: str, now: str) -> EditionConflict:
 
 def judge(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, Any]:
     """Every arm predicts today's rows as its consumer would have served them; predictions meet their labels when those mature."""
-    plans = factory.arms
-    served = factory.served_on(inputs.day)
+    asked = [(plan, stale) for plan in factory.arms for stale in factory.stale_days]
+    views = {stale: factory.as_of(inputs.day - dt.timedelta(days=factory.config.lifecycle.lag_days + stale)) for stale in {0, *factory.stale_days}}
     rows = {consumer: _rows_to_predict(factory, inputs, consumer) for consumer in factory.config.downstream}
     tasks = [
-        ArmTask(plan, inputs.day, inputs.examples[factory.config.tasks[plan.config.task].log, inputs.day].take(rows[plan.consumer]).without_histories(),
-                served, _last_checkpoint(factory, plan, inputs.day), _arm_folder(factory, plan, inputs.day), fingerprint)
-        for plan in plans
+        ArmTask(plan, inputs.day, plan.reads(inputs.examples[factory.config.tasks[plan.config.task].log, inputs.day].take(rows[plan.consumer])), views[stale],
+                _last_checkpoint(factory, plan, inputs.day), _arm_folder(factory, plan, inputs.day), fingerprint)
+        for plan, stale in asked
     ]  # fmt: skip
     scores: dict[str, dict[str, dict[int, np.ndarray]]] = {}
     with factory.console.progress(f"{inputs.day} judge", len(tasks)) as bar:
-        for plan, of_arm in zip(plans, factory.engine.map(predict_arm, tasks), strict=True):
-            scores.setdefault(plan.consumer, {})[plan.arm.name] = of_arm
+        for (plan, stale), of_arm in zip(asked, factory.engine.map(predict_arm, tasks), strict=True):
+            scores.setdefault(plan.consumer, {})[stale_name(plan.arm.name, stale)] = of_arm
             bar.advance()
     quality: dict[str, Any] = {}
     for consumer, by_arm in scores.items():
         task = factory.schema.tasks[factory.config.downstream[consumer].task]
-        factory.judgements.predicted(consumer, inputs.examples[task.log, inputs.day], rows[consumer], by_arm, served.edition is not None)
+        read = None if (edition := views[0].edition) is None else factory.entry(edition.day)
+        factory.judgements.predicted(consumer, inputs.examples[task.log, inputs.day], rows[consumer], by_arm, read)
         matured = inputs.matured(task)
         if matured is not None:
             judged = factory.judgements.settle(consumer, matured, task.name)
@@ -376,6 +382,11 @@ def judge(factory: Factory, inputs: DayInputs, fingerprint: str) -> dict[str, An
                 "roc_auc": {arm: _mean_auc(judged.labels_N, by_seed) for arm, by_seed in judged.scores.items()},
             }  # fmt: skip
     return quality
+
+
+def stale_name(arm: str, days: int) -> str:
+    """What the predictions of an arm with vectors that many days older than usual are called."""
+    return f"{arm} frozen {days} days" if days else arm
 
 
 def _rows_to_predict(factory: Factory, inputs: DayInputs, consumer: str) -> np.ndarray:
@@ -615,11 +626,10 @@ def learn_downstream(factory: Factory, inputs: DayInputs, fingerprint: str, repl
         rows = inputs.matured(task)
         if rows is None:  # nothing has matured yet: the checkpoint is the untrained model
             none = inputs.examples[task.log, inputs.day].take(np.zeros(0, np.int64))
-            rows = replace(none, labels={task.name: np.zeros(0, np.float32)})
+            rows = replace(none, labels={name: np.zeros(0, np.float32) for name in plan.tasks})
         served = factory.served_on(rows.day)
         before = _last_checkpoint(factory, plan, inputs.day)
-        rows = rows.where_defined((task.name,)).without_histories()
-        tasks.append(ArmTask(plan, inputs.day, rows, served, before, folder, fingerprint))
+        tasks.append(ArmTask(plan, inputs.day, plan.reads(rows.where_defined(tuple(plan.tasks))), served, before, folder, fingerprint))
     with factory.console.progress(f"{inputs.day} downstream", len(tasks)) as bar:
         for _ in factory.engine.map(fit_arm, tasks):
             bar.advance()

@@ -1,0 +1,124 @@
+"""A rehearsal: the days of a factory once more, from the daily vectors it has, under another policy or with other rankers.
+
+It trains no upstream: it folds the factory's daily snapshots into editions of its own, in `rehearsals/NAME/` in the warehouse, and lets
+rankers be judged on them day by day. Interrupted, it goes on where it was; finished, it keeps what was judged and lets the rest go.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from headwater import __version__
+from headwater.config import DownstreamConfig, PolicyConfig
+from headwater.console import SILENT
+from headwater.errors import ExperimentError
+from headwater.evaluation import Judged
+from headwater.files import canonical_json, digest_of, exclusive, write_json
+from headwater.pipeline import Factory
+
+DONE = "done.json"
+KEPT = ("judged", "reports")
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What is other than in the factory: the policy, the consumer's settings, its arms, and how many days older than usual the vectors
+    are that it predicts with (once for each of `stale_days`)."""
+
+    spec: DownstreamConfig
+    arms: tuple[str, ...]
+    policy: PolicyConfig | None = None
+    stale_days: tuple[int, ...] = (0,)
+
+
+def days_of(factory: Factory, table: str, consumer: str) -> list[dt.date]:
+    """The days that a rehearsal can run: those whose daily vectors are kept. Raises ExperimentError where there are none, or no such consumer."""
+    days = [day for day in factory.days_done() if factory.entry(day).folder is not None]  # daily vectors are kept as long as editions
+    if consumer not in factory.config.downstream:
+        raise ExperimentError(f"{table} is about the consumer {consumer!r}; this factory has: {', '.join(factory.config.downstream) or 'none'}. Name one "
+                              f"with --consumer, or declare downstream.{consumer} in factory.yaml.")  # fmt: skip
+    if not days:
+        raise ExperimentError(f"{table}: the lane {factory.lane!r} has no day whose daily vectors are kept. Run days with `headwater backfill`.")
+    return days
+
+
+def rehearse(factory: Factory, table: str, consumer: str, rehearsals: Mapping[str, Rehearsal]) -> dict[str, tuple[Factory, Judged]]:
+    """Run them all and pool what each was judged on: the same rows. Raises ExperimentError."""
+    days = days_of(factory, table, consumer)
+    made = {name: factory_of(factory, consumer, what, len(rehearsals)) for name, what in rehearsals.items()}
+    # The lock: nothing may be erased, or go, while its daily vectors are read.
+    with exclusive(factory.warehouse), factory.console.progress(table, len(made) * len(days)) as bar:
+        _forget_others(factory)
+
+        def run(name: str) -> None:
+            done = made[name].warehouse / DONE
+            try:
+                for day in days:
+                    if not done.is_file():
+                        made[name].run_day(day)
+                    bar.title(f"{table} {name} {day}")
+                    bar.advance()
+            finally:
+                made[name].close()
+            write_json(done, [str(day) for day in days])
+            for part in made[name].warehouse.iterdir():
+                if part.is_dir() and part.name not in KEPT:
+                    shutil.rmtree(part)
+
+        # a ranker trains in a worker process, so several rehearsals go on at once; without workers, one after the other
+        with ThreadPoolExecutor(max(1, factory.config.workers)) as pool:
+            list(pool.map(run, made))
+    return _pooled(factory, table, consumer, made, days)
+
+
+def merged(parts: Mapping[str, Judged]) -> Judged:
+    """One Judged of several on the same rows: each gives the arms that none before it gave."""
+    scores: dict[str, Mapping[int, np.ndarray]] = {}
+    for part in parts.values():
+        scores |= {arm: values for arm, values in part.scores.items() if arm not in scores}
+    return replace(next(iter(parts.values())), scores=scores)
+
+
+def _pooled(factory: Factory, table: str, consumer: str, made: Mapping[str, Factory], days: Sequence[dt.date]) -> dict[str, tuple[Factory, Judged]]:
+    span, found = factory.config.evaluation, dict[str, tuple[Factory, Judged]]()
+    for name, rehearsal in made.items():
+        judged = rehearsal.judgements.pooled(consumer, span.start, span.end, days)
+        first = next(iter(found.values()))[1] if found else judged
+        if not (np.array_equal(judged.labels_N, first.labels_N) and np.array_equal(judged.users_N, first.users_N)):
+            raise ExperimentError(f"{table}: {name!r} was judged on other rows than the first; remove {rehearsal.warehouse} and try again.")
+        found[name] = rehearsal, judged
+    return found
+
+
+def factory_of(factory: Factory, consumer: str, what: Rehearsal, beside: int = 1) -> Factory:
+    """A factory that takes the daily vectors of `factory`. Its gates report only."""
+    policy = what.policy or factory.config.lifecycle.policy
+    workers = factory.config.workers if beside == 1 else min(1, factory.config.workers)
+    config = factory.config.model_copy(update={
+        "workers": workers, "downstream": {consumer: what.spec.model_copy(update={"arms": what.arms})}, "lanes": {},
+        "lifecycle": factory.config.lifecycle.model_copy(update={"policy": policy, "keep_days": 10_000, "promote": "manual"}),
+        "gates": factory.config.gates.model_copy(update={"settle_days": 10_000}), "store": factory.config.store.model_copy(update={"online": "none"}),
+    })  # fmt: skip
+    settings = canonical_json([policy.model_dump(mode="json"), what.spec.model_dump(mode="json"), what.arms, what.stale_days])
+    name = digest_of(settings, consumer, factory.config.digest(), factory.lane)[:16] + "-" + _state(factory)
+    return Factory(config, factory.root, SILENT, source=factory, warehouse=factory.warehouse / "rehearsals" / name, stale_days=what.stale_days)
+
+
+def _state(factory: Factory) -> str:
+    """Of all that rehearsals are made from: the days, their inputs, their vectors, who was erased, and the code."""
+    last = factory.entry(factory.days_done()[-1])
+    days = [str(day) for day in factory.days_done()]
+    return digest_of(__version__, days, last.fingerprint, last.digest, last.aligned, factory.tombstones.digest)[:16]
+
+
+def _forget_others(factory: Factory) -> None:
+    """Rehearsals of other days or vectors are of no use any more; those of these days may yet serve another table."""
+    for other in (factory.warehouse / "rehearsals").glob("*"):
+        if not other.name.endswith(_state(factory)):
+            shutil.rmtree(other)
