@@ -74,8 +74,11 @@ def factory(make_factory) -> Factory:
 
 def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> None:
     user = one_user(factory)
+    for name in ("tables/map-factory.csv", "plots/item-map.png"):  # the report names entities
+        (factory.home / "reports" / name).parent.mkdir(parents=True, exist_ok=True)
+        (factory.home / "reports" / name).write_text(user)
     assert {name.split("/")[0] for name in traces(factory.warehouse, user)} >= {
-        "segments", "editions", "daily", "online", "predictions", "judged", "quarantine"}  # fmt: skip
+        "segments", "editions", "daily", "online", "predictions", "judged", "quarantine", "reports"}  # fmt: skip
     others = Reader(factory.config, factory.root).lookup("user", [one for one in users_of(factory) if one != user])
     proof = erase(factory.warehouse, factory.config, factory.schema, "user", [user])
     assert traces(factory.warehouse, user) == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +53,7 @@ def sync(path: Path) -> None:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace `path` by `data` in one step; a reader sees the old bytes or the new."""
+    _expect_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
     with open(aside, "wb") as handle:
@@ -73,11 +76,31 @@ def read_json(path: Path) -> Any:
                          "folder it stands in and run that day again.") from error  # fmt: skip
 
 
+def _expect_no_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; expected the path of a file", str(path))
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; on success what was written becomes `path` in one rename."""
+    _expect_no_folder(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    try:
+        yield aside
+        sync(aside)
+        os.replace(aside, path)
+        sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a folder to fill; on success it becomes `path` in one rename (an older `path` is replaced)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{threading.get_ident()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
@@ -85,10 +108,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         for item in sorted(aside.rglob("*")):
             sync(item)
         sync(aside)
-        if path.exists():
-            exchange(aside, path)  # what was there lies aside now, and goes
-        else:
+        try:
             os.rename(aside, path)
+        except OSError:
+            if not path.exists():
+                raise
+            exchange(aside, path)  # what was there lies aside now, and goes
         sync(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

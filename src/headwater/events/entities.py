@@ -15,6 +15,28 @@ from headwater.ids import is_id, keys_of
 from headwater.schema import Entity
 
 
+def read_table(entity: Entity) -> tuple[np.ndarray, pl.DataFrame]:
+    """Keys, ascending, of an entity's table and, beside each, its row: key and features as they stand there. Raises LogError."""
+    assert entity.key is not None
+    what = f"entity {entity.name}"
+    wanted = (entity.key, *entity.features)
+    frames = [collect(scan(file, wanted, what), file, what) for file in matching_files(entity.paths, what)]
+    frame = pl.concat(frames, how="vertical_relaxed")
+    if not is_id(frame.schema[entity.key]):
+        raise LogError(f"{what}: its key {entity.key!r} holds {frame.schema[entity.key]}; ids are strings or 64-bit integers.")
+    if frame[entity.key].null_count():
+        raise LogError(f"{what}: {frame[entity.key].null_count():,} rows of its table have no {entity.key!r}.")
+    keys = keys_of(frame[entity.key])
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    repeated = np.flatnonzero(keys[1:] == keys[:-1])
+    if len(repeated):
+        example = frame[entity.key][int(order[repeated[0]])]
+        raise LogError(f"{what}: {len(repeated):,} ids stand twice in its table (such as {example!r}); an entity "
+                       "table has one row per id.")  # fmt: skip
+    return keys, frame[order]
+
+
 class EntityTable:
     """The features of all entities of one kind; an entity that the table lacks has every feature missing."""
 
@@ -25,22 +47,8 @@ class EntityTable:
             frame, keys = pl.DataFrame({"key": []}), np.zeros(0, np.uint64)
             self._block = with_missing_row(encode(frame, {}, what, zone.key))
         else:
-            wanted = (entity.key, *entity.features)
-            frames = [collect(scan(file, wanted, what), file, what) for file in matching_files(entity.paths, what)]
-            frame = pl.concat(frames, how="vertical_relaxed")
-            if not is_id(frame.schema[entity.key]):
-                raise LogError(f"{what}: its key {entity.key!r} holds {frame.schema[entity.key]}; ids are strings or 64-bit integers.")
-            if frame[entity.key].null_count():
-                raise LogError(f"{what}: {frame[entity.key].null_count():,} rows of its table have no {entity.key!r}.")
-            keys = keys_of(frame[entity.key])
-            order = np.argsort(keys, kind="stable")
-            keys = keys[order]
-            repeated = np.flatnonzero(keys[1:] == keys[:-1])
-            if len(repeated):
-                example = frame[entity.key][int(order[repeated[0]])]
-                raise LogError(f"{what}: {len(repeated):,} ids stand twice in its table (such as {example!r}); an entity "
-                               "table has one row per id.")  # fmt: skip
-            self._block = with_missing_row(encode(frame[order], entity.features, what, zone.key))
+            keys, frame = read_table(entity)
+            self._block = with_missing_row(encode(frame, entity.features, what, zone.key))
         self.keys = keys
 
     def gather(self, keys_N: np.ndarray, day: dt.date) -> Block:

@@ -122,9 +122,10 @@ def finish_erasures(warehouse: Path, config: FactoryConfig, schema: Schema) -> d
         home = home_of(warehouse, lane)
         places += _dailies(home, tombstones)
         places += _parquet(home, ("predictions", "judged"), tombstones, {entity: entity for entity in schema.entities}, keys=True)
-        page = home / "reports" / "index.html"
-        places.append({"place": "reports/index.html (write it again with `headwater report`)", "files": int(page.is_file()), "removed": int(page.is_file())})
-        page.unlink(missing_ok=True)
+        written = _report_files(home)
+        places.append({"place": "the report and its tables and plots (write it again with `headwater report`)", "files": len(written), "removed": len(written)})
+        for path in written:
+            path.unlink()
     for log in schema.logs.values():
         places += _parquet(warehouse, (f"quarantine/{log.name}",), tombstones, {column: entity for entity, column in log.entities.items()})
     rehearsals = warehouse / "rehearsals"
@@ -140,6 +141,12 @@ def finish_erasures(warehouse: Path, config: FactoryConfig, schema: Schema) -> d
     write_json(warehouse / "erasures" / f"{number:04d}.json", proof)
     replace(tombstones, pending=False).write(warehouse)
     return proof | {"proof": str(warehouse / "erasures" / f"{number:04d}.json")}
+
+
+def _report_files(home: Path) -> list[Path]:
+    """The report's page, tables and plots: its map of the items names some of them."""
+    reports = home / "reports"
+    return [path for path in (*reports.glob("*.html"), *reports.glob("tables/*"), *reports.glob("plots/*")) if path.is_file()]
 
 
 # ---- editions and segments -------------------------------------------------------------------------------------------
@@ -276,6 +283,7 @@ def _places_with_erased(warehouse: Path, catalog: Catalog, tombstones: Tombstone
                 yield path
     for lane in lanes_on_disk(warehouse, catalog):
         home = home_of(warehouse, lane)
+        yield from _report_files(home)
         for path in (*home.glob("predictions/*/*.parquet"), *home.glob("judged/*/*.parquet")):
             if _rows_of_erased(pl.read_parquet(path), tombstones, {entity: entity for entity in schema.entities}, True).any():
                 yield path

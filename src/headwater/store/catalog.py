@@ -59,6 +59,16 @@ class Lane:
     def get(self, day: dt.date) -> Entry | None:
         return next((entry for entry in self.days if entry.day == day), None)
 
+    @property
+    def readable(self) -> tuple[Entry, ...]:
+        """The days that live in the lane's space of today: before it was turned into another, it lived in one that nobody reads any more."""
+        turned = max((entry.day for entry in self.days if entry.aligned), default=dt.date.min)
+        return tuple(entry for entry in self.days if entry.day >= turned)
+
+    def as_of(self, day: dt.date) -> Entry | None:
+        """What a reader follows at the end of `day`: the newest edition no later than that, or none."""
+        return next((entry for entry in reversed(self.readable) if entry.day <= day), None)
+
 
 @dataclass(frozen=True)
 class Live:

@@ -94,7 +94,10 @@ class Segment:
         return pl.Series("id", [text[a:b].decode() for a, b in itertools.pairwise(edges)], dtype=pl.String)
 
     def ids_of(self, rows_M: np.ndarray) -> list[int | str]:
-        return [self.ids(int(row), int(row) + 1)[0] for row in rows_M] if len(rows_M) < 64 else self.ids(0, self.rows).gather(rows_M).to_list()
+        if len(rows_M) < 64:
+            return [self.ids(int(row), int(row) + 1)[0] for row in rows_M]
+        low, high = int(rows_M.min()), int(rows_M.max()) + 1
+        return self.ids(low, high).gather(rows_M - low).to_list()
 
     def verify(self) -> None:
         """Read every byte and compare digests. Raises StoreError."""
