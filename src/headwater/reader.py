@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +14,14 @@ import numpy as np
 from headwater.config import FactoryConfig, embedding_names, load_config, warehouse_of
 from headwater.embeddings import Space
 from headwater.errors import ConfigError, EditionMissing, EntityMissing, SearchError, StoreError
-from headwater.files import read_json
+from headwater.events import ExampleReader
+from headwater.events.pairs import items_met, read_pairs
+from headwater.files import digest_of, read_json
 from headwater.ids import as_integer, key_of
-from headwater.index import open_index
+from headwater.index import fold_items, fold_queries, folded_space, log_popularity, matching_keys, open_index, unfold
+from headwater.lifecycle.erasure import Tombstones
 from headwater.plugins import resolve
+from headwater.schema import Schema
 from headwater.store import MAIN, ONLINE_STORES, Catalog, Edition, Entry, Live, OnlineStore, get_served, read_catalog
 from headwater.store.catalog import home_of
 
@@ -24,17 +30,28 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One answer of a search: the entity's id and its cosine with the query."""
+    """One answer of a search: the entity's id and its score, which is the cosine with the query unless popularity counts too."""
 
     id: int | str
     score: float
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which items may be retrieved for a user. `only`: None for no such list."""
+
+    user: int | str
+    where: tuple[str, ...]
+    exclude: tuple[int | str, ...]
+    only: tuple[int | str, ...] | None
+    unseen: bool
 
 
 class Reader:
     """Answers from one edition. Every call reads the catalog once, so an answer never mixes two editions."""
 
     def __init__(self, config: FactoryConfig, root: Path, consumer: str | None = None) -> None:
-        self.config, self.consumer = config, consumer
+        self.config, self.consumer, self._root = config, consumer, root
         self.warehouse = warehouse_of(config, root)
         self._raw = config.model_dump()
         self._last: tuple[Live, Edition] | None = None
@@ -85,15 +102,28 @@ class Reader:
 
         return self._with_edition(answer)
 
-    def retrieve(self, user: int | str, k: int = 10, upstream: str | None = None) -> dict[str, Any]:
-        """The k items whose vectors are nearest to the user's, in one upstream's space. Raises EntityMissing."""
-        name, item = self._embedding(upstream, "user"), self._embedding(upstream, "item")
+    def retrieve(
+        self, user: int | str, k: int = 10, upstream: str | None = None, where: Sequence[str] = (), exclude: Iterable[int | str] = (),
+        only: Iterable[int | str] | None = None, unseen: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The k items with the highest score for a user, in one upstream's space: the cosine or, with `retrieval.prior`,
+        cosine / temperature + weight * log popularity.
+
+        Of those items that fulfil every condition of `where` (`category=3`, `price<=10`: columns of the item table; of several `=` on one
+        column, one is enough), are among `only`, and not among `exclude` nor, with `unseen`, beside the user in the log. Filtered answers
+        are exact: k of them wherever k items are eligible. Raises EntityMissing, ConfigError, LogError.
+        """
+        chosen = upstream or self.config.retrieval_upstream()
+        name, item = self._embedding(chosen, "user"), self._embedding(chosen, "item")
+
+        wanted = Wanted(user, tuple(where), tuple(exclude), None if only is None else tuple(only), unseen)
 
         def answer(edition: Edition) -> dict[str, Any]:
             vector = self._point(edition, name, user)
             if vector is None:
                 raise _missing("user", [user], edition)
-            return self._answer(edition, item, user, self._search(edition, item, vector, k))
+            among = self._eligible(edition, item, wanted)
+            return self._answer(edition, item, user, self._retrieve(edition, chosen, vector, k, among))
 
         return self._with_edition(answer)
 
@@ -176,12 +206,54 @@ class Reader:
         vector = self._vector(edition, name, value)
         return vector if vector is None or vector.ndim == 1 else vector[0]
 
-    def _search(self, edition: Edition, name: str, vector_D: np.ndarray, k: int) -> list[Neighbour]:
+    def _search(self, edition: Edition, name: str, vector_D: np.ndarray, k: int, among_M: np.ndarray | None = None) -> list[Neighbour]:
         part = edition.part(name)
         index = open_index(edition.home / "indexes", edition.index_name(name), part.space, part.rows, lambda: edition.points(name), self.config.index.kind)
-        rows, cosines = index.search(vector_D[None, :], k, part.space)
+        rows, cosines = index.search(vector_D[None, :], k, part.space, among_M)
         hits = rows[0][rows[0] >= 0]
-        return [Neighbour(_plain(value), round(float(cosine), 6)) for value, cosine in zip(part.ids(hits), cosines[0][rows[0] >= 0], strict=True)]
+        return _neighbours(part.ids(hits), cosines[0][rows[0] >= 0])
+
+    def _retrieve(self, edition: Edition, upstream: str, vector_D: np.ndarray, k: int, among_M: np.ndarray | None) -> list[Neighbour]:
+        name, prior = f"{upstream}_item", self.config.retrieval.prior
+        if prior is None or prior.weight == 0:
+            return self._search(edition, name, vector_D, k, among_M)
+        part, temperature = edition.part(name), self.config.upstreams[upstream].temperature
+        task = self._schema.tasks[self.config.retrieval_task()]
+
+        def folded() -> np.ndarray:
+            recent = read_pairs(self._events.logs[task.log], task, edition.day - dt.timedelta(days=prior.days - 1), edition.day).positives
+            return fold_items(edition.points(name), temperature * prior.weight * log_popularity(np.asarray(part.keys), recent.items_M))
+
+        digest = digest_of(edition.index_name(name), edition.day, prior.model_dump(), task.name, temperature)
+        index = open_index(edition.home / "indexes", digest, folded_space(part.space), part.rows, folded, self.config.index.kind)
+        rows, cosines = index.search(fold_queries(vector_D[None, :]), k, folded_space(part.space), among_M)
+        hits = rows[0][rows[0] >= 0]
+        scores = unfold(cosines[0][rows[0] >= 0], index.vectors(np.zeros(1, np.int64))[0]) / temperature
+        return _neighbours(part.ids(hits), scores)
+
+    def _eligible(self, edition: Edition, name: str, wanted: Wanted) -> np.ndarray | None:
+        """Rows of the snapshot that may be answered, ascending; None: all of them."""
+        if not (wanted.where or wanted.exclude or wanted.unseen) and wanted.only is None:
+            return None
+        keys = np.asarray(edition.part(name).keys)
+        kept = np.ones(len(keys), bool)
+        if wanted.where:
+            kept &= np.isin(keys, matching_keys(self._schema.entities["item"], wanted.where))
+        if wanted.only is not None:
+            kept &= np.isin(keys, _keys(wanted.only))
+        kept &= ~np.isin(keys, _keys(wanted.exclude))
+        if wanted.unseen:
+            log = self._events.logs[self._schema.tasks[self.config.retrieval_task()].log]
+            kept &= ~np.isin(keys, items_met(log, wanted.user))
+        return np.flatnonzero(kept)
+
+    @cached_property
+    def _schema(self) -> Schema:
+        return Schema.from_config(self.config, self._root)
+
+    @cached_property
+    def _events(self) -> ExampleReader:
+        return ExampleReader(self._schema, self.config.zone, None, Tombstones.read(self.warehouse).matches)
 
     def _answer(self, edition: Edition, name: str, query: int | str, found: list[Neighbour]) -> dict[str, Any]:
         return {"edition": str(edition.day), "digest": edition.digest, "embedding": name, "query": str(query),
@@ -197,6 +269,14 @@ class Reader:
     def _expect_entity(self, entity: str) -> None:
         if entity not in self.config.entities:
             raise ConfigError(f"no entity named {entity!r}; declared: {', '.join(self.config.entities)}.")
+
+
+def _neighbours(ids: Sequence[int | str], scores: np.ndarray) -> list[Neighbour]:
+    return [Neighbour(_plain(value), round(float(score), 6)) for value, score in zip(ids, scores, strict=True)]
+
+
+def _keys(ids: Sequence[int | str]) -> np.ndarray:
+    return np.array([key_of(value) for value in ids], np.uint64)
 
 
 def _plain(value: int | str) -> int | str:

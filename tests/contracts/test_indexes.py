@@ -67,3 +67,49 @@ def test_hnsw_finds_what_exact_finds(tmp_path) -> None:
     exact, _ = open_index(tmp_path, snapshot, "exact").search(queries, 10, space)
     approximate, _ = open_index(tmp_path, snapshot, "hnsw").search(queries, 10, space)
     assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, approximate, strict=True)]) > 0.97
+
+
+def cloud(rows: int, width: int = 16) -> tuple[Space, np.ndarray, np.ndarray]:
+    """Vectors in twenty clusters, and which cluster each is of."""
+    generator = np.random.default_rng(1)
+    cluster_N = generator.integers(0, 20, rows)
+    vectors = generator.standard_normal((20, width))[cluster_N] + 0.5 * generator.standard_normal((rows, width))
+    return Space("ctr", "a" * 32, width, D0), vectors.astype(np.float32), cluster_N
+
+
+def test_among_some_rows_it_answers_exactly(kind) -> None:
+    """Also where what may be answered lies far from the query, as with a category, and where only a few are left out."""
+    space, vectors, cluster_N = cloud(3000)
+    index, generator = INDEXES[kind].build(space, vectors), np.random.default_rng(2)
+    queries, units = vectors[generator.choice(3000, 20)], vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    few_left_out = np.setdiff1d(np.arange(3000), np.argsort(-(queries[0] @ units.T))[:9])
+    for among in (np.flatnonzero(cluster_N == 3), np.flatnonzero(cluster_N < 10), np.sort(generator.choice(3000, 60, replace=False)), few_left_out):
+        rows, cosines = index.search(queries, 50, space, among)
+        truth = among[np.argsort(-(queries @ units[among].T), axis=1)[:, :50]]
+        shared = np.mean([len(np.intersect1d(a, b)) / 50 for a, b in zip(rows, truth, strict=True)])
+        assert shared > (0.97 if among is few_left_out else 0.999)
+        assert np.isin(rows, among).all()
+        assert (np.diff(cosines, axis=1) <= 1e-6).all()
+
+
+def test_among_fewer_than_k_all_are_answered(kind) -> None:
+    space, vectors, _ = cloud(500)
+    index = INDEXES[kind].build(space, vectors)
+    for among in (np.array([7, 8, 400]), np.zeros(0, np.int64), np.arange(500)[1:]):
+        rows, _ = index.search(vectors[:2], 499, space, among)
+        assert [sorted(row[row >= 0].tolist()) for row in rows] == [among.tolist()] * 2
+    with pytest.raises(SearchError, match="0 to 499"):
+        index.search(vectors[:1], 3, space, np.array([500]))
+
+
+def test_vectors_of_rows_come_back(kind) -> None:
+    space, vectors, _ = cloud(100)
+    np.testing.assert_allclose(
+        INDEXES[kind].build(space, vectors).vectors(np.array([3, 99])), vectors[[3, 99]] / np.linalg.norm(vectors[[3, 99]], axis=1, keepdims=True), atol=1e-6
+    )
+
+
+def test_an_index_that_keeps_no_flat_vectors_hands_out_a_copy(kind) -> None:
+    space, vectors, _ = cloud(300)
+    index = INDEXES[kind].build(space, vectors)
+    np.testing.assert_allclose(Index._flat(index).reconstruct_n(0, 300), index.vectors(np.arange(300)), atol=1e-6)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from headwater.events.recipes.adsworld import ADSWORLD
 from headwater.events.recipes.base import Recipe
 from headwater.events.recipes.kuairand import KUAIRAND
+from headwater.events.recipes.kuairand_retrieval import KUAIRAND_RETRIEVAL
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (ADSWORLD, KUAIRAND)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (ADSWORLD, KUAIRAND, KUAIRAND_RETRIEVAL)}
 
 __all__ = ["RECIPES", "Recipe"]

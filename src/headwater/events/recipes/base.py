@@ -11,10 +11,11 @@ from typing import Any
 @dataclass(frozen=True)
 class Recipe:
     """`config(data, written)` returns the mapping that becomes factory.yaml: the data lies in `data`, and the config calls that
-    folder `written`. `needs` are the files expected in it."""
+    folder `written`. `needs` are the files expected in it. `prepare(data, out)` writes what the config reads beside itself, in `out`."""
 
     name: str
     summary: str
     source: str
     needs: tuple[str, ...]
     config: Callable[[Path, Path], dict[str, Any]]
+    prepare: Callable[[Path, Path], None] | None = None
