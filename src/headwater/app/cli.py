@@ -17,15 +17,18 @@ from rich.console import Console as RichConsole
 from rich.table import Table as RichTable
 
 from headwater import __version__
+from headwater.app import exports
 from headwater.console import Console
 from headwater.errors import ConfigError, HeadwaterError
+from headwater.evaluation.table import Table
 
 app = typer.Typer(
     name="headwater",
     help="An embedding factory: learn user and item vectors once, upstream; serve them to every model downstream.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
-out = RichConsole(highlight=False)
+# A log file or a pipe has no width of its own: there, wide tables stay whole.
+out = RichConsole(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 240)
 
 FactoryPath = Annotated[Path, typer.Option("--factory", help="The factory's config.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
@@ -102,7 +105,7 @@ def demo(
 
     def show(found: dict[str, Any]) -> None:
         for table in found["tables"]:
-            show_table(table)
+            show_table(Table.from_dict(table))
         ceiling = found["best_reachable_auc"]
         out.print(f"\nThe best ROC-AUC that any model could reach here: click {ceiling['click']:.4f}, conversion {ceiling['conversion']:.4f}.")
         out.print(f"report   {found['report']}\nfactory  {found['factory']}")
@@ -294,24 +297,36 @@ def status(factory: FactoryPath = DEFAULT, as_json: AsJson = False) -> None:
 @app.command()
 def lift(
     factory: FactoryPath = DEFAULT,
-    table: Annotated[str, typer.Option("--table", help="T1 (policies), T2 (CTR ranker) or T3 (CVR ranker).")] = "T2",
+    table: Annotated[str, typer.Option("--table", help="T1 (policies), T2 (CTR ranker), T3 (CVR ranker), T2-subsets, T3-subsets, T4 (projection "
+                                                       "width), T8 (retrieval), staleness, contribution, slices or calibration.")] = "T2",
+    consumer: Annotated[str | None, typer.Option("--consumer", help="Another consumer than the table's usual one.")] = None,
+    price: Annotated[float | None, typer.Option("--core-hour-price", min=0, help="T4: what an hour of one core costs, in any currency.")] = None,
+    rows_a_day: Annotated[float | None, typer.Option("--rows-a-day", min=1, help="T4: rows that the ranker learns a day (default: this log's).")] = None,
     as_json: AsJson = False,
     log: LogKind = "text",
-) -> None:
-    """An offline table: what each set of embeddings gains, with intervals."""
-    if table == "T1":
-        from headwater.rehearsing import load_policy_table
+) -> None:  # fmt: skip
+    """An offline table: what embeddings gain, where, for how long and at what price, with intervals."""
+    from headwater.app.lifting import LiftOptions, make_table
 
-        answer(load_policy_table(factory, console_of(log)).as_dict(), as_json, show_policies)
-        return
-    from headwater.tables import load_table
-
-    answer(load_table(factory, table).as_dict(), as_json, show_table)
+    made = make_table(factory, LiftOptions(table, consumer, price, rows_a_day), console_of(log))
+    answer(made.as_dict(), as_json, lambda _: show_table(made))
 
 
 @app.command()
-def report(factory: FactoryPath = DEFAULT, as_json: AsJson = False, log: LogKind = "text") -> None:
-    """Write the factory's HTML report: one file that opens offline."""
+def report(
+    factory: FactoryPath = DEFAULT,
+    compare: Annotated[tuple[Path, Path] | None, typer.Option("--compare", metavar="A B", help="Two factories' configs, to set side by side.")] = None,
+    out_file: Annotated[Path, typer.Option("--out", help="With --compare: the page to write.")] = Path("compare.html"),
+    as_json: AsJson = False,
+    log: LogKind = "text",
+) -> None:
+    """Write the factory's HTML report: one file that opens offline, with its tables as CSV and its plots as PNG beside it. Or compare two factories."""
+    if compare is not None:
+        from headwater.app.compare import write_compare
+
+        found = write_compare(*compare, out_file, console_of(log))
+        answer(found, as_json, lambda said: out.print("\n".join((*said["answer"], said["compare"]))))
+        return
     from headwater.app.report import write_report
 
     path = write_report(factory, console=console_of(log))
@@ -340,8 +355,8 @@ def lookup(
     answer(Reader.load(factory, consumer).lookup(entity, ids), as_json, show)
 
 
-def show_neighbours(found: dict[str, Any]) -> None:
-    table = plain_table("id", "cosine", title=f"{found['embedding']} near {found['query']}, edition {found['edition']}")
+def show_neighbours(found: dict[str, Any], score: str = "cosine") -> None:
+    table = plain_table("id", score, title=f"{found['embedding']} near {found['query']}, edition {found['edition']}")
     for item in found["items"]:
         table.add_row(str(item["id"]), f"{item['score']:.4f}")
     out.print(table)
@@ -368,14 +383,28 @@ def retrieve(
     user: Annotated[str, typer.Argument(metavar="USER")],
     k: Neighbours = 10,
     upstream: Upstream = None,
+    where: Annotated[list[str] | None, typer.Option("--where", metavar="COLUMN=VALUE", help="Only items whose row of the item table says so; also with "
+                                                    "!=, <, <=, > or >=. Of several = on one column, one is enough.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", metavar="ID", help="Not this item.")] = None,
+    ids_from: Annotated[Path | None, typer.Option("--ids-from", help="Only the items of this file, one id a line.")] = None,
+    unseen: Annotated[bool, typer.Option("--exclude-seen", help="Not the items that stand beside the user in the log.")] = False,
     consumer: As = None,
     factory: FactoryPath = DEFAULT,
     as_json: AsJson = False,
-) -> None:
-    """The items nearest to a user, from the live edition."""
+) -> None:  # fmt: skip
+    """The best items for a user, from the live edition; filtered answers are exact."""
     from headwater.reader import Reader
 
-    answer(Reader.load(factory, consumer).retrieve(user, k, upstream), as_json, show_neighbours)
+    found = Reader.load(factory, consumer).retrieve(user, k, upstream, where or (), exclude or (), None if ids_from is None else ids_of(ids_from), unseen)
+    answer(found, as_json, lambda shown: show_neighbours(shown, "score"))
+
+
+def ids_of(file: Path) -> list[str]:
+    """The ids of a file, one a line."""
+    try:
+        return [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--ids-from {file}: cannot be read ({error}); expected text, one id a line.") from None
 
 
 @app.command()
@@ -531,33 +560,19 @@ def rebuild(
     answer(found, as_json, lambda _: out.print(f"{len(days)} editions, {days[0]['day']} to {days[-1]['day']}, in {out_dir}"))
 
 
-def show_table(found: dict[str, Any]) -> None:
-    title = f"{found['table']}  {found['consumer'].upper()} ranker, {found['first_day']} to {found['last_day']}"
-    rows = found["rows"]
-    table = plain_table("arm", title=f"{title}, {rows[0]['n']:,} rows, {rows[0]['seeds']} seeds")
-    for name in ("ROC-AUC", "lift % (interval)", "PR-AUC", "lift %", "log loss", "NE"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        base = row["arm"] == "none"
-        table.add_row(
-            row["arm"], f"{row['roc_auc']:.4f}",
-            "" if base else f"{row['roc_auc_lift_pct']:+.2f} ({row['low']:+.2f}, {row['high']:+.2f})", f"{row['pr_auc']:.4f}",
-            "" if base else f"{row['pr_auc_lift_pct']:+.2f}", f"{row['log_loss']:.4f}", f"{row['ne']:.4f}",
-        )  # fmt: skip
+def show_table(made: Table) -> None:
+    used = [column for column in made.columns if any(column.show(row) for row in made.rows)]
+    table = plain_table(*[column.title for column in used[:1]], title=f"{made.name}  {made.title}, {made.first_day} to {made.last_day}")
+    for column in used[1:]:
+        table.add_column(column.title, justify="right" if column.spec else "left", overflow="fold")
+    for row in made.rows:
+        table.add_row(*(column.show(row) for column in used))
     out.print(table)
+    for line in (made.answer, *made.notes):
+        out.print(line, markup=False)
 
 
-def show_policies(found: dict[str, Any]) -> None:
-    show_table(found)
-    rows = [row for row in found["rows"] if "age_days" in row]
-    names = list(rows[0]["age_days"])
-    table = plain_table("policy", f"over {rows[0]['arm']}, %", *names, title="\nday-over-day cosine of those seen again / mean age in days")
-    for row in rows:
-        over = row["over_first"]
-        cells = [f"{over['pct']:+.3f} ({over['low']:+.3f}, {over['high']:+.3f})"]
-        cells += [f"{row['cosine_day_over_day'].get(name, float('nan')):.4f} / {row['age_days'][name]:.2f}" for name in names]
-        table.add_row(row["arm"], *cells)
-    out.print(table)
+exports.register(app)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from headwater.app.setup import init_factory
 from headwater.console import Console
 from headwater.events.adsworld import best_reachable
 from headwater.files import read_json
-from headwater.tables import TABLES, load_table
+from headwater.tables import report_tables
 
 
 def run_demo(out: Path, days: int | None, size: str, seed: int, console: Console, mood: float = 0.0) -> dict[str, Any]:
@@ -29,10 +29,10 @@ def run_demo(out: Path, days: int | None, size: str, seed: int, console: Console
     finally:
         factory.close()
     console.log("pooling the judged days, with bootstrap intervals")
-    tables = [load_table(path, name) for name in TABLES]
+    tables = report_tables(factory.config, factory.root, console)
     span = factory.config.evaluation
     ceiling = best_reachable(data, span.start or first, span.end or first + dt.timedelta(days=world["days"] - 1))
     return {
-        "tables": [table.as_dict() for table in tables], "best_reachable_auc": ceiling,
+        "tables": [table.as_dict() for table in tables if table.name in ("T2", "T3")], "best_reachable_auc": ceiling,
         "report": str(write_report(path, tables, console=console)), "factory": str(path),
     }  # fmt: skip

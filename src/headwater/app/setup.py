@@ -80,6 +80,8 @@ def init_factory(recipe: str, data: Path, out: Path, *, size: str, seed: int, da
     parse_config(yaml.safe_load(text), str(path))
     if path.exists() and path.read_text() != text:
         raise ConfigError(f"{path}: there is another factory already. Choose another --out, or remove it.")
+    if (prepare := RECIPES[recipe].prepare) is not None:
+        prepare(data, out)
     write_atomic(path, text)
     return path
 
