@@ -14,7 +14,7 @@ import pathlib, yaml
 path = pathlib.Path("shop/factory.yaml")
 raw = yaml.safe_load(path.read_text())
 for consumer in raw["downstream"].values():
-    consumer |= {"arms": ["none", "all"], "seeds": [0]}
+    consumer |= {"arms": ["none", "all"], "seeds": [0], "sequence": {"length": 0}}
 path.write_text(yaml.safe_dump(raw | {"workers": 0}, sort_keys=False))
 """
 
