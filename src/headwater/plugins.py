@@ -1,8 +1,9 @@
-"""Names in a config to classes: an explicit dict of our own, then the entry points of other packages."""
+"""Names in a config to classes: an explicit dict of our own, the entry points of other packages, or `package.module:Class`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -10,15 +11,31 @@ from headwater.errors import ConfigError
 
 
 def resolve(group: str, builtins: Mapping[str, Any], name: str) -> Any:
-    """The class registered as `name`: ours, or one that a package offers under the entry-point group.
+    """The class registered as `name`: ours, one that a package offers under the entry-point group, or the one that `module:Class` points to.
 
     Raises ConfigError with the names there are.
     """
     if name in builtins:
         return builtins[name]
+    kind = group.removeprefix("headwater.")
+    if ":" in name:
+        return _imported(kind, name)
     offered = {point.name: point for point in entry_points(group=group)}
     if name in offered:
         return offered[name].load()
     known = ", ".join([*builtins, *offered])
-    raise ConfigError(f"no {group.removeprefix('headwater.')} named {name!r}; there are: {known}. Another package offers "
-                      f"one by an entry point in the group {group!r}.")  # fmt: skip
+    raise ConfigError(f"no {kind} named {name!r}; there are: {known}. One of another package is named 'package.module:Class', or offered "
+                      f"by an entry point in the group {group!r}.")  # fmt: skip
+
+
+def _imported(kind: str, name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"{kind} {name!r}: the module {module!r} cannot be imported ({error}). Install its package where Headwater runs.") from error
+    except AttributeError:
+        raise ConfigError(f"{kind} {name!r}: the module {module!r} has no {attribute!r}.") from None
+    if not isinstance(found, type):
+        raise ConfigError(f"{kind} {name!r}: should be a class, received {type(found).__name__}.")
+    return found

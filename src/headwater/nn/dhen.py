@@ -3,46 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from headwater.nn.blocks import BLOCKS, TokenMix
 from headwater.plugins import resolve
 
 DERM_LAYERS = (("masknet", "mlp"), ("transformer", "mlp"))
+Ensemble = Literal["sum", "concat", "weighted"]
+ShortCut = Literal["identity", "learned"]
 
 
 class DhenLayer(nn.Module):
-    """Y = Norm(sum_i Block_i(X) + ShortCut(X)); the shortcut is a learned token mix where the number of tokens changes."""
+    """Y = Norm(Ensemble_i(Block_i(X)) + ShortCut(X)).
 
-    def __init__(self, blocks: Sequence[str], tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int, dropout: float) -> None:
+    The ensemble is the blocks' sum, their sum with learned weights (1 at first), or their tokens side by side, mixed back to the layer's
+    number (`concat`). The shortcut is a learned token mix where that is asked for, and wherever the number of tokens changes.
+    """
+
+    def __init__(
+        self, blocks: Sequence[str], tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int, dropout: float,
+        ensemble: Ensemble = "sum", shortcut: ShortCut = "identity",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.blocks = nn.ModuleList(
             resolve("headwater.block", BLOCKS, name)(tokens_in, tokens_out, width, hidden, heads) for name in blocks
         )
-        self.shortcut = nn.Identity() if tokens_in == tokens_out else TokenMix(tokens_in, tokens_out)
+        same = tokens_in == tokens_out and shortcut == "identity"
+        self.shortcut = nn.Identity() if same else TokenMix(tokens_in, tokens_out)
+        self.weights = nn.Parameter(torch.ones(len(blocks))) if ensemble == "weighted" else None
+        self.mix = TokenMix(len(blocks) * tokens_out, tokens_out) if ensemble == "concat" else None
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BTE: Tensor) -> Tensor:
         total = self.shortcut(x_BTE)
-        for block in self.blocks:
-            total = total + self.dropout(block(x_BTE))
-        out: Tensor = self.norm(total)
-        return out
+        if self.mix is not None:
+            total = total + self.mix(torch.cat([self.dropout(block(x_BTE)) for block in self.blocks], dim=1))
+        else:
+            for place, block in enumerate(self.blocks):
+                out = self.dropout(block(x_BTE))
+                total = total + (out if self.weights is None else self.weights[place] * out)
+        normed: Tensor = self.norm(total)
+        return normed
 
 
 class Dhen(nn.Module):
-    """The DERM stack: [MaskNet | MLP], then [Transformer | MLP]; halves its way down to `tokens_out` tokens."""
+    """A stack of layers; DERM's is [MaskNet | MLP], then [Transformer | MLP]. All but the last have twice `tokens_out` tokens."""
 
     def __init__(
         self, tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int = 2, dropout: float = 0.0,
-        layers: Sequence[Sequence[str]] = DERM_LAYERS,
+        layers: Sequence[Sequence[str]] = DERM_LAYERS, ensemble: Ensemble = "sum", shortcut: ShortCut = "identity",
     ) -> None:  # fmt: skip
         super().__init__()
         sizes = [tokens_in, *[2 * tokens_out] * (len(layers) - 1), tokens_out]
         self.layers = nn.Sequential(
-            *(DhenLayer(blocks, a, b, width, hidden, heads, dropout) for blocks, a, b in zip(layers, sizes, sizes[1:], strict=False))
+            *(DhenLayer(blocks, a, b, width, hidden, heads, dropout, ensemble, shortcut) for blocks, a, b in zip(layers, sizes, sizes[1:], strict=False))
         )
 
     def forward(self, x_BTE: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -63,12 +63,97 @@ class RunningNorm(nn.Module):
         return torch.cat([torch.where(missing, 0, scaled), missing.float()], dim=1)
 
 
+class Vocabulary(nn.Module):
+    """A vocabulary learned day by day: 64-bit hashes (as int64; 0: missing) -> slots 0 (missing), 1 (not known), 2... in the order learnt.
+
+    A day's new values that come at least `min_count` times get the next free slots, the most frequent first, until `size` are known.
+    """
+
+    hashes: Tensor
+    slots: Tensor
+    known: Tensor
+
+    def __init__(self, size: int, min_count: int) -> None:
+        super().__init__()
+        self.min_count = min_count
+        self.register_buffer("hashes", torch.full((size,), torch.iinfo(torch.int64).max))  # ascending; what is free lies at the end
+        self.register_buffer("slots", torch.ones(size, dtype=torch.int64))
+        self.register_buffer("known", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def observe(self, hashes_B: Tensor) -> None:
+        """Take in the values of a past day."""
+        values, counts = torch.unique(hashes_B, return_counts=True)
+        new = (self(values) == 1) & (counts >= self.min_count)
+        values, counts = values[new], counts[new]
+        room = len(self.hashes) - int(self.known)
+        chosen = values[torch.sort(counts, descending=True, stable=True).indices[:room]]
+        begin = int(self.known)
+        self.hashes[begin : begin + len(chosen)] = chosen
+        self.slots[begin : begin + len(chosen)] = torch.arange(begin, begin + len(chosen)) + 2
+        order = torch.sort(self.hashes, stable=True).indices
+        self.hashes.copy_(self.hashes[order])
+        self.slots.copy_(self.slots[order])
+        self.known += len(chosen)
+
+    def forward(self, hashes: Tensor) -> Tensor:
+        place = torch.searchsorted(self.hashes, hashes.contiguous()).clamp(max=len(self.hashes) - 1)
+        slots = torch.where(self.hashes[place] == hashes, self.slots[place], 1)
+        return torch.where(hashes == 0, 0, slots)
+
+
+class RunningQuantiles(nn.Module):
+    """The rank of a number among all rows `observe`d so far, as a uniform of mean 0 and variance 1: sqrt(12) (rank - 1/2); missing becomes 0.
+
+    `points` are kept of each feature's distribution; a day's are merged with them by weight, so the memory is the same on any day.
+    """
+
+    count: Tensor
+    points: Tensor
+
+    def __init__(self, features: int, points: int = 256) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(features, dtype=torch.float64))
+        self.register_buffer("points", torch.zeros(features, points))
+
+    @torch.no_grad()
+    def observe(self, x_BF: Tensor) -> None:
+        """Take in the rows of a past day."""
+        levels = (torch.arange(self.points.shape[1], dtype=torch.float64) + 0.5) / self.points.shape[1]
+        for feature in range(x_BF.shape[1]):
+            today = x_BF[:, feature][~x_BF[:, feature].isnan()]
+            before = float(self.count[feature])
+            if len(today) == 0:
+                continue
+            old = self.points[feature] if before > 0 else today[:0]
+            values, order = torch.sort(torch.cat([old, today]), stable=True)
+            weights = torch.cat([torch.full((len(old),), before / max(1, len(old))), torch.ones(len(today))]).double()[order]
+            middles = weights.cumsum(0) - weights / 2
+            places = torch.searchsorted(middles, levels * weights.sum()).clamp(max=len(values) - 1)
+            self.points[feature] = values[places]
+            self.count[feature] = before + len(today)
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        asked_FB = x_BF.nan_to_num().T.contiguous()
+        below, upto = (torch.searchsorted(self.points, asked_FB, right=right) for right in (False, True))
+        ranks_BF = (below + upto).T / (2 * self.points.shape[1])
+        known_BF = ~x_BF.isnan() & (self.count > 0)
+        return torch.where(known_BF, (ranks_BF - 0.5) * 12**0.5, 0).float()
+
+
 class FeatureTokens(nn.Module):
-    """One token a categorical, multi-categorical and vector feature, two for all numbers together: -> [B, tokens, E]."""
+    """One token a categorical, multi-categorical and vector feature, two for all numbers together: -> [B, tokens, E].
+
+    `vocabularies` are the categorical columns that come as hashes, with the least count of a new value; `quantiles` the numbers that are
+    read by rank. Missing has a learnt token of its own: slot 0 of a table, a vector's own, a flag beside a number.
+    """
 
     offsets: Tensor
 
-    def __init__(self, categorical: Sequence[int], multi: Sequence[int], numeric: int, vectors: Sequence[int], width: int) -> None:
+    def __init__(
+        self, categorical: Sequence[int], multi: Sequence[int], numeric: int, vectors: Sequence[int], width: int,
+        vocabularies: Mapping[int, int] | None = None, quantiles: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
         sizes = [*categorical, *multi]
         starts = torch.tensor([0, *sizes]).cumsum(0)
@@ -79,35 +164,62 @@ class FeatureTokens(nn.Module):
         self.norm = RunningNorm(numeric) if numeric else None
         self.numeric = nn.Linear(2 * numeric, NUMERIC_TOKENS * width) if numeric else None
         self.vectors = nn.ModuleList(nn.Linear(size, width) for size in vectors)
+        self.no_vector = nn.Parameter(torch.zeros(len(vectors), width)) if vectors else None
+        self.columns = tuple((vocabularies or {}).items())
+        self.vocabularies = nn.ModuleList(Vocabulary(categorical[column] - 2, least) for column, least in self.columns)
+        self.ranked = list(quantiles)
+        self.quantiles = RunningQuantiles(len(self.ranked)) if quantiles else None
         self.tokens = len(categorical) + len(multi) + len(vectors) + (NUMERIC_TOKENS if numeric else 0)
 
     def observe(self, x: FeatureTensors) -> None:
+        """Take in a past day: scales, ranks and vocabularies."""
         if self.norm is not None:
             self.norm.observe(x.numeric_BF)
+        if self.quantiles is not None:
+            self.quantiles.observe(x.numeric_BF[:, self.ranked])
+        for (column, _), vocabulary in zip(self.columns, self.vocabularies, strict=True):
+            vocabulary.observe(x.categorical_BC[:, column])  # type: ignore[operator]
 
     def forward(self, x: FeatureTensors) -> Tensor:
         parts: list[Tensor] = []
         if self.table is not None:
             parts += self._looked_up(x)
-        for project, vector_BD in zip(self.vectors, x.vectors_BD, strict=True):
-            parts.append(project(vector_BD.nan_to_num()).unsqueeze(1))
-        if self.numeric is not None and self.norm is not None:
-            parts.append(self.numeric(self.norm(x.numeric_BF)).unflatten(1, (NUMERIC_TOKENS, self.width)))
+        for place, (project, vector_BD) in enumerate(zip(self.vectors, x.vectors_BD, strict=True)):
+            assert self.no_vector is not None
+            missing_B1 = vector_BD.isnan().all(1, keepdim=True)
+            parts.append(torch.where(missing_B1, self.no_vector[place], project(vector_BD.nan_to_num())).unsqueeze(1))
+        if self.numeric is not None:
+            parts.append(self.numeric(self._numbers(x.numeric_BF)).unflatten(1, (NUMERIC_TOKENS, self.width)))
         if not parts:
             return x.numeric_BF.new_zeros(len(x.numeric_BF), 0, self.width)
         return torch.cat(parts, dim=1)
 
+    def _numbers(self, x_BF: Tensor) -> Tensor:
+        assert self.norm is not None
+        out_BG: Tensor = self.norm(x_BF)
+        if self.quantiles is not None:
+            out_BG = out_BG.clone()
+            out_BG[:, self.ranked] = self.quantiles(x_BF[:, self.ranked])
+        return out_BG
+
     def _looked_up(self, x: FeatureTensors) -> list[Tensor]:
         """One table look-up for all ids of the batch; several values of one cell are averaged."""
         assert self.table is not None
-        columns = [x.categorical_BC + self.offsets]
+        slots_BC = x.categorical_BC
+        if self.columns:
+            slots_BC = slots_BC.clone()
+            for (column, _), vocabulary in zip(self.columns, self.vocabularies, strict=True):
+                slots_BC[:, column] = vocabulary(slots_BC[:, column])
+        columns = [slots_BC + self.offsets]
         columns += [values + start for values, start in zip(x.multi_BK, self.multi_offsets, strict=True)]
         rows = self.table(torch.cat(columns, dim=1))
         first = x.categorical_BC.shape[1]
         parts = [rows[:, :first]] if first else []
         for values_BK in x.multi_BK:
             cell = rows[:, first : first + values_BK.shape[1]]
-            weight = (values_BK != 0).unsqueeze(2).float()
-            parts.append((cell * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1))
+            present_BK = values_BK != 0
+            weight = present_BK.float()
+            weight[:, 0] += (~present_BK.any(1)).float()  # an empty cell reads slot 0, "missing"
+            parts.append((cell * weight.unsqueeze(2)).sum(1, keepdim=True) / weight.sum(1)[:, None, None])
             first += values_BK.shape[1]
         return parts

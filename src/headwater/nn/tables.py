@@ -1,8 +1,9 @@
-"""Embedding rows whose gradients and optimiser touch only the rows of the batch."""
+"""Embedding rows whose gradients and optimiser touch only the rows of the batch. U: distinct rows of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 class RowTable(nn.Module):
     """`rows` vectors of `width` numbers, looked up by offset ids of any shape.
 
-    In training, the distinct rows of a batch are taken out as one small leaf tensor, so that backward and the optimiser
-    cost as much as the batch and not as much as the table.
+    Backward leaves what reached each look-up aside, so that it and the optimiser cost as much as the batch and not as
+    much as the table. A row that a batch reads several times, in one look-up or in many, gets the sum of its gradients.
     """
 
     weight: Tensor
@@ -20,22 +21,48 @@ class RowTable(nn.Module):
 
     def __init__(self, rows: int, width: int, scale: float = 0.05) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.randn(rows, width) * scale)
+        self.register_buffer("weight", torch.empty(rows, width).normal_(0, scale))
         self.register_buffer("squares", torch.zeros(rows))
-        self._taken: list[tuple[Tensor, Tensor]] = []
+        self._reached: list[tuple[Tensor, Tensor]] = []
+        self._door = torch.zeros(0, requires_grad=True)  # lets autograd in; holds nothing
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids [...] -> vectors [..., width]."""
         if not (self.training and torch.is_grad_enabled()):
             return nn.functional.embedding(ids, self.weight)
-        distinct, place = torch.unique(ids, return_inverse=True)
-        taken = self.weight[distinct].requires_grad_()
-        self._taken.append((distinct, taken))
-        return nn.functional.embedding(place, taken)
+        found: Tensor = _LookUp.apply(self._door, ids, self)  # type: ignore[no-untyped-call]
+        return found
 
-    def pop_taken(self) -> list[tuple[Tensor, Tensor]]:
-        taken, self._taken = self._taken, []
-        return taken
+    def reach(self, ids: Tensor, gradient: Tensor) -> None:
+        self._reached.append((ids.reshape(-1), gradient.reshape(-1, self.weight.shape[1])))
+
+    def pop_gradients(self) -> tuple[Tensor, Tensor] | None:
+        """Distinct rows [U], ascending, and the gradient of each [U, width] since the last call; None where there is none."""
+        reached, self._reached = self._reached, []
+        if not reached:
+            return None
+        ids = torch.cat([ids for ids, _ in reached]) if len(reached) > 1 else reached[0][0]
+        if len(self.weight) < 1 << 31:
+            ids = ids.int()  # sorts in half the time
+        distinct, place = torch.unique(ids, return_inverse=True)
+        total = self.weight.new_zeros(len(distinct), self.weight.shape[1])
+        first = 0
+        for _, gradient in reached:
+            total.index_add_(0, place[first : first + len(gradient)], gradient)
+            first += len(gradient)
+        return distinct.long(), total
+
+
+class _LookUp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, _door: Tensor, ids: Tensor, table: RowTable) -> Tensor:
+        ctx.ids, ctx.table = ids, table
+        return nn.functional.embedding(ids, table.weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
+        ctx.table.reach(ctx.ids, gradients[0])
+        return None, None, None
 
 
 class RowwiseAdagrad:
@@ -47,10 +74,11 @@ class RowwiseAdagrad:
     @torch.no_grad()
     def step(self) -> None:
         for table in self.tables:
-            for distinct, taken in table.pop_taken():
-                if taken.grad is None:
-                    continue
-                squares = table.squares[distinct] + taken.grad.square().mean(dim=1)
-                table.squares[distinct] = squares
-                step = taken.grad * (self.lr / (squares.sqrt() + self.eps))[:, None]
-                table.weight.index_add_(0, distinct, step, alpha=-1)
+            found = table.pop_gradients()
+            if found is None:
+                continue
+            rows_U, gradient_UE = found
+            squares_U = table.squares.index_select(0, rows_U).add_(gradient_UE.square().mean(dim=1))
+            table.squares.index_copy_(0, rows_U, squares_U)
+            scale_U = squares_U.sqrt_().add_(self.eps).reciprocal_().mul_(-self.lr)
+            table.weight.index_add_(0, rows_U, gradient_UE.mul_(scale_U[:, None]))

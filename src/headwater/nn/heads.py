@@ -1,0 +1,37 @@
+"""Heads: one representation of a row -> a logit per task. Shape suffixes: B rows, F flat width, X experts, H hidden, K tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class SharedBottom(nn.Module):
+    """Each task has two layers of its own on what all of them share (Caruana 1997)."""
+
+    def __init__(self, width: int, hidden: int, tasks: Sequence[str], experts: int) -> None:
+        super().__init__()
+        self.towers = nn.ModuleDict({task: nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)) for task in tasks})
+
+    def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
+        return {task: tower(x_BF).squeeze(1) for task, tower in self.towers.items()}
+
+
+class Mmoe(nn.Module):
+    """Multi-gate mixture of experts (Ma et al. 2018): y_k = h_k(sum_i g_{k,i}(x) f_i(x)), g_k = softmax(G_k x)."""
+
+    def __init__(self, width: int, hidden: int, tasks: Sequence[str], experts: int) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in range(experts))
+        self.gates = nn.ModuleDict({task: nn.Linear(width, experts) for task in tasks})
+        self.towers = nn.ModuleDict({task: nn.Linear(hidden, 1) for task in tasks})
+
+    def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
+        experts_BXH = torch.stack([expert(x_BF) for expert in self.experts], dim=1)
+        shares_BX = {task: gate(x_BF).softmax(1) for task, gate in self.gates.items()}
+        return {task: tower((shares_BX[task].unsqueeze(2) * experts_BXH).sum(1)).squeeze(1) for task, tower in self.towers.items()}
+
+
+HEADS: dict[str, type[nn.Module]] = {"shared_bottom": SharedBottom, "mmoe": Mmoe}
