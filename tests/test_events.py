@@ -64,7 +64,8 @@ def test_an_age_is_counted_to_the_day_and_never_foreseen(tmp_path) -> None:
 
 def test_context_times_become_cycles_of_the_local_hour() -> None:
     frame = pl.DataFrame({"t": [dt.datetime(2025, 1, 6, 22, tzinfo=dt.UTC)]})  # 06:00 on a Tuesday in Shanghai
-    block = context_block(frame, {"t": Timestamp()}, "log", ZoneInfo("Asia/Shanghai"))
+    times = np.array([int(dt.datetime(2025, 1, 6, 22, tzinfo=dt.UTC).timestamp()) * 1_000_000])
+    block = context_block(frame, {"t": Timestamp()}, "log", ZoneInfo("Asia/Shanghai"), dt.date(2025, 1, 7), times)
     np.testing.assert_allclose(block.numeric_NF[0], [1, 0, np.sin(2 * np.pi / 7), np.cos(2 * np.pi / 7)], atol=1e-6)
 
 

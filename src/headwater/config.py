@@ -21,15 +21,33 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("each may be named once")
+    return values
+
+
 # ---- feature kinds -------------------------------------------------------------------------------------------------
 
 
+Reading = Literal["cycles", "age", "recency"]
+
+
 class Categorical(Strict):
-    """One value out of many: hashed into `buckets`, or looked up in `values` (a vocabulary; others share one slot)."""
+    """One value out of many: hashed into `buckets`, looked up in `values` (all others share one slot), or in a `vocabulary` of so many that
+    each model learns day by day: what came at least `min_count` times on a past day gets a slot, all else shares one."""
 
     kind: Literal["categorical"] = "categorical"
     buckets: int = Field(1000, ge=1, le=1 << 27)
     values: tuple[str | int, ...] | None = None
+    vocabulary: int | None = Field(None, ge=1, le=1 << 27)
+    min_count: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Categorical:
+        if self.values is not None and self.vocabulary is not None:
+            raise ValueError("values and vocabulary are two ways to give values their slots; set one of them")
+        return self
 
 
 class MultiCategorical(Strict):
@@ -42,17 +60,21 @@ class MultiCategorical(Strict):
 
 
 class Numeric(Strict):
-    """A number; `log` takes sign(x) log(1 + |x|). Centred and scaled by what past days have shown."""
+    """A number; `log` takes sign(x) log(1 + |x|). Centred and scaled by what past days have shown or, by `quantile`, read as its rank
+    among what they have shown."""
 
     kind: Literal["numeric"] = "numeric"
     log: bool = True
+    scale: Literal["standard", "quantile"] = "standard"
 
 
 class Timestamp(Strict):
-    """A moment: of an entity, its age in whole days when the event's day begins; of a log, hour and weekday as cycles."""
+    """A moment, `read` as the hour and weekday it fell on (`cycles`), as whole days from it to the beginning of the event's day (`age`), or as
+    the time from it to the event (`recency`). By default, of an entity its age, of a log cycles. A later moment counts as missing."""
 
     kind: Literal["timestamp"] = "timestamp"
     unit: Literal["s", "ms", "us", "ns"] = "ms"
+    read: Annotated[tuple[Reading, ...], AfterValidator(_distinct)] | None = Field(None, min_length=1)
 
 
 class Vector(Strict):
@@ -122,7 +144,9 @@ class HistorySeed(Strict):
 class HistoryConfig(Strict):
     """What an entity met before an event: the last `length` rows of `log` (only where `where` is 1) of `days` days.
 
-    Read by the models of that log. `entity` is the history's name unless it is set, so that one entity can have several.
+    Read by the models of that log. `entity` is the history's name unless it is set, so that one entity can have several. `pairs` are
+    features of `of` (or `id`, the entity itself) by which a row's own `of` is compared with what the history holds: how many earlier events
+    shared it, with which actions, and how long ago. These are features of the pair, so they join the row's context.
     """
 
     entity: str | None = None
@@ -130,6 +154,7 @@ class HistoryConfig(Strict):
     log: str
     where: str | None = None
     actions: tuple[str, ...] = Field((), max_length=8)
+    pairs: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
     length: int = Field(50, ge=1, le=1000)
     days: int = Field(30, ge=1)
     seed: HistorySeed | None = None
@@ -152,25 +177,62 @@ class TaskConfig(Strict):
 # ---- models --------------------------------------------------------------------------------------------------------
 
 
+class DhenConfig(Strict):
+    """The interaction layers of a model's towers and overtower: blocks side by side, layer upon layer. A block is one of ours (docs/upstream.md),
+    or another package's as `package.module:Class`."""
+
+    layers: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = Field((("masknet", "mlp"), ("transformer", "mlp")), min_length=1)
+    ensemble: Literal["sum", "concat", "weighted"] = "sum"
+    shortcut: Literal["identity", "learned"] = Field("identity", description="a change of the number of tokens is always learned")
+    heads: int = Field(2, ge=1, le=64, description="attention heads of a transformer block")
+
+
 class UpstreamConfig(Strict):
-    """A DERM model. `size` sets what is not set here; `headwater check --explain` prints the result."""
+    """A DERM model. `size` sets what is not set here; `headwater check --explain` prints the result.
+
+    Its tasks may be of several logs: then its towers are shared, each log has an overtower and heads of its own, and all vectors are of one
+    space. `balance` says whose batches it learns: each log's as it is, or as many of each.
+    """
 
     tasks: tuple[str, ...] = Field(min_length=1)
     seed: int | None = Field(None, description="another seed, another space (default: the factory's)")
     size: Literal["tiny", "small", "medium", "large"] = "small"
-    ids: bool = True
+    ids: bool = Field(True, description="whether towers know who it is; without ids a vector is of content alone")
+    hidden_share: float | None = Field(
+        None, ge=0, lt=1, description="share of rows learnt as of nobody, without id and histories (default: 0.1 with ids and content_vectors, else 0)"
+    )
+    content_vectors: tuple[Literal["user", "item"], ...] = Field((), description="entities of which those never seen get a vector of their content")
     id_buckets: int | None = Field(None, ge=1, le=1 << 27)
     token_width: int | None = Field(None, ge=4, multiple_of=2)
     tokens: int | None = Field(None, ge=1)
     hidden: int | None = Field(None, ge=4)
     batch_rows: int | None = Field(None, ge=8)
+    dhen: DhenConfig = DhenConfig()
+    overtower: bool = Field(True, description="without it, a logit is the cosine of the pair, scaled and shifted by task")
+    heads: str = Field("shared_bottom", description="shared_bottom, mmoe, or another package's")
+    experts: int = Field(4, ge=1, le=64, description="of the head mmoe")
+    whole_space: tuple[str, ...] = Field((), description="tasks that are learnt over all rows, times the task they are given (ESMM)")
+    balance: Literal["proportional", "equal"] = "proportional"
     epochs: int = Field(1, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     id_learning_rate: float = Field(0.1, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     temperature: float = Field(0.1, gt=0)
+    learn_temperature: bool = False
     contrastive_weight: float = Field(0.1, ge=0)
+    uniform_negatives: int = Field(0, ge=0, le=65_536, description="items a batch drawn uniformly as further negatives (mixed negative sampling)")
+    checkpoint_steps: int = Field(2000, ge=1, description="batches between two checkpoints within a day, from which a killed run goes on")
+    exploding: float = Field(20.0, gt=1, description="a loss so many times the usual stops the run")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$")
+    fast: bool = Field(False, description="bfloat16 where the processor has it, and torch.compile for sizes that pay for it; bytes then differ by machine")
+
+    @property
+    def hides(self) -> float:
+        """The share of rows that are learnt as if nobody had seen their user, or their item."""
+        if self.hidden_share is not None:
+            return self.hidden_share
+        return 0.1 if self.ids and self.content_vectors else 0.0
 
 
 class EmaPolicy(Strict):
@@ -256,7 +318,7 @@ class GateConfig(Strict):
     max_domain_auc: float = Field(0.98, ge=0.5, le=1, description="of a classifier that tells today's vectors from the last edition's; 0.5 cannot")
     neighbours: int = Field(10, ge=1, description="how many nearest neighbours are compared")
     min_neighbour_overlap: float = Field(0.2, ge=0, le=1, description="share of an entity's nearest neighbours that are kept")
-    max_probe_drop: float = Field(0.05, ge=0, le=1, description="how far a click model's ROC-AUC on the vectors may fall below the last edition's")
+    max_probe_drop: float = Field(0.05, ge=0, le=1, description="how far a click model's ROC-AUC on the vectors may fall, beyond two standard errors")
 
 
 class StoreConfig(Strict):
@@ -270,12 +332,6 @@ class StoreConfig(Strict):
 
 class IndexConfig(Strict):
     kind: str = "hnsw"
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("each may be named once")
-    return values
 
 
 class ProjectionConfig(Strict):
@@ -365,6 +421,19 @@ class RetrievalConfig(Strict):
     unseen: bool = False
 
 
+class TrackingConfig(Strict):
+    """Where training is logged: `tensorboard` (event files in `uri`, a folder), `mlflow` (a tracking server), or another package's."""
+
+    kind: str
+    uri: str | None = Field(None, description="of TensorBoard, default: `tracking/` in the warehouse; MLflow needs one")
+
+    @model_validator(mode="after")
+    def _server(self) -> TrackingConfig:
+        if self.kind == "mlflow" and self.uri is None:
+            raise ValueError("mlflow needs the uri of its tracking server, such as http://127.0.0.1:5000")
+        return self
+
+
 class LaneConfig(Strict):
     """A retraining that runs beside the live lane until it is promoted: what of the upstreams is other there (such as `seed`).
 
@@ -393,6 +462,7 @@ class FactoryConfig(Strict):
     retrieval: RetrievalConfig = RetrievalConfig()
     downstream: dict[str, DownstreamConfig] = Field(default_factory=dict)
     evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig | None = None
     lanes: dict[str, LaneConfig] = Field(default_factory=dict)
 
     @field_validator("time_zone")
@@ -441,9 +511,14 @@ class FactoryConfig(Strict):
             raise ConfigError("retrieval: every task's labels arrive late or in another log; declare one whose label is a column of its rows.")
         return found
 
+    def data_digest(self) -> str:
+        """Of all that shapes examples, but for the data itself and where it lies."""
+        return digest_of(self.model_dump(mode="json", include={"time_zone", "logs", "entities", "histories", "tasks"}),
+                         {name: spec.tasks for name, spec in self.upstreams.items()})  # fmt: skip
+
     def digest(self) -> str:
         """Of all that shapes a vector or a score. Where things lie, how many workers make them, and what is refused, do not."""
-        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation", "gates", "index", "retrieval", "store", "lanes"})
+        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation", "gates", "index", "retrieval", "store", "tracking", "lanes"})
         kept["encoding"] = self.store.encoding
         for field in ("promote", "keep_days", "align"):
             kept["lifecycle"].pop(field)
@@ -453,12 +528,17 @@ class FactoryConfig(Strict):
         for entity in kept["entities"].values():
             entity.pop("table")
             entity.pop("as_of")
+        for upstream in kept["upstreams"].values():
+            for field in HOW_NOT_WHAT:
+                upstream.pop(field)
         for history in kept["histories"].values():
             if history["seed"]:
                 history["seed"].pop("table")
                 history["seed"].pop("as_of")
         return digest_of(kept)
 
+
+HOW_NOT_WHAT = ("device", "checkpoint_steps", "exploding")  # of an upstream: settings that shape no vector
 
 # ---- references between the parts ----------------------------------------------------------------------------------
 
@@ -529,11 +609,12 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
         for task in _strings(_get(upstream, "tasks")):
             yield from _expect(task, tasks, f"upstreams.{name}.tasks", "task")
         chosen = {_get(_get(_get(raw, "tasks"), task), "log") for task in _strings(_get(upstream, "tasks"))}
-        if len(chosen) > 1:
-            yield f"upstreams.{name}.tasks: all tasks of one upstream must be of one log, received {sorted(map(str, chosen))}"
-        missing = [role for role in ("user", "item") if role not in upstream_entities(raw, upstream)]
-        if missing and len(chosen) == 1 and chosen <= set(logs):
-            yield f"upstreams.{name}.tasks: the log {chosen.pop()!r} has no entity {' and no '.join(missing)}"
+        for log in sorted(chosen & set(logs)):
+            there = _keys(_get(_get(_get(raw, "logs"), log), "entities"))
+            missing = [role for role in TOWERS if role not in there]
+            if missing:
+                yield f"upstreams.{name}.tasks: the log {log!r} has no entity {' and no '.join(missing)}"
+        yield from _broken_upstream(raw, name, upstream)
     yield from _broken_consumers(raw, tasks)
     for name in _strings(_get(_get(raw, "evaluation"), "trusted")):
         yield from _expect(name, _auditable(raw), "evaluation.trusted", "feature, history or log")
@@ -553,6 +634,24 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
             yield "lanes.main: is the factory as declared; only `closed` may be set of it"
 
 
+def _broken_upstream(raw: Mapping[str, Any], name: str, upstream: Any) -> Iterator[str]:
+    listed = _strings(_get(upstream, "tasks"))
+    for task in _strings(_get(upstream, "whole_space")):
+        given = _get(_get(_get(raw, "tasks"), task), "given")
+        if task not in listed:
+            yield f"upstreams.{name}.whole_space: {task!r} is no task of this upstream; its tasks: {', '.join(listed)}"
+        elif given is None:
+            yield f"upstreams.{name}.whole_space: {task!r} is given no other task, so it is defined on all rows already"
+        elif given not in listed:
+            yield f"upstreams.{name}.whole_space: {task!r} is given {given!r}, which has to be a task of this upstream too"
+    for entity in _strings(_get(upstream, "content_vectors")):
+        if not _get(_get(_get(raw, "entities"), entity), "table"):
+            yield f"upstreams.{name}.content_vectors: the entity {entity!r} has no table, so nothing is known of one never seen"
+    width, heads = _get(upstream, "token_width"), _get(_get(upstream, "dhen"), "heads")
+    if isinstance(width, int) and isinstance(heads, int) and width % heads:
+        yield f"upstreams.{name}.dhen.heads: token_width {width} should be a multiple of {heads}"
+
+
 def _broken_history(raw: Mapping[str, Any], name: str, owner: Any, history: Any) -> Iterator[str]:
     log = _get(history, "log")
     there = _keys(_get(_get(_get(raw, "logs"), log), "entities"))
@@ -565,6 +664,15 @@ def _broken_history(raw: Mapping[str, Any], name: str, owner: Any, history: Any)
         if column in late:
             yield (f"histories.{name}: {column!r} is the label of the task {late[column]!r}, which matures later; a history that "
                    "holds it would know it too early")  # fmt: skip
+    features = _get(_get(_get(raw, "entities"), _get(history, "of")), "features")
+    alike = [key for key in _keys(features) if _kind_of(features, key) in ("categorical", "multi_categorical")]
+    for feature in _strings(_get(history, "pairs")):
+        yield from _expect(feature, ("id", *alike), f"histories.{name}.pairs", f"categorical feature of {_get(history, 'of')!r}")
+
+
+def _kind_of(features: Any, name: str) -> Any:
+    feature = _get(features, name)
+    return feature if isinstance(feature, str) else _get(feature, "kind")
 
 
 def _broken_retrieval(raw: Mapping[str, Any], tasks: tuple[str, ...]) -> Iterator[str]:

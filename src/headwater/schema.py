@@ -96,6 +96,7 @@ class History:
     length: int
     days: int
     seed: HistorySeed | None
+    pairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Schema:
     tasks: Mapping[str, Task]
     histories: Mapping[str, History]
     upstream_entities: Mapping[str, tuple[str, ...]]
+    upstream_logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_config(cls, config: FactoryConfig, root: Path) -> Schema:
@@ -126,12 +128,20 @@ class Schema:
             upstream_entities=MappingProxyType({
                 name: upstream_entities(config.model_dump(), spec.model_dump()) for name, spec in config.upstreams.items()
             }),
+            upstream_logs=MappingProxyType({
+                name: tuple(dict.fromkeys(config.tasks[task].log for task in spec.tasks)) for name, spec in config.upstreams.items()
+            }),
         )  # fmt: skip
 
     def histories_of(self, log: str) -> dict[str, History]:
         """The histories that models of `log` read, by entity."""
         owners = self.logs[log].entities
         return {history.entity: history for history in self.histories.values() if history.log == log and history.entity in owners}
+
+    def beside(self, log: str) -> tuple[str, ...]:
+        """Other logs whose histories are read with the rows of `log`, because an upstream learns from both."""
+        together = [logs for logs in self.upstream_logs.values() if log in logs]
+        return tuple(dict.fromkeys(other for logs in together for other in logs if other != log))
 
     def embedding_names(self) -> tuple[str, ...]:
         return tuple(f"{up}_{entity}" for up, entities in self.upstream_entities.items() for entity in entities)
@@ -171,7 +181,7 @@ def _history(name: str, config: FactoryConfig, root: Path) -> History:
     seed = spec.seed
     if seed is not None:
         seed = seed.model_copy(update={"table": _absolute((seed.table,), root)[0]})
-    return History(spec.entity or name, spec.of, spec.log, spec.where, spec.actions, spec.length, spec.days, seed)
+    return History(spec.entity or name, spec.of, spec.log, spec.where, spec.actions, spec.length, spec.days, seed, spec.pairs)
 
 
 def _absolute(paths: tuple[str, ...], root: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ Slot 0 of every categorical feature means "missing".
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -19,27 +19,36 @@ from headwater.events.times import US_PER_DAY, day_bounds_us, to_us
 from headwater.ids import hash_values
 from headwater.schema import Categorical, Feature, MultiCategorical, Numeric, Timestamp, Vector
 
-CYCLES = 4  # sine and cosine of the hour, sine and cosine of the weekday
+NUMBERS = {"cycles": 4, "age": 1, "recency": 1}  # of each reading of a moment; cycles: sine and cosine of the hour, and of the weekday
+US_PER_HOUR = 3_600_000_000
 
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """Sizes a model needs to read a Block: slots per categorical feature, numbers, vector widths."""
+    """Sizes a model needs to read a Block: slots per categorical feature, numbers, vector widths; which categorical columns come as hashes for
+    a vocabulary that the model learns (column, least count of a new value), and which numbers are read by rank."""
 
     categorical: tuple[int, ...]
     multi: tuple[int, ...]
     numeric: int
     vectors: tuple[int, ...]
+    learned: tuple[tuple[int, int], ...] = ()
+    ranked: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, features: Mapping[str, Feature], *, context: bool = False) -> BlockSpec:
-        kinds = features.values()
-        cycles = CYCLES if context else 1
+    def of(cls, features: Mapping[str, Feature], *, context: bool = False, pairs: int = 0) -> BlockSpec:
+        """`pairs`: numbers of the pair that come after all others (see `pair_numbers`)."""
+        kinds = list(features.values())
+        categorical = [kind for kind in kinds if isinstance(kind, Categorical)]
+        numeric = [kind for kind in kinds if isinstance(kind, Numeric)]
+        moments = sum(NUMBERS[reading] for kind in kinds if isinstance(kind, Timestamp) for reading in readings(kind, context))
         return cls(
-            categorical=tuple(slots(kind) for kind in kinds if isinstance(kind, Categorical)),
+            categorical=tuple(slots(kind) for kind in categorical),
             multi=tuple(kind.buckets + 1 for kind in kinds if isinstance(kind, MultiCategorical)),
-            numeric=sum(isinstance(kind, Numeric) for kind in kinds) + cycles * sum(isinstance(kind, Timestamp) for kind in kinds),
+            numeric=len(numeric) + moments + pairs,
             vectors=tuple(kind.width for kind in kinds if isinstance(kind, Vector)),
+            learned=tuple((column, kind.min_count) for column, kind in enumerate(categorical) if kind.vocabulary is not None),
+            ranked=tuple(column for column, kind in enumerate(numeric) if kind.scale == "quantile"),
         )  # fmt: skip
 
 
@@ -65,16 +74,30 @@ class Block:
             self.moments_NT[rows_N],
         )
 
-    def as_of(self, day: dt.date, zone: ZoneInfo) -> Block:
-        """The same with moments as log(1 + age in whole days) at the beginning of `day`; a later moment counts as missing."""
+    def with_numbers(self, numbers_NF: np.ndarray) -> Block:
+        """The same with further numbers after its own, and its moments gone."""
+        numeric = np.hstack([self.numeric_NF, numbers_NF.astype(np.float32)])
+        return Block(self.categorical_NC, self.multi_NK, numeric, self.vectors_ND, self.moments_NT[:, :0])
+
+    def read_moments(self, kinds: Sequence[Timestamp], context: bool, day: dt.date, times_us_N: np.ndarray | None, zone: ZoneInfo) -> Block:
+        """The same with its moments as numbers, each as its kind is read, for events at `times_us_N` of `day` (None: at its end)."""
         if self.moments_NT.shape[1] == 0:
             return self
-        midnight = day_bounds_us(day, zone)[0]
-        age_days = np.floor((midnight - self.moments_NT) / US_PER_DAY)
-        known = (self.moments_NT != MISSING_MOMENT) & (age_days >= 0)
-        ages = np.where(known, np.log1p(np.maximum(age_days, 0)), np.nan).astype(np.float32)
-        return Block(self.categorical_NC, self.multi_NK, np.hstack([self.numeric_NF, ages]), self.vectors_ND,
-                     self.moments_NT[:, :0])  # fmt: skip
+        midnight, end = day_bounds_us(day, zone)
+        then_N = np.full(len(self), end, np.int64) if times_us_N is None else times_us_N
+        parts = []
+        for kind, moment_N in zip(kinds, self.moments_NT.T, strict=True):
+            known_N = moment_N != MISSING_MOMENT
+            for reading in readings(kind, context):
+                if reading == "cycles":
+                    parts.append(np.where(known_N[:, None] & (moment_N <= then_N)[:, None], _cycles(moment_N, known_N, zone), np.nan))
+                    continue
+                # what an entity's table says of a moment within the day may not have been known at the event
+                passed = (midnight - moment_N) / US_PER_DAY if reading == "age" else (then_N - moment_N) / US_PER_HOUR
+                fits = known_N & (passed >= 0) & (context | (moment_N < midnight) | (reading == "age"))
+                size = np.maximum(np.floor(passed) if reading == "age" else passed, 0)
+                parts.append(np.where(fits, np.log1p(size), np.nan)[:, None])
+        return self.with_numbers(np.hstack(parts))
 
     def arrays(self) -> list[np.ndarray]:
         return [self.categorical_NC, *self.multi_NK, self.numeric_NF, *self.vectors_ND, self.moments_NT]
@@ -85,6 +108,8 @@ MISSING_MOMENT = np.iinfo(np.int64).min
 
 def slots(kind: Categorical) -> int:
     """Rows of the embedding table: missing + (other + one per value, or one per bucket)."""
+    if kind.vocabulary is not None:
+        return 2 + kind.vocabulary
     return 2 + len(kind.values) if kind.values is not None else 1 + kind.buckets
 
 
@@ -132,19 +157,36 @@ def with_missing_row(block: Block) -> Block:
     )
 
 
-def context_block(frame: pl.DataFrame, features: Mapping[str, Feature], where: str, zone: ZoneInfo) -> Block:
-    """Encode a log's own features; its timestamps become cycles of the local hour and weekday."""
-    block = encode(frame, features, where, zone.key)
-    if block.moments_NT.shape[1] == 0:
-        return block
-    cycles = []
-    for moment_N in block.moments_NT.T:
-        local = pl.Series(moment_N).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone(zone.key)
-        hour = local.dt.hour().to_numpy() + local.dt.minute().to_numpy() / 60
-        for turn in (hour / 24, (local.dt.weekday().to_numpy() - 1) / 7):
-            cycles += [np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)]
-    numeric = np.hstack([block.numeric_NF, np.stack(cycles, axis=1).astype(np.float32)])
-    return Block(block.categorical_NC, block.multi_NK, numeric, block.vectors_ND, block.moments_NT[:, :0])
+def readings(kind: Timestamp, context: bool) -> tuple[str, ...]:
+    """How a moment is read: as it is declared or, by default, of a log's row as cycles, of an entity as its age."""
+    return kind.read or (("cycles",) if context else ("age",))
+
+
+def moments_in(features: Mapping[str, Feature]) -> list[Timestamp]:
+    return [kind for kind in features.values() if isinstance(kind, Timestamp)]
+
+
+def context_block(frame: pl.DataFrame, features: Mapping[str, Feature], where: str, zone: ZoneInfo, day: dt.date, times_us_N: np.ndarray) -> Block:
+    """Encode a log's own features, for events at `times_us_N` of `day`."""
+    return encode(frame, features, where, zone.key).read_moments(moments_in(features), True, day, times_us_N, zone)
+
+
+def _cycles(moment_N: np.ndarray, known_N: np.ndarray, zone: ZoneInfo) -> np.ndarray:
+    """Sine and cosine of the local hour and of the weekday, [N, 4]."""
+    local = pl.Series(np.where(known_N, moment_N, 0)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").dt.convert_time_zone(zone.key)
+    hour = local.dt.hour().to_numpy() + local.dt.minute().to_numpy() / 60
+    turns = (hour / 24, (local.dt.weekday().to_numpy() - 1) / 7)
+    return np.stack([wave(2 * np.pi * turn) for turn in turns for wave in (np.sin, np.cos)], axis=1)
+
+
+def codes(column: pl.Series, kind: Categorical | MultiCategorical) -> np.ndarray:
+    """A categorical feature's values as int64 codes [N, K], 0 for none: equal values have equal codes, whatever the buckets."""
+    if isinstance(kind, Categorical):
+        return hash_values(column, seed=0).view(np.int64)[:, None]
+    rows, positions, values = _flat(column, kind)
+    out = np.zeros((len(column), kind.length), np.int64)
+    out[rows, positions] = hash_values(values, seed=0).view(np.int64)
+    return out
 
 
 def _columns(parts: list[np.ndarray], n: int, dtype: type) -> np.ndarray:
@@ -158,20 +200,27 @@ def _categorical(column: pl.Series, kind: Categorical) -> np.ndarray:
             column = pl.select(pl.when(column == column.round()).then(column.cast(pl.Int64, strict=False))).to_series()
         mapped = column.cast(pl.String).replace_strict(slot_of, default=1, return_dtype=pl.Int64)
         return pl.select(pl.when(column.is_null()).then(0).otherwise(mapped)).to_series().to_numpy()
-    return _bucket(hash_values(column, seed=0), kind.buckets)
+    hashes = hash_values(column, seed=0)
+    return hashes.view(np.int64) if kind.vocabulary is not None else _bucket(hashes, kind.buckets)
 
 
 def _bucket(hashes: np.ndarray, buckets: int) -> np.ndarray:
     return np.where(hashes == 0, 0, 1 + (hashes % np.uint64(buckets)).astype(np.int64))
 
 
-def _multi(column: pl.Series, kind: MultiCategorical) -> np.ndarray:
+def _flat(column: pl.Series, kind: MultiCategorical) -> tuple[np.ndarray, np.ndarray, pl.Series]:
+    """Row, position in its cell, and value of every value that is read."""
     lists = column.cast(pl.String).str.split(kind.separator) if column.dtype == pl.String else column
     flat = pl.DataFrame({"row": np.arange(len(lists)), "value": lists.cast(pl.List(pl.String))}).explode("value")
     flat = flat.with_columns(pl.col("value").str.strip_chars()).filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
     flat = flat.with_columns(position=pl.int_range(pl.len()).over("row")).filter(pl.col("position") < kind.length)
+    return flat["row"].to_numpy(), flat["position"].to_numpy(), flat["value"]
+
+
+def _multi(column: pl.Series, kind: MultiCategorical) -> np.ndarray:
+    rows, positions, values = _flat(column, kind)
     out = np.zeros((len(column), kind.length), np.int64)
-    out[flat["row"].to_numpy(), flat["position"].to_numpy()] = _bucket(hash_values(flat["value"], seed=0), kind.buckets)
+    out[rows, positions] = _bucket(hash_values(values, seed=0), kind.buckets)
     return out
 
 

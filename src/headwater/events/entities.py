@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from headwater.errors import LogError
-from headwater.events.blocks import Block, encode, with_missing_row
+from headwater.events.blocks import Block, codes, encode, moments_in, with_missing_row
 from headwater.events.tables import collect, matching_files, scan
 from headwater.ids import is_id, keys_of
-from headwater.schema import Entity
+from headwater.schema import Categorical, Entity, MultiCategorical
 
 
 def read_table(entity: Entity) -> tuple[np.ndarray, pl.DataFrame]:
@@ -50,11 +50,29 @@ class EntityTable:
             keys, frame = read_table(entity)
             self._block = with_missing_row(encode(frame, entity.features, what, zone.key))
         self.keys = keys
+        self.ids = frame[entity.key] if len(keys) and entity.key is not None else pl.Series("key", [], dtype=pl.Int64)
+        self._texts = {name: (frame[name], kind) for name, kind in entity.features.items()
+                       if len(keys) and isinstance(kind, Categorical | MultiCategorical)}  # fmt: skip
+        self._codes: dict[str, np.ndarray] = {}
 
-    def gather(self, keys_N: np.ndarray, day: dt.date) -> Block:
-        """What is known of each of `keys_N` on `day`."""
+    def gather(self, keys_N: np.ndarray, day: dt.date, times_us_N: np.ndarray | None = None) -> Block:
+        """What is known of each of `keys_N` on `day`, at the event's time (None: at the end of the day)."""
+        block = self._block.take(self._rows(keys_N))
+        return block.read_moments(moments_in(self.entity.features), False, day, times_us_N, self._zone)
+
+    def codes(self, feature: str, keys_N: np.ndarray) -> np.ndarray:
+        """A categorical feature of some entities, [N, K]; equal values have equal codes, 0 is none. `id` is the entity itself."""
+        if feature == "id":
+            return keys_N.view(np.int64)[:, None]
+        if feature not in self._codes:
+            found = codes(*self._texts[feature]) if feature in self._texts else np.zeros((0, 1), np.int64)
+            self._codes[feature] = np.vstack([found, np.zeros((1, found.shape[1]), np.int64)])
+        return self._codes[feature][self._rows(keys_N)]
+
+    def _rows(self, keys_N: np.ndarray) -> np.ndarray:
+        """The row of each key; that of `nothing is known` where the table lacks it."""
         missing = len(self.keys)
         if missing == 0:
-            return self._block.take(np.zeros(len(keys_N), np.int64)).as_of(day, self._zone)
+            return np.zeros(len(keys_N), np.int64)
         spots = np.minimum(np.searchsorted(self.keys, keys_N), missing - 1)
-        return self._block.take(np.where(self.keys[spots] == keys_N, spots, missing)).as_of(day, self._zone)
+        return np.where(self.keys[spots] == keys_N, spots, missing)

@@ -46,6 +46,23 @@ def counters(history: Histories, actions: int, seeded: bool) -> np.ndarray:
     return np.stack([np.log1p(seen_N), *shares, np.log1p(history.gaps_s_NL[:, 0] / 3600)], axis=1).astype(np.float32)
 
 
+def pair_numbers(history: Histories, actions: int, own_NK: np.ndarray, past_NLJ: np.ndarray) -> np.ndarray:
+    """What N histories tell of rows whose codes are `own_NK`, the events' being `past_NLJ` (0: none), float32 [N, 2 + actions]: of the events that
+    share a code with the row, log(1 + how many), the smoothed share of each action, log(1 + hours since the newest), NaN where there is none
+    or its time is not known."""
+    alike_NL = np.zeros(history.keys_NL.shape, bool)
+    for k in range(own_NK.shape[1]):
+        mine_N1 = own_NK[:, k, None]
+        for j in range(past_NLJ.shape[2]):
+            alike_NL |= (past_NLJ[:, :, j] == mine_N1) & (mine_N1 != 0)
+    alike_NL &= history.keys_NL != 0
+    found_N = alike_NL.sum(axis=1)
+    taken = [(((history.actions_NL >> bit) & 1) * alike_NL).sum(axis=1) for bit in range(actions)]
+    newest_N = np.where(found_N > 0, alike_NL.argmax(axis=1), 0)
+    gap_N = np.where(found_N > 0, history.gaps_s_NL[np.arange(len(found_N)), newest_N], np.nan)
+    return np.stack([np.log1p(found_N), *((count + 1) / (found_N + 2) for count in taken), np.log1p(gap_N / 3600)], axis=1).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class PastEvents:
     """Events that may enter a history, sorted by (owner, time): whose, when, what, and the actions taken."""
