@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -23,7 +24,7 @@ from headwater.ids import key_of
 from headwater.lifecycle.switching import edition_of
 from headwater.lifecycle.timeline import Timeline
 from headwater.store import MAIN, read_catalog
-from shop import RAW, Shop, vectors_of
+from shop import RAW, Shop, space_of, vectors_of
 
 ROOT = Path(__file__).parent.parent
 ZONE = ZoneInfo("Europe/Berlin")
@@ -94,6 +95,18 @@ def served(shop: Shop, name: str, value: int | str, moment: dt.datetime) -> tupl
 def newest_before(file: Path, key: str, moment: dt.datetime, value: int | str) -> dict:
     rows = pl.read_parquet(file).filter((pl.col(key) == value) & (pl.col("event_timestamp") <= moment))
     return rows.sort("event_timestamp").row(-1, named=True)
+
+
+def test_a_vector_of_content_was_last_seen_never(tmp_path) -> None:
+    made = Shop(tmp_path / "shop", {"kind": "latest"})
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "factory.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(RAW | {"warehouse": str(tmp_path / "shop")}))))
+    both = vectors_of(["a", "b"], np.eye(2), later(0), "item", space_of(opened=later(0)))
+    content = np.array([value == "b" for value in both.ids])
+    made.publish(later(0), [replace(both, content_N=content), vectors_of([1], [[1, 0]], later(0), space=both.space)])
+    export_feast(tmp_path / "shop" / "factory.yaml", tmp_path / "out")
+    rows = pl.read_parquet(tmp_path / "out" / "data" / "ctr_item.parquet").drop_nulls("ctr_item")
+    assert dict(rows.select("i", pl.col("ctr_item_last_seen").is_null()).iter_rows()) == {"a": False, "b": True}
 
 
 def test_the_newest_row_before_a_moment_is_what_was_served(shop, repo) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from headwater.config import GateConfig
 from headwater.embeddings import Snapshot, Space
 from headwater.embeddings.gates import (
     Evidence,
     Probe,
+    auc_error,
     check_evidence,
     cosine_by_cohort,
     cosine_to,
@@ -276,3 +278,17 @@ def test_spaces_never_mix() -> None:
     for compare in (cosine_to, cosine_by_cohort, lambda a, b: domain_auc(a, b, 0), lambda a, b: neighbour_overlap(a, b, 1, 0)):
         with pytest.raises(SpaceMismatch, match="2 spaces may not meet"):
             compare(now, other)
+
+
+def test_the_probe_allows_what_chance_does_in_few_rows() -> None:
+    generator = np.random.default_rng(0)
+    for positive, negative in ((40, 160), (500, 500)):
+        labels = np.repeat([1.0, 0.0], [positive, negative])
+        aucs = [roc_auc_score(labels, generator.random(len(labels))) for _ in range(400)]
+        assert auc_error(positive, negative) == pytest.approx(np.std(aucs), rel=0.15)
+    probe = probe_of(rows=200)
+    before = replace(evidence(), probe=probe)
+    (found,) = [check for check in check_evidence(before, GateConfig(), 0) if check.check == "probe AUC"]
+    last = probe_auc(probe.labels_N, probe.before_user_ND, probe.before_item_ND, 0)
+    positive = int(probe.labels_N.sum())
+    assert found.threshold == pytest.approx(last - 0.05 - 2 * auc_error(positive, 200 - positive))

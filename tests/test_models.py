@@ -17,7 +17,9 @@ from headwater.events import Block
 from headwater.events.examples import distinct_ids
 from headwater.models.downstream import ArmTask, costs_of, fit_arm, predict_arm
 from headwater.models.downstream.reading import EmbeddingReader, read_embeddings
-from headwater.models.upstream.model import embed_day, fit_day, last_rows
+from headwater.models.upstream.embedding import embed_day
+from headwater.models.upstream.inputs import last_rows
+from headwater.models.upstream.learning import fit_day
 from headwater.pipeline import _upstream_tasks, read_day
 
 
@@ -27,7 +29,7 @@ def ctr(make_factory):
     factory = make_factory()
     inputs = read_day(factory, day(0))
     task = _upstream_tasks(factory, inputs)["ctr"]
-    ids = {entity: distinct_ids(inputs.events["impressions"], entity) for entity in task.plan.entities}
+    ids = {entity: distinct_ids([inputs.events["impressions"]], entity) for entity in task.plan.entities}
     return task, ids
 
 
@@ -39,16 +41,17 @@ def test_context_never_reaches_a_vector(ctr) -> None:
     task, ids = ctr
     fit_day(task)
     plain = vectors(task, ids)
-    context = task.show.context
+    (show,) = task.show
+    context = show.context
     other = Block(np.roll(context.categorical_NC, 1, axis=0) * 0 + 1, context.multi_NK, context.numeric_NF + 3, context.vectors_ND, context.moments_NT)
     assert not np.array_equal(other.categorical_NC, context.categorical_NC)
-    moved = vectors(replace(task, show=replace(task.show, context=other)), ids)
+    moved = vectors(replace(task, show=(replace(show, context=other),)), ids)
     for entity in ("user", "item"):
         np.testing.assert_array_equal(plain[entity].vectors_ND, moved[entity].vectors_ND)
     # and a feature of the entity does reach it, so that the test above can fail
-    block = task.show.entities["item"]
-    changed = replace(task.show, entities=dict(task.show.entities) | {"item": replace(block, numeric_NF=block.numeric_NF + 3)})
-    assert not np.array_equal(vectors(replace(task, show=changed), ids)["item"].vectors_ND, plain["item"].vectors_ND)
+    block = show.entities["item"]
+    changed = replace(show, entities=dict(show.entities) | {"item": replace(block, numeric_NF=block.numeric_NF + 3)})
+    assert not np.array_equal(vectors(replace(task, show=(changed,)), ids)["item"].vectors_ND, plain["item"].vectors_ND)
 
 
 def test_vectors_have_length_one_and_every_entity_of_the_day_has_one(ctr) -> None:
@@ -56,7 +59,7 @@ def test_vectors_have_length_one_and_every_entity_of_the_day_has_one(ctr) -> Non
     fit_day(task)
     for entity, snapshot in vectors(task, ids).items():
         np.testing.assert_allclose(np.linalg.norm(snapshot.vectors_ND, axis=1), 1, rtol=1e-5)
-        assert set(snapshot.keys_N) == set(task.show.keys[entity])
+        assert set(snapshot.keys_N) == set(task.show[0].keys[entity])
 
 
 def test_an_entity_keeps_its_last_row_of_the_day() -> None:
@@ -92,7 +95,7 @@ def test_a_loss_that_is_not_finite_names_its_batch_and_saves_nothing(ctr, tmp_pa
     block = task.learn[0].entities["item"]
     broken = replace(block, vectors_ND=tuple(np.full_like(v, np.inf) for v in block.vectors_ND))
     learn = replace(task.learn[0], entities=dict(task.learn[0].entities) | {"item": broken})
-    with pytest.raises(ModelError, match=r"upstream ctr, day 2025-01-06, batch 0: the loss is nan"):
+    with pytest.raises(ModelError, match=r"upstream ctr, day 2025-01-06, log impressions, batch 0 of 2: the loss is nan"):
         fit_day(replace(task, learn=(learn,), folder=tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 
@@ -112,7 +115,7 @@ def test_a_pair_of_two_spaces_is_refused(ctr) -> None:
     task, _ = ctr
     space = task.plan.space(day(0))
     arm = Arm("pair", ("ctr_user", "ctr_item"))
-    rows = replace(task.show, day=day(1))
+    rows = replace(task.show[0], day=day(1))
     with pytest.raises(SpaceMismatch, match="its pair in"):
         read_embeddings(FakeView({"ctr_user": space, "ctr_item": task.plan.space(day(3))}), arm, rows, {}, 0)
     assert set(read_embeddings(FakeView({"ctr_user": space, "ctr_item": space}), arm, rows, {}, 0)) == set(arm.embeddings)
@@ -120,7 +123,7 @@ def test_a_pair_of_two_spaces_is_refused(ctr) -> None:
 
 def test_the_shuffled_control_deals_every_vector_to_the_wrong_entity(ctr) -> None:
     task, _ = ctr
-    rows, space = replace(task.show, day=day(1)), task.plan.space(day(0))
+    rows, space = replace(task.show[0], day=day(1)), task.plan.space(day(0))
     view = FakeView({"ctr_user": space})
     true = read_embeddings(view, Arm("x", ("ctr_user",)), rows, {}, 0)["ctr_user"].vectors_BD
     dealt = read_embeddings(view, Arm("x", ("ctr_user",), ("ctr_user",)), rows, {}, 0)["ctr_user"].vectors_BD

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console
-from headwater.embeddings import Served
+from headwater.embeddings import NEVER_SEEN, Served
 from headwater.embeddings.aggregate import find
 from headwater.embeddings.snapshot import EPOCH, day_number
 from headwater.errors import EditionMissing, StoreError
@@ -189,7 +189,8 @@ class _Change:
             return pa.table([ids, begins, pa.nulls(n, schema.field(2).type), pa.nulls(n, MOMENT)], schema=schema)
         days, which_M = np.unique(self.seen_M, return_inverse=True)
         midnights = np.array([day_bounds_us(EPOCH + dt.timedelta(days=int(day)), config.zone)[0] for day in days])
-        return pa.table([ids, begins, _lists(self.served), pa.array(midnights[which_M]).cast(MOMENT)], schema=schema)
+        never_M = self.served.age_days_N == NEVER_SEEN
+        return pa.table([ids, begins, _lists(self.served), pa.array(midnights[which_M], mask=never_M).cast(MOMENT)], schema=schema)
 
 
 def _lists(served: Served) -> pa.Array:
@@ -221,8 +222,8 @@ entity_key_serialization_version: 3
 HEADER = '''\
 """Written by `headwater export feast`: what Headwater published, as Feast feature views. `feast apply` registers them.
 
-Each embedding NAME has a view NAME with its vector (null: nothing was served) and the day on which its entity was last seen, and a view
-NAME_freshness: the days from then to the `request_time` of a row or request.
+Each embedding NAME has a view NAME with its vector (null: nothing was served) and the day on which its entity was last seen (null: never
+yet, the vector is of its content), and a view NAME_freshness: the days from then to the `request_time` of a row or request.
 """
 
 from datetime import timedelta

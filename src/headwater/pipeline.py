@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,33 +12,37 @@ from typing import Any
 
 import numpy as np
 
-from headwater.config import DownstreamConfig, FactoryConfig, load_config, warehouse_of
+from headwater.config import DownstreamConfig, FactoryConfig, UpstreamConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console, timed
 from headwater.embeddings.gates import GateResult, Probe, check_evidence
 from headwater.engine import Engine, make_engine
 from headwater.errors import ConfigError, EditionConflict, EditionMissing, GateError, StoreError
 from headwater.evaluation import Arm, metrics_of
-from headwater.events import ExampleReader, Examples
+from headwater.events import ExampleCache, ExampleReader, Examples
 from headwater.events.examples import distinct_ids
 from headwater.events.log import EventDay
+from headwater.events.tables import matching_files
 from headwater.files import digest_of, exclusive, read_json, sweep_leftovers, write_json
 from headwater.index import INDEXES
 from headwater.judging import Judgements
 from headwater.lifecycle import compact_where_due, evidence_of, finish_erasures, monitor_of, retire, switch_to
 from headwater.lifecycle.alignment import rotations_of
-from headwater.lifecycle.erasure import Tombstones
+from headwater.lifecycle.erasure import CACHE, Tombstones
 from headwater.lifecycle.switching import REPORT, edition_of, forget_rankers, rankers_of
 from headwater.models.downstream import ArmTask, RankerPlan, SequenceSpec, fit_arm, predict_arm
 from headwater.models.training import day_seed, is_whole
-from headwater.models.upstream import UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
+from headwater.models.upstream import Past, UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
+from headwater.nn import BLOCKS, HEADS
 from headwater.plugins import resolve
 from headwater.schema import Schema, Task
 from headwater.store import MAIN, Catalog, Composed, Daily, Edition, EditionStore, EditionView, Entry, read_catalog
 from headwater.store.catalog import begin_catalog, home_of
+from headwater.tracking import TRACKERS, track
 
 ONE_DAY = dt.timedelta(days=1)
 LAST_EDITIONS = 7  # what a day's counts are compared with
 PROBE_ROWS = 10_000
+PART_ROWS = 1 << 19  # encoded at a time
 KEEP_RANKERS = 2  # days whose rankers are kept, and one of RANKERS_EVERY days before; others are made again when a replay or rollback needs them
 RANKERS_EVERY = 7
 
@@ -61,16 +66,17 @@ class DayInputs:
 class Factory:
     """A factory on disk: its config, its data and its warehouse, seen from one of its lanes.
 
-    `source` is another factory whose daily vectors this one takes instead of training upstreams of its own (a rehearsal). Its rankers
-    are judged once for each of `stale_days`, with vectors that many days older than they would be served.
+    `source` is another factory that this one rehearses: it takes its daily vectors instead of training upstreams of its own, unless it
+    `relearns` them. Its rankers are judged once for each of `stale_days`, with vectors that many days older than they would be served.
     """
 
     def __init__(
         self, config: FactoryConfig, root: Path, console: Console = SILENT, lane: str = MAIN, source: Factory | None = None,
-        warehouse: Path | None = None, stale_days: tuple[int, ...] = (0,),
+        warehouse: Path | None = None, stale_days: tuple[int, ...] = (0,), relearns: bool = False,
     ) -> None:  # fmt: skip
         self.config, self.root, self.console, self.lane, self.source = config.for_lane(lane), root, console, lane, source
         self.stale_days = stale_days
+        self.lender = None if relearns else source
         self.schema = Schema.from_config(config, root)
         self.warehouse = warehouse or warehouse_of(config, root)
         self.home = home_of(self.warehouse, lane)
@@ -79,11 +85,29 @@ class Factory:
         self.judgements = Judgements(self.home)
         self.embedding_names = self.schema.embedding_names()
         resolve("headwater.index", INDEXES, config.index.kind)  # before a day is trained in vain
+        if config.tracking is not None:
+            resolve("headwater.tracker", TRACKERS, config.tracking.kind)
+        for upstream in self.config.upstreams.values():
+            resolve("headwater.head", HEADS, upstream.heads)
+            for block in itertools.chain(*upstream.dhen.layers):
+                resolve("headwater.block", BLOCKS, block)
 
     def read_tombstones(self) -> None:
         """Who was erased until now: read again before every day, for another process may have erased someone since."""
         self.tombstones = Tombstones.read(self.warehouse if self.source is None else self.source.warehouse)
         self.log = ExampleReader(self.schema, self.config.zone, self.warehouse / "quarantine", self.tombstones.matches)
+        self._cache: ExampleCache | None = None
+
+    @property
+    def cache(self) -> ExampleCache:
+        """The encoded days of the data as it lies there now; rehearsals share their source's folder. Raises LogError where a file is missing."""
+        if self._cache is None:
+            paths = [*(log.paths for log in self.schema.logs.values()), *(entity.paths for entity in self.schema.entities.values() if entity.paths),
+                     *((history.seed.table,) for history in self.schema.histories.values() if history.seed)]  # fmt: skip
+            made_from = (self.config.data_digest(), self.tombstones.digest)
+            folder = (self.warehouse if self.source is None else self.source.warehouse) / CACHE
+            self._cache = ExampleCache(folder, made_from, lambda: [file for group in paths for file in matching_files(group, "data")])
+        return self._cache
 
     @classmethod
     def load(cls, path: str | Path, console: Console = SILENT, lane: str = MAIN) -> Factory:
@@ -101,20 +125,25 @@ class Factory:
 
     # ---- the plans of the models -----------------------------------------------------------------------------------
 
-    def log_of(self, upstream: str) -> str:
-        """The one log that all tasks of an upstream are of."""
-        return self.config.tasks[self.config.upstreams[upstream].tasks[0]].log
+    def logs_of(self, upstream: str) -> tuple[str, ...]:
+        """The logs that an upstream's tasks are of, that of its first task first."""
+        return self.schema.upstream_logs[upstream]
 
     @cached_property
     def upstreams(self) -> dict[str, UpstreamPlan]:
-        return {
-            name: UpstreamPlan(
-                name, spec, self.log.specs(self.log_of(name)), self.schema.upstream_entities[name],
-                {entity: (history.of, len(history.actions)) for entity, history in self.schema.histories_of(self.log_of(name)).items()},
-                self.config.seed if spec.seed is None else spec.seed,
-            )
-            for name, spec in self.config.upstreams.items()
-        }  # fmt: skip
+        return {name: self._upstream(name, spec) for name, spec in self.config.upstreams.items()}
+
+    def _upstream(self, name: str, spec: UpstreamConfig) -> UpstreamPlan:
+        logs, entities, tasks = self.logs_of(name), self.schema.upstream_entities[name], self.schema.tasks
+        specs = {log: self.log.specs(log) for log in logs}
+        declared = {log: self.schema.histories_of(log) for log in logs}
+        histories = {entity: {log: Past(found[entity].of, len(found[entity].actions)) for log, found in declared.items() if entity in found}
+                     for entity in entities}  # fmt: skip
+        return UpstreamPlan(
+            name, spec, {entity: specs[logs[0]][entity] for entity in entities}, {log: specs[log]["context"] for log in logs}, histories,
+            {log: tuple(task for task in spec.tasks if tasks[task].log == log) for log in logs},
+            {task: given.name for task in spec.tasks if (given := tasks[task].given) is not None}, self.config.seed if spec.seed is None else spec.seed,
+        )  # fmt: skip
 
     @cached_property
     def arms(self) -> list[RankerPlan]:
@@ -289,6 +318,8 @@ def run_day(factory: Factory, day: dt.date, replay: bool = False, force: bool = 
         "coverage": covered, "forced": forced, "snapshots": health,
     }  # fmt: skip
     publish(factory, composed.edition, report)  # the one switch
+    if factory.source is None:
+        track(factory.config.tracking, f"{factory.config.name}.{factory.lane}", factory.home, report, console)
     tidy(factory, day, replay)
     console.log(f"[bold]{day}[/bold] published", **_headline(report), **{name: f"{value:.1f}s" for name, value in seconds.items()})
     return report
@@ -307,12 +338,16 @@ def read_day(factory: Factory, day: dt.date) -> DayInputs:
             days[tasks[name].log, matures] = None
     events, examples = {}, {}
     for log, of in days:
-        rows = factory.log.logs[log].day(of)
         age = (day - of).days
         known = tuple(task.name for task in tasks.values() if task.log == log and task.matures_days <= age)
-        examples[log, of] = factory.log.build(rows, known, known_by=day)
-        if of == day:
+        found = factory.cache.get(log, of, known, matured=of < day)
+        rows = factory.log.logs[log].day(of) if found is None or of == day else None
+        if found is None and rows is not None:
+            found = factory.cache.put(known, of < day, factory.log.parts(rows, known, day, PART_ROWS), len(rows))
+        if rows is not None and of == day:
             events[log] = rows
+        assert found is not None
+        examples[log, of] = found
     return DayInputs(day, events, examples)
 
 
@@ -408,33 +443,35 @@ def _mean_auc(labels_N: np.ndarray, by_seed: Mapping[int, np.ndarray]) -> float 
 
 def _upstream_tasks(factory: Factory, inputs: DayInputs) -> dict[str, UpstreamTask]:
     """Each upstream's work of the day, in a folder named by what it learns from: the same again is recognised."""
-    made = {}
+    made, tasks = {}, factory.schema.tasks
     earlier = factory.done_before(inputs.day)
     last = factory.edition(earlier[-1]).models if earlier else {}
     for name, plan in factory.upstreams.items():
-        log = factory.log_of(name)
-        ages = dict.fromkeys(factory.schema.tasks[task].matures_days for task in plan.config.tasks)
-        learn = [inputs.examples.get((log, inputs.day - dt.timedelta(days=age))) for age in sorted(ages, reverse=True)]
+        matures = {(tasks[task].log, tasks[task].matures_days) for task in plan.config.tasks}
+        learn = [inputs.examples.get((log, inputs.day - dt.timedelta(days=age))) for log in plan.logs
+                 for age in sorted((age for of, age in matures if of == log), reverse=True)]  # fmt: skip
         of_age = [_only(examples, plan, factory, inputs.day) for examples in learn if examples is not None]
-        show = inputs.examples[log, inputs.day]
+        show = tuple(inputs.examples[log, inputs.day] for log in plan.logs)
+        catalogs = {str(entity): factory.log.catalog(plan.logs[0], entity, inputs.day) for entity in plan.config.content_vectors}
         before = factory.warehouse / last[name] if name in last else None
-        fingerprint = digest_of(plan.signature, inputs.day, [examples.digest() for examples in of_age], show.digest(), last.get(name))
+        read = [examples.digest() for examples in (*of_age, *show)] + [catalog.digest() for catalog in catalogs.values()]
+        fingerprint = digest_of(plan.signature, inputs.day, read, last.get(name))
         folder = factory.home / "models" / name / str(inputs.day) / fingerprint[:16]
-        made[name] = UpstreamTask(plan, inputs.day, tuple(of_age), show, before, folder, fingerprint)
+        made[name] = UpstreamTask(plan, inputs.day, tuple(of_age), show, before, folder, fingerprint, catalogs)
     return made
 
 
 def _only(examples: Examples, plan: UpstreamPlan, factory: Factory, day: dt.date) -> Examples:
     """The labels that mature with these rows today, so that none is learnt twice."""
     age = (day - examples.day).days
-    labels = {task: examples.labels[task] for task in plan.config.tasks if factory.schema.tasks[task].matures_days == age}
+    labels = {task: examples.labels[task] for task in plan.tasks[examples.log] if factory.schema.tasks[task].matures_days == age}
     return replace(examples, labels=labels)
 
 
 def learn_upstream(factory: Factory, inputs: DayInputs) -> tuple[dict[str, UpstreamTask], dict[str, Any]]:
     """Every upstream goes on from its last checkpoint. One that has learnt just this already is not trained again: so a replay
     under another policy trains none. A rehearsal learns nothing."""
-    if factory.source is not None:
+    if factory.lender is not None:
         return {}, {}
     tasks = _upstream_tasks(factory, inputs)
     open_tasks = [task for task in tasks.values() if not is_whole(task.folder)]
@@ -447,8 +484,8 @@ def learn_upstream(factory: Factory, inputs: DayInputs) -> tuple[dict[str, Upstr
 def embed(factory: Factory, inputs: DayInputs, tasks: Mapping[str, UpstreamTask]) -> dict[str, Daily]:
     """Fresh vectors of every entity that today's rows show, kept as the day's snapshots; a rehearsal takes those of its source."""
     day = inputs.day
-    if factory.source is not None:
-        return factory.source.daily_of(day)
+    if factory.lender is not None:
+        return factory.lender.daily_of(day)
     fingerprint = digest_of({name: task.fingerprint for name, task in tasks.items()})
     try:
         kept = factory.store.daily(day, fingerprint)
@@ -459,9 +496,8 @@ def embed(factory: Factory, inputs: DayInputs, tasks: Mapping[str, UpstreamTask]
     if kept is not None:
         return kept
     fresh = []
-    for name, task in tasks.items():
-        log = factory.log_of(name)
-        ids = {entity: distinct_ids(inputs.events[log], entity) for entity in task.plan.entities}
+    for task in tasks.values():
+        ids = {entity: distinct_ids([inputs.events[log] for log in task.plan.logs], entity) for entity in task.plan.entities}
         first = dt.date.fromisoformat(read_json(task.folder / "model.json")["first_day"])
         fresh += embed_day(task, task.plan.space(first), ids)
     factory.store.write_daily(day, fingerprint, fresh, factory.config.store.bucket_rows)
@@ -479,7 +515,7 @@ def compose(factory: Factory, day: dt.date, daily: Mapping[str, Daily], tasks: M
     before = factory.edition(earlier[-1]) if earlier else None
     models = {name: str(task.folder.relative_to(factory.warehouse)) for name, task in tasks.items()}
     folder = next(iter(daily.values())).segment.folder.parent
-    source = str(folder.relative_to(factory.home)) if factory.source is None else None
+    source = str(folder.relative_to(factory.home)) if factory.lender is None else None
     rotations = rotations_of(before) if before is not None else {}
     return factory.store.compose(day, before, daily, factory.config.lifecycle, factory.config.store, models, source, rotations, again)
 
@@ -531,7 +567,7 @@ def probe_of(factory: Factory, inputs: DayInputs, now: Edition, before: Edition 
     upstream, entity = name.rsplit("_", 1)
     pair = {side: f"{upstream}_{side}" for side in ("user", "item")}
     task = factory.config.upstreams[upstream].tasks[0]
-    examples = inputs.examples[factory.log_of(upstream), inputs.day]
+    examples = inputs.examples[factory.logs_of(upstream)[0], inputs.day]
     if entity != "user" or task not in examples.labels or not set(pair.values()) <= set(now.snapshots):
         return None
     known = np.flatnonzero(~np.isnan(examples.labels[task]))
@@ -569,6 +605,8 @@ def tidy(factory: Factory, day: dt.date, replay: bool) -> None:
     compact_where_due(factory.warehouse, factory.config, factory.lane, day)
     if not replay:
         retire(factory.warehouse, factory.config)
+        if factory.source is None:
+            factory.cache.forget(day - dt.timedelta(days=max(task.matures_days for task in factory.schema.tasks.values())))
     days = factory.days_done()
     here = days.index(day)
     window = {known for known in days if (days[-1] - known).days <= factory.config.lifecycle.keep_days + RANKERS_EVERY}
@@ -646,10 +684,10 @@ def coverage(factory: Factory, inputs: DayInputs) -> dict[str, float]:
     """Share of today's rows whose entity had a served vector, by embedding."""
     served = factory.served_on(inputs.day)
     found = {}
-    for name, spec in factory.config.upstreams.items():
+    for name in factory.config.upstreams:
         for entity in factory.schema.upstream_entities[name]:
-            examples = inputs.examples[factory.config.tasks[spec.tasks[0]].log, inputs.day]
-            read = served.read(f"{name}_{entity}", examples.keys[entity], inputs.day)
+            keys = np.concatenate([inputs.examples[log, inputs.day].keys[entity] for log in factory.logs_of(name)])
+            read = served.read(f"{name}_{entity}", keys, inputs.day)
             found[f"{name}_{entity}"] = 0.0 if read is None else float(read.found_N.mean())
     return found
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from headwater.config import FactoryConfig, embedding_names, load_config, warehouse_of
-from headwater.embeddings import Space
+from headwater.embeddings import NEVER_SEEN, Space
 from headwater.errors import ConfigError, EditionMissing, EntityMissing, SearchError, StoreError
 from headwater.events import ExampleReader
 from headwater.events.pairs import items_met, read_pairs
@@ -68,7 +68,7 @@ class Reader:
 
     def lookup(self, entity: str, ids: Sequence[int | str]) -> dict[str, Any]:
         """Every upstream's vector of each entity: {"edition", "vectors": {id: {embedding: [D floats]}}}; under a policy that keeps a
-        sequence, a list of such lists, newest first.
+        sequence, a list of such lists, newest first. `content_only` lists the embeddings of those that no log has shown yet, by id.
 
         Raises EntityMissing, naming all ids that the edition does not know; then there is no vector at all.
         """
@@ -83,7 +83,10 @@ class Reader:
             unknown = [value for value, found in vectors.items() if not found]
             if unknown:
                 raise _missing(entity, unknown, edition)
-            return {"edition": str(edition.day), "digest": edition.digest, "entity": entity, "vectors": vectors}
+            ages = {name: edition.lookup(name, _keys(ids), edition.day).age_days_N for name in names}
+            content = {str(value): [name for name in names if ages[name][place] == NEVER_SEEN] for place, value in enumerate(ids)}
+            return {"edition": str(edition.day), "digest": edition.digest, "entity": entity, "vectors": vectors,
+                    "content_only": {value: found for value, found in content.items() if found}}  # fmt: skip
 
         return self._with_edition(answer)
 

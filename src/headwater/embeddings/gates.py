@@ -210,7 +210,8 @@ def _probe_gate(evidence: Evidence, gates: GateConfig, seed: int) -> GateResult:
     if probe.before_user_ND is None or probe.before_item_ND is None:
         return GateResult(evidence.name, check, now, None, True, f"not applicable: {NO_LAST}")
     before = probe_auc(probe.labels_N, probe.before_user_ND, probe.before_item_ND, seed)
-    return _least(evidence, check, now, before - gates.max_probe_drop, fault)
+    positive = int((probe.labels_N == 1).sum())
+    return _least(evidence, check, now, before - gates.max_probe_drop - 2 * auc_error(positive, len(probe.labels_N) - positive), fault)
 
 
 # ---- the figures ---------------------------------------------------------------------------------------------------
@@ -304,6 +305,11 @@ def duplicate_share(snapshot: Snapshot) -> float:
     vectors_ND = np.ascontiguousarray(snapshot.vectors_ND)
     _, counts = np.unique(vectors_ND.view(f"V{vectors_ND.itemsize * vectors_ND.shape[1]}"), return_counts=True)
     return float(counts[counts > 1].sum() / len(snapshot))
+
+
+def auc_error(positive: int, negative: int) -> float:
+    """Standard error of the ROC-AUC of a score that tells nothing (Hanley and McNeil 1982): the most that chance in so few rows may do."""
+    return float(np.sqrt((1 / positive + 1 / negative) / 12))
 
 
 def probe_auc(labels_N: np.ndarray, user_ND: np.ndarray, item_ND: np.ndarray, seed: int) -> float:

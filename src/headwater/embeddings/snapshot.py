@@ -47,7 +47,8 @@ class Space:
 class Snapshot:
     """An entity's vectors of one space as of one day: `keys_N` uint64 ascending and unique, `vectors_ND` float32 finite.
 
-    `seen_N` int32 is the day (since 1970) on which each entity was last seen; `ids` are the originals, for people.
+    `seen_N` int32 is the day (since 1970) on which each entity was last seen; `ids` are the originals, for people. `content_N` marks those
+    that no log has shown yet: their vectors are of their content alone, and their `seen_N` is the day on which these were made.
     Arrays are made read-only. Raises SnapshotError.
     """
 
@@ -58,6 +59,7 @@ class Snapshot:
     vectors_ND: np.ndarray
     seen_N: np.ndarray
     ids: pl.Series
+    content_N: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.keys_N)
@@ -68,6 +70,8 @@ class Snapshot:
             if array.dtype != dtype or array.shape != shape:
                 raise SnapshotError(f"{where}: {field} should be {np.dtype(dtype)} {shape}. Received: {array.dtype} {array.shape}.")
             array.flags.writeable = False
+        if self.content_N is not None and (self.content_N.dtype != bool or self.content_N.shape != (n,)):
+            raise SnapshotError(f"{where}: content_N should be bool ({n},). Received: {self.content_N.dtype} {self.content_N.shape}.")
         if len(self.ids) != n:
             raise SnapshotError(f"{where}: {n} keys and {len(self.ids)} ids.")
         if n and not (self.keys_N[1:] > self.keys_N[:-1]).all():
@@ -90,7 +94,8 @@ class Snapshot:
     def digest(self) -> str:
         """Of all but the day: equal vectors of equal entities have equal digests."""
         ids = self.ids.cast(pl.String)
-        return digest_of(str(self.space), self.entity, self.keys_N, self.vectors_ND, self.seen_N, "\x1f".join(ids).encode())
+        marks = [] if self.content_N is None else [self.content_N]
+        return digest_of(str(self.space), self.entity, self.keys_N, self.vectors_ND, self.seen_N, "\x1f".join(ids).encode(), *marks)
 
     def find(self, keys_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Row of each key (any row where absent), and whether it is there."""

@@ -10,10 +10,13 @@ import numpy as np
 
 from headwater.embeddings.snapshot import Space
 
+NEVER_SEEN = -1
+
 
 @dataclass(frozen=True)
 class Served:
-    """What a consumer got for N rows: `vectors_ND` (zeros where absent), `found_N`, and the days since last seen.
+    """What a consumer got for N rows: `vectors_ND` (zeros where absent), `found_N`, and the days since last seen: -1 where no log has shown
+    the entity yet, so that its vector is of its content alone.
 
     Where the policy serves sequences: `sequence_NKD`, newest first, of which the first `steps_N` are filled.
     """

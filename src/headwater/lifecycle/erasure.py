@@ -28,6 +28,7 @@ from headwater.store.merging import new_index
 from headwater.store.segments import Segment, new_segment
 
 FILE = "tombstones.json"
+CACHE = "cache"  # encoded days
 _HINT = np.uint64((1 << 24) - 1)
 _CHUNK = 65_536
 NOT_REMOVED = (
@@ -131,6 +132,9 @@ def finish_erasures(warehouse: Path, config: FactoryConfig, schema: Schema) -> d
     rehearsals = warehouse / "rehearsals"
     places.append({"place": "rehearsals", "files": len(list(rehearsals.glob("*"))), "removed": len(list(rehearsals.glob("*")))})
     shutil.rmtree(rehearsals, ignore_errors=True)
+    cached = warehouse / CACHE
+    places.append({"place": "encoded days", "files": len(list(cached.glob("*/*/*"))), "removed": len(list(cached.glob("*/*/*")))})
+    shutil.rmtree(cached, ignore_errors=True)
     removed = retire(warehouse, config)  # the old segments, editions, online copies and indexes, which no catalog names any more
     places.append({"place": "superseded segments, editions, daily snapshots and indexes", "files": len(removed), "removed": len(removed)})
     left = [str(place) for place in _places_with_erased(warehouse, read_catalog(warehouse), tombstones, schema)]

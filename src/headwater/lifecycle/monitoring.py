@@ -38,7 +38,8 @@ def daily_sample(daily: Daily, rotation: Rotation | None, most: int) -> Snapshot
     """Some of a day's fresh vectors, evenly spread over the keys, in the space they are published in."""
     segment = daily.segment
     rows = np.unique(np.linspace(0, segment.rows - 1, min(segment.rows, most)).astype(np.int64)) if segment.rows else np.zeros(0, np.int64)
-    vectors, _ = segment.gather(rows)
+    vectors, steps = segment.gather(rows)
+    rows, vectors = rows[steps > 0], vectors[steps > 0]  # vectors of content alone stand for nobody who was seen
     space = daily.space
     if rotation is not None:
         vectors, space = vectors @ rotation.matrix_DD, rotation.apply_to(space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from headwater.embeddings.snapshot import day_number
 from headwater.errors import ModelError
-from headwater.events import Block, Histories
+from headwater.events import Block, BlockSpec, Histories
 from headwater.files import write_json
-from headwater.nn import FeatureTensors, HistoryTensors, RowTable, RowwiseAdagrad
+from headwater.nn import FeatureTensors, FeatureTokens, HistoryTensors, RowTable, RowwiseAdagrad
 
 
 def seeded(*parts: int) -> int:
@@ -45,6 +45,12 @@ def feature_tensors(block: Block, *id_slots: np.ndarray) -> FeatureTensors:
     )
 
 
+def feature_tokens(spec: BlockSpec, width: int, ids: Sequence[int] = ()) -> FeatureTokens:
+    """The network that reads a block's tensors; `ids` are the sizes of further id columns, put first."""
+    learned = {column + len(ids): least for column, least in spec.learned}
+    return FeatureTokens([*ids, *spec.categorical], spec.multi, spec.numeric, spec.vectors, width, learned, spec.ranked)
+
+
 def id_slots(keys_N: np.ndarray, buckets: int) -> np.ndarray:
     """Slot of each key in a hashed table of `buckets` + 1 rows; slot 0 is for 'none' (key 0)."""
     return np.where(keys_N == 0, 0, 1 + (keys_N % np.uint64(buckets)).astype(np.int64))
@@ -64,12 +70,36 @@ def batches(rows: int, batch_rows: int, seed: int) -> Iterator[Tensor]:
     yield from order.tensor_split(max(1, round(rows / batch_rows)))
 
 
+WINDOW_ROWS, RUN_ROWS = 1 << 21, 1 << 12
+
+
+def shuffled(rows: int, batch_rows: int, seed: int) -> Iterator[np.ndarray]:
+    """As `batches`, as arrays. Many rows are shuffled in windows of runs from all over the file, so that rows which lie on disk are read in
+    pieces, and no more than a window of them is in use at a time."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = max(1, round(rows / batch_rows))
+    if rows <= WINDOW_ROWS:
+        for part in torch.randperm(rows, generator=generator).tensor_split(parts):
+            yield part.numpy()
+        return
+    runs = torch.randperm(-(-rows // RUN_ROWS), generator=generator).numpy()
+    left = np.zeros(0, np.int64)
+    for low in range(0, len(runs), WINDOW_ROWS // RUN_ROWS):
+        window = np.concatenate([np.arange(run * RUN_ROWS, min(rows, (run + 1) * RUN_ROWS)) for run in runs[low : low + WINDOW_ROWS // RUN_ROWS]])
+        window = np.concatenate([left, window[torch.randperm(len(window), generator=generator).numpy()]])
+        whole = len(window) // batch_rows * batch_rows
+        yield from np.split(window[:whole], whole // batch_rows) if whole else ()
+        left = window[whole:]
+    if len(left):
+        yield left
+
+
 class Optimizers:
     """AdamW for the dense weights, row-wise Adagrad for the tables, stepped together; both survive from day to day."""
 
     def __init__(self, model: nn.Module, lr: float, id_lr: float, weight_decay: float) -> None:
         self.model = model
-        self.dense = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, foreach=True)
+        self.dense = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
         self.rows = RowwiseAdagrad([module for module in model.modules() if isinstance(module, RowTable)], id_lr)
 
     def step(self, loss: Tensor, where: str) -> float:

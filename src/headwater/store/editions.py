@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from headwater.config import PolicyConfig
-from headwater.embeddings import Served, Snapshot, Space
+from headwater.embeddings import NEVER_SEEN, Served, Snapshot, Space
 from headwater.embeddings.aggregate import find
 from headwater.embeddings.policies import Policy, make_policy
 from headwater.embeddings.serving import Encoding, encoding_of
@@ -166,6 +166,7 @@ class Edition:
         ages = np.zeros(len(keys_M), np.float32)
         ages[hit] = day_number(rows_of) - part.column("seen")[rows[hit]]
         states, steps = part.gather(rows[hit])
+        ages[hit[steps == 0]] = NEVER_SEEN
         if not self.policy.sequence:
             vectors = self.encoding.as_served(self.policy.point(states, steps))
             if len(hit) < len(keys_M):
@@ -175,7 +176,7 @@ class Edition:
         sequence = np.zeros((len(keys_M), self.policy.depth, part.space.width), np.float32)
         sequence[hit] = self.encoding.as_served(states).reshape(len(hit), self.policy.depth, part.space.width)
         counts = np.zeros(len(keys_M), np.int64)
-        counts[hit] = steps
+        counts[hit] = np.maximum(steps, 1)
         return Served(part.space, sequence[:, 0], found, ages, sequence, counts)
 
     def points(self, name: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from headwater.embeddings.aggregate import meet, merge_sorted
+from headwater.embeddings.aggregate import find, meet, merge_sorted
 from headwater.embeddings.policies import Policy
 from headwater.embeddings.snapshot import day_number
 from headwater.store.arrays import NpyWriter, key_ranges, read_range, rows_in_range
@@ -25,7 +25,7 @@ from headwater.store.segments import Segment, SegmentWriter, new_segment
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge wrote: rows in the index, how many were refreshed, and what the gates want to know of every new vector."""
+    """What a merge wrote: rows in the index, how many were seen today, and what the gates want to know of every new vector."""
 
     rows: int
     fresh: int
@@ -92,31 +92,52 @@ def merge_part(
     """Yesterday's part and today's daily vectors -> a delta segment at `delta` and an index at `index`.
 
     First sight: the daily vector (turned by `rotation_DD`, where a new space stands in for an old one). Not seen today: carried forward
-    unchanged. Not seen for more than `expire_days`: dropped.
+    unchanged. Not seen for more than `expire_days`: dropped. A vector of content alone (0 steps) stands in only for who has no other,
+    and is forgotten at first sight.
     """
     number, home = day_number(day), len(before.segments) if before else 0
-    total, not_finite, largest = (before.rows if before else 0) + today.rows, 0, 0.0
+    total, fresh, not_finite, largest = (before.rows if before else 0) + today.rows, 0, 0, 0.0
     with new_segment(delta, policy.depth * today.width, today.integers) as out, new_index(index) as entries:
         for low, high in key_ranges(total, bucket_rows):
             old = IndexRows.read(before, low, high)
             first, last = rows_in_range(today.folder / "keys.npy", today.rows, low, high)
             keys, vectors = today.keys_between(first, last) if last > first else np.zeros(0, np.uint64), today.states(first, last)
+            content, ids = today.steps(first, last) == 0, today.ids(first, last)
+            if content.any():
+                wanted = _without_better(before, old, keys, content, number, expire_days)
+                keys, vectors, content, ids = keys[wanted], vectors[wanted], content[wanted], ids.filter(pl.Series(wanted))
             if rotation_DD is not None:
                 vectors = vectors @ rotation_DD
             met = meet(old.keys, old.seen, keys, number, expire_days)
             states, steps = policy.unseen(vectors), np.zeros(len(keys), np.uint8)
             gaps, rows = np.ones(len(keys)), met.rows_T[met.known_T]
             if before is not None and len(rows) and not young:
-                states[met.known_T], steps[met.known_T] = gather(before.segments, old.segment[rows], old.row[rows].astype(np.int64), states.shape[1])
-                gaps[met.known_T] = number - old.seen[rows]
+                kept, kept_steps = gather(before.segments, old.segment[rows], old.row[rows].astype(np.int64), states.shape[1])
+                seen = kept_steps > 0
+                known = np.flatnonzero(met.known_T)[seen]
+                states[known], steps[known], gaps[known] = kept[seen], kept_steps[seen], number - old.seen[rows[seen]]
             states, steps = policy.step(states, steps, vectors, gaps)
+            steps = np.where(content, 0, steps).astype(np.uint8)
             norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+            fresh += int((~content).sum())
             not_finite += int((~np.isfinite(norms)).sum())
             largest = max(largest, float(norms.max(initial=0.0)))
             places = (np.arange(len(keys)) + out.rows).astype(np.uint32)
-            out.append(keys, states, steps, np.full(len(keys), number, np.int32), today.ids(first, last))
+            out.append(keys, states, steps, np.full(len(keys), number, np.int32), ids)
             _append(entries, old, met.kept_B, keys, rows, met.known_T, number, home, places)
-    return Merged(entries.rows, today.rows, not_finite, largest, entries.digests)
+    return Merged(entries.rows, fresh, not_finite, largest, entries.digests)
+
+
+def _without_better(before: Part | None, old: IndexRows, keys_T: np.ndarray, content_T: np.ndarray, day: int, expire_days: int) -> np.ndarray:
+    """Which of today's rows are wanted: all but vectors of content of those who were seen before, and have not expired."""
+    wanted = np.ones(len(keys_T), bool)
+    rows, known = find(old.keys, keys_T)
+    asked = np.flatnonzero(content_T & known)
+    if before is not None and len(asked):
+        there = rows[asked]
+        _, steps = gather(before.segments, old.segment[there], old.row[there].astype(np.int64), before.segments[0].width)
+        wanted[asked] = (steps == 0) | (day - old.seen[there] > expire_days)
+    return wanted
 
 
 def _append(

@@ -168,7 +168,7 @@ def get_served(online: OnlineStore, edition: Edition, name: str, key: int) -> np
         raise StoreError(f"the online store has no vector of a key that the edition {edition.day} knows. Remove its folder; the last day's run refills it.")
     _, steps = _HEAD.unpack_from(found)
     row = edition.encoding.decode(np.frombuffer(found, np.uint8, offset=_HEAD.size)[None, :])[0]
-    return row.reshape(-1, part.space.width)[:steps] if edition.policy.sequence else row
+    return row.reshape(-1, part.space.width)[: max(1, steps)] if edition.policy.sequence else row
 
 
 def _served_width(edition: Edition, part: Part) -> int:

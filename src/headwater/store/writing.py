@@ -206,12 +206,13 @@ class EditionStore:
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, bucket_rows: int) -> None:
-    """A snapshot in memory as a segment of one step."""
+    """A snapshot in memory as a segment of one step; of none, where a vector is of content alone."""
+    content = np.zeros(len(snapshot), bool) if snapshot.content_N is None else snapshot.content_N
     with new_segment(folder, snapshot.space.width, as_stored(snapshot.ids)) as out:
         for low, high in key_ranges(len(snapshot), bucket_rows):
             first, last = rows_between(snapshot.keys_N, low, high)
             rows = slice(first, last)
-            steps = np.ones(last - first, np.uint8)
+            steps = (~content[rows]).astype(np.uint8)
             out.append(snapshot.keys_N[rows], snapshot.vectors_ND[rows], steps, snapshot.seen_N[rows], snapshot.ids[rows])
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from headwater.config import DownstreamConfig
 from headwater.events import BlockSpec
 from headwater.models.downstream.reading import EmbeddingReader, EmbeddingTensors
-from headwater.nn import CrossNet, Dhen, FeatureTensors, FeatureTokens, HistoryTensors, SequenceEncoder
+from headwater.models.training import feature_tokens
+from headwater.nn import CrossNet, Dhen, FeatureTensors, HistoryTensors, SequenceEncoder
 
 BLOCK_NAMES = ("user", "item", "context", "counters")
 
@@ -38,7 +39,7 @@ class Ranker(nn.Module, ABC):
             spec = specs[name]
             ids = [config.id_buckets + 1] if name in ("user", "item") else []
             spec = spec if name != "counters" or config.counters != "none" else BlockSpec((), (), 0, ())
-            self.features[name] = FeatureTokens([*ids, *spec.categorical], spec.multi, spec.numeric, spec.vectors, config.feature_width)
+            self.features[name] = feature_tokens(spec, config.feature_width, ids)
         self.reader = EmbeddingReader(embeddings, widths, config.projection) if embeddings else None
         self.of = None if sequence is None else sequence.of
         self.encoder = None if sequence is None else SequenceEncoder(

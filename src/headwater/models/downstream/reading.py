@@ -54,10 +54,15 @@ def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, i
         read[name] = EmbeddingTensors(
             torch.from_numpy(served.vectors_ND),
             torch.from_numpy(served.found_N.astype(np.float32)[:, None]),
-            torch.from_numpy(np.log1p(np.maximum(served.age_days_N - 1, 0)).astype(np.float32)[:, None]),
+            torch.from_numpy(_ages(served)),
             *_sequence(served),
         )
     return read
+
+
+def _ages(served: Served) -> np.ndarray:
+    """log(1 + days since last seen, the day before counting as none), [N, 1]. A vector of content alone (age -1) is made anew every day."""
+    return np.log1p(np.maximum(served.age_days_N - 1, 0)).astype(np.float32)[:, None]
 
 
 def _dealt_out(served: Served, keys_N: np.ndarray, seed: int) -> Served:

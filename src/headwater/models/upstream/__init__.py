@@ -1,5 +1,8 @@
 """Upstream: DERM models that turn a day's log into user and item vectors."""
 
-from headwater.models.upstream.model import UpstreamPlan, UpstreamTask, embed_day, fit_day, sizes_of
+from headwater.models.upstream.derm import Past
+from headwater.models.upstream.embedding import embed_day, predict
+from headwater.models.upstream.learning import fit_day
+from headwater.models.upstream.plan import UpstreamPlan, UpstreamTask, sizes_of
 
-__all__ = ["UpstreamPlan", "UpstreamTask", "embed_day", "fit_day", "sizes_of"]
+__all__ = ["Past", "UpstreamPlan", "UpstreamTask", "embed_day", "fit_day", "predict", "sizes_of"]

@@ -1,0 +1,427 @@
+"""Upstream models in full: one over several logs, content for those never seen, tasks over the whole space, going on within a day."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from conftest import day
+from headwater.errors import ConfigError, ModelError
+from headwater.events.examples import distinct_ids
+from headwater.ids import keys_of
+from headwater.models.precision import Precision
+from headwater.models.training import shuffled
+from headwater.models.upstream import embed_day, fit_day, predict
+from headwater.models.upstream.learning import Part, parts_of, steps_of
+from headwater.pipeline import _upstream_tasks, read_day
+
+UNIFIED = {"tasks": ["click", "long_click", "purchase"], "size": "tiny", "id_buckets": 200}
+
+
+def one(**settings):
+    """A change of the tiny factory: one upstream, with these settings."""
+
+    def change(raw) -> None:
+        raw["upstreams"] = {"one": UNIFIED | settings}
+        raw["downstream"] = {}
+        raw["tasks"]["purchase"]["matures_days"] = raw["tasks"]["conversion"]["matures_days"] = 0
+
+    return change
+
+
+@pytest.fixture
+def task_of(make_factory):
+    """The one upstream's task of the first day, and its ids."""
+
+    def make(name="factory", **settings):
+        factory = make_factory(one(**settings), name)
+        inputs = read_day(factory, day(0))
+        task = _upstream_tasks(factory, inputs)["one"]
+        events = [inputs.events[log] for log in task.plan.logs]
+        return task, {entity: distinct_ids(events, entity) for entity in task.plan.entities}
+
+    return make
+
+
+def weights(folder) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+# ---- one upstream over several logs ----------------------------------------------------------------------------------
+
+
+def test_one_upstream_learns_two_logs_and_gives_one_vector_of_one_space_to_whom_either_shows(task_of) -> None:
+    task, ids = task_of()
+    assert task.plan.logs == ("impressions", "visits")
+    assert task.plan.tasks == {"impressions": ("click", "long_click"), "visits": ("purchase",)}
+    assert {entity: sorted(found) for entity, found in task.plan.histories.items()} == {"user": ["impressions", "visits"], "item": []}
+    fit_day(task)
+    made = {snapshot.entity: snapshot for snapshot in embed_day(task, task.plan.space(day(0)), ids)}
+    for entity, snapshot in made.items():
+        shown = [set(rows.keys[entity]) for rows in task.show]
+        assert set(snapshot.keys_N) == shown[0] | shown[1]
+        assert min(map(len, shown)) > 0
+    # the vector is of the last row, in whichever log that is
+    impressions, visits = task.show
+    both = np.intersect1d(impressions.keys["user"], visits.keys["user"])
+    last = {rows.log: {key: rows.times_us_N[rows.keys["user"] == key].max() for key in both} for rows in task.show}
+    later = next(key for key in both if last["visits"][key] > last["impressions"][key])
+    first = np.flatnonzero(visits.keys["user"] == later)[-1]
+    moved = replace(visits, histories={name: replace(past, keys_NL=np.where(np.arange(len(visits))[:, None] == first, 0, past.keys_NL).astype(np.uint64))
+                                       for name, past in visits.histories.items()})  # fmt: skip
+    other = {s.entity: s for s in embed_day(replace(task, show=(impressions, moved)), task.plan.space(day(0)), ids)}["user"]
+    changed = (other.vectors_ND != made["user"].vectors_ND).any(axis=1)
+    assert set(other.keys_N[changed]) <= {later}
+
+
+def test_rows_of_one_log_read_the_users_history_in_the_other_as_of_their_own_time(task_of) -> None:
+    task, _ = task_of()
+    impressions, visits = task.show
+    assert set(impressions.histories) == {"user", "user@visits"}
+    assert set(visits.histories) == {"user", "user@impressions"}
+    past = impressions.histories["user@visits"]
+    for row in np.flatnonzero((past.keys_NL != 0).any(axis=1))[:20]:
+        mine = (visits.keys["user"] == impressions.keys["user"][row]) & (visits.times_us_N < impressions.times_us_N[row])
+        expected = visits.keys["item"][mine][::-1][: past.keys_NL.shape[1]]
+        np.testing.assert_array_equal(past.keys_NL[row][: len(expected)], expected)
+    assert (past.keys_NL != 0).any()
+
+
+def test_logs_are_woven_evenly_and_balanced_where_asked(task_of) -> None:
+    task, _ = task_of(batch_rows=32)
+    parts = [Part(rows, np.arange(n), np.arange(0)) for rows, n in zip(task.show, (96, 32), strict=True)]
+    assert [step.part for step in steps_of(task.plan, parts, 0)] == [0, 0, 1, 0]
+    equal = replace(task.plan, config=task.plan.config.model_copy(update={"balance": "equal"}))
+    steps = steps_of(equal, parts, 0)
+    assert [step.part for step in steps] == [0, 1, 0, 1, 0, 1]
+    again = [step.rows_B for step in steps if step.part == 1]
+    assert all(sorted(rows) == list(range(32)) for rows in again)
+    assert not np.array_equal(again[0], again[1])  # shuffled anew
+
+
+def test_an_upstream_over_two_logs_runs_through_the_pipeline(make_factory) -> None:
+    def change(raw) -> None:
+        one()(raw)
+        raw["downstream"] = {"ctr": {"task": "click", "arms": ["none", "all"], "seeds": [0], "hidden": 8, "feature_width": 4, "id_buckets": 200}}
+
+    factory = make_factory(change)
+    reports = list(factory.backfill(day(0), day(2)))
+    assert reports[-1]["quality"]["ctr"]["rows"] > 0
+    assert reports[-1]["coverage"]["one_user"] > 0.3
+
+
+# ---- content for those never seen ------------------------------------------------------------------------------------
+
+
+def test_whom_no_log_has_shown_gets_a_vector_of_content_marked_as_such_and_forgotten_at_first_sight(make_factory) -> None:
+    def change(raw) -> None:
+        raw["upstreams"] = {"ctr": raw["upstreams"]["ctr"] | {"content_vectors": ["item"]}}
+        raw["downstream"] = {}
+
+    factory = make_factory(change)
+    listed = keys_of(pl.read_parquet(factory.root / "world" / "items.parquet")["ad_id"])
+    days = [day(0), day(1)]
+    shown = []
+    for now in days:
+        factory.run_day(now)
+        shown.append(np.unique(read_day(factory, now).examples["impressions", now].keys["item"]))
+    first, second = (factory.edition(now).lookup("ctr_item", listed, now) for now in days)
+    assert first.found_N.all()
+    never = ~np.isin(listed, shown[0])
+    np.testing.assert_array_equal(first.age_days_N == -1, never)
+    assert never.any()
+    np.testing.assert_allclose(np.linalg.norm(first.vectors_ND, axis=1), 1, rtol=1e-5)
+    new = never & np.isin(listed, shown[1])
+    assert new.any()
+    daily = factory.daily_of(day(1))["ctr_item"].segment
+    rows = np.searchsorted(daily.keys, listed[new])
+    np.testing.assert_array_equal(second.vectors_ND[new], daily.gather(rows)[0])  # the first sight as it is, no average with the content
+    assert (second.age_days_N[new] == 0).all()
+    known = ~never & ~np.isin(listed, shown[1])  # seen yesterday only: its own vector is carried, content does not replace it
+    np.testing.assert_array_equal(second.vectors_ND[known], first.vectors_ND[known])
+    assert (second.age_days_N[known] == 1).all()
+
+
+def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None:
+    def change(raw) -> None:
+        raw["upstreams"] = {"ctr": raw["upstreams"]["ctr"] | {"content_vectors": ["item"]}}
+        raw["downstream"] = {}
+
+    factory = make_factory(change)
+    inputs = read_day(factory, day(0))
+    task = _upstream_tasks(factory, inputs)["ctr"]
+    ids = {entity: distinct_ids([inputs.events["impressions"]], entity) for entity in task.plan.entities}
+    fit_day(task)
+    item = {s.entity: s for s in embed_day(task, task.plan.space(day(0)), ids)}["item"]
+    catalog = task.catalogs["item"]
+    renamed = replace(catalog, keys_N=np.sort(catalog.keys_N ^ np.uint64(1 << 60)), ids=pl.Series([f"x{n}" for n in range(len(catalog.keys_N))]),
+                      block=catalog.block.take(np.argsort(catalog.keys_N ^ np.uint64(1 << 60))))  # fmt: skip
+    other = {s.entity: s for s in embed_day(replace(task, catalogs={"item": renamed}), task.plan.space(day(0)), ids)}["item"]
+    content = item.vectors_ND[item.content_N]
+    of = dict(zip(other.keys_N, other.vectors_ND, strict=True))
+    for key, vector in zip(item.keys_N[item.content_N][:10], content[:10], strict=True):
+        np.testing.assert_array_equal(of[key ^ np.uint64(1 << 60)], vector)
+    assert len(content) > 0
+
+
+def test_hidden_rows_are_those_of_nobody(task_of) -> None:
+    from headwater.models.upstream.derm import hidden
+    from headwater.models.upstream.inputs import tower_tensors
+
+    task, _ = task_of()
+    x = tower_tensors(task.plan, task.show[0], "user")
+    some = torch.arange(len(x.slots_B)) % 3 == 0
+    found = hidden(x, some)
+    assert (found.slots_B[some] == 0).all()
+    assert torch.equal(found.slots_B[~some], x.slots_B[~some])
+    for log, past in found.histories.items():
+        assert (past.slots_BL[some] == 0).all()
+        assert torch.equal(past.slots_BL[~some], x.histories[log].slots_BL[~some])
+    assert (x.histories["impressions"].slots_BL[some] != 0).any()
+
+
+def test_content_needs_a_table(make_factory) -> None:
+    def change(raw) -> None:
+        raw["entities"]["item"] = {}
+        raw["upstreams"]["ctr"]["content_vectors"] = ["item"]
+
+    with pytest.raises(ConfigError, match="upstreams.ctr.content_vectors: the entity 'item' has no table"):
+        make_factory(change)
+
+
+# ---- tasks and losses ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [
+    {"heads": "mmoe", "experts": 3}, {"whole_space": ["long_click"]}, {"learn_temperature": True}, {"uniform_negatives": 8}, {"overtower": False},
+    {"ids": False}, {"balance": "equal"}, {"hidden_share": 0.5}, {"fast": True},
+    {"dhen": {"layers": [["dcn", "linear"], ["masknet_serial", "masknet_parallel"], ["mlp"]], "ensemble": "concat", "shortcut": "learned"}},
+    {"dhen": {"ensemble": "weighted"}},
+], ids=str)  # fmt: skip
+def test_every_setting_trains_to_other_weights_saves_embeds_and_predicts(task_of, settings) -> None:
+    task, ids = task_of(**settings)
+    fit_day(task)
+    for snapshot in embed_day(task, task.plan.space(day(0)), ids):
+        np.testing.assert_allclose(np.linalg.norm(snapshot.vectors_ND, axis=1), 1, rtol=2e-3)
+    for rows in task.show:
+        found = predict(task, rows)
+        assert set(found) == set(task.plan.tasks[rows.log])
+        assert all(((values > 0) & (values < 1)).all() and len(values) == len(rows) for values in found.values())
+    if settings != {"fast": True}:
+        plain, _ = task_of()
+        fit_day(plain)
+        assert weights(plain.folder) != weights(task.folder)
+
+
+def test_whole_space_is_for_tasks_given_another_of_the_same_upstream(make_factory) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_factory(one(whole_space=["click", "conversion"]))
+    assert "'click' is given no other task" in str(caught.value)
+    assert "'conversion' is no task of this upstream" in str(caught.value)
+
+
+# ---- a day that is interrupted ---------------------------------------------------------------------------------------
+
+
+def test_a_killed_day_goes_on_within_itself_to_the_very_bytes_of_an_undisturbed_one(task_of, tmp_path, monkeypatch) -> None:
+    from headwater.models.upstream import learning
+
+    task, _ = task_of(batch_rows=32, checkpoint_steps=3, dropout=0.2, hidden_share=0.2, epochs=2)
+    whole = replace(task, folder=tmp_path / "whole")
+    fit_day(whole)
+    learnt, loss_of = [], learning.loss_of
+
+    def killed_at(step):
+        def loss(*args):
+            if len(learnt) == step:
+                raise KeyboardInterrupt
+            learnt.append(step)
+            return loss_of(*args)
+
+        return loss
+
+    broken = replace(task, folder=tmp_path / "broken")
+    for kill in (5, 9, 13):
+        monkeypatch.setattr(learning, "loss_of", killed_at(kill))
+        with pytest.raises(KeyboardInterrupt):
+            fit_day(broken)
+        assert not broken.folder.exists()
+    monkeypatch.setattr(learning, "loss_of", loss_of)
+    steps = []
+    monkeypatch.setattr(learning, "loss_of", lambda *args: steps.append(1) or loss_of(*args))
+    fit_day(broken)
+    assert weights(broken.folder) == weights(whole.folder)
+    assert len(steps) < len(steps_of(task.plan, parts_of(task), 0))  # it did go on, and did not begin again
+    assert [path.name for path in tmp_path.glob("broken*")] == ["broken"]
+
+
+def test_a_checkpoint_within_a_day_of_other_inputs_is_not_gone_on_from(task_of, tmp_path, monkeypatch) -> None:
+    from headwater.models.upstream import learning
+
+    task, _ = task_of(batch_rows=32, checkpoint_steps=2)
+    loss_of, calls = learning.loss_of, []
+
+    def killed(*args):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return loss_of(*args)
+
+    monkeypatch.setattr(learning, "loss_of", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit_day(replace(task, folder=tmp_path / "a"))
+    fit_day(replace(task, folder=tmp_path / "a", fingerprint="other"))
+    fit_day(replace(task, folder=tmp_path / "b", fingerprint="other"))
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_an_exploding_loss_stops_with_its_batch_and_keeps_what_was_good(task_of, monkeypatch) -> None:
+    from headwater.models.upstream import learning
+
+    task, _ = task_of(batch_rows=8, checkpoint_steps=10)
+    loss_of, calls = learning.loss_of, []
+
+    def exploding(*args):
+        calls.append(1)
+        return loss_of(*args) * (1000 if len(calls) == 61 else 1)
+
+    monkeypatch.setattr(learning, "loss_of", exploding)
+    with pytest.raises(ModelError, match=r"upstream one, day 2025-01-06, log \w+, batch 60 of \d+: the loss is .*, usual is"):
+        fit_day(task)
+    assert not task.folder.exists()
+    assert task.folder.with_name(f"{task.folder.name}.within").is_dir()
+
+
+# ---- loading and computing -------------------------------------------------------------------------------------------
+
+
+def test_many_rows_are_shuffled_in_bounded_windows(monkeypatch) -> None:
+    from headwater.models import training
+
+    monkeypatch.setattr(training, "WINDOW_ROWS", 64)
+    monkeypatch.setattr(training, "RUN_ROWS", 8)
+    found = list(shuffled(1000, 32, 0))
+    assert sorted(np.concatenate(found)) == list(range(1000))
+    assert {len(rows) for rows in found[:-1]} == {32}
+    assert all(len(set(rows // 8)) <= 16 for rows in found)  # of two windows of eight runs at most
+    assert not np.array_equal(np.concatenate(found), np.concatenate(list(shuffled(1000, 32, 1))))
+
+
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    with pytest.raises(ModelError, match="torch sees no GPU"):
+        Precision.of("cuda:0", fast=False)
+    assert Precision.of("auto", fast=False).device.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
+def test_a_gpu_trains_and_embeds_as_the_cpu_does(task_of) -> None:
+    made = {}
+    for device in ("cpu", "cuda"):
+        task, ids = task_of(device, device=device)
+        fit_day(task)
+        made[device] = embed_day(task, task.plan.space(day(0)), ids)
+    for cpu, gpu in zip(made["cpu"], made["cuda"], strict=True):
+        np.testing.assert_allclose(cpu.vectors_ND, gpu.vectors_ND, atol=0.05)
+
+
+# ---- blocks of other packages ----------------------------------------------------------------------------------------
+
+BLOCK = """
+import torch
+from torch import nn
+
+class Gate(nn.Module):
+    made = []
+
+    def __init__(self, tokens_in, tokens_out, width, hidden, heads):
+        super().__init__()
+        self.mix = nn.Linear(tokens_in * width, tokens_out * width)
+        self.shape = (tokens_out, width)
+        Gate.made.append(self.shape)
+
+    def forward(self, x):
+        return torch.sigmoid(self.mix(x.flatten(1))).unflatten(1, self.shape)
+"""
+
+
+def test_a_block_of_another_package_is_used_by_its_name(task_of, tmp_path, monkeypatch) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "my_blocks.py").write_text(BLOCK)
+    monkeypatch.syspath_prepend(tmp_path / "package")
+    task, ids = task_of(dhen={"layers": [["my_blocks:Gate", "mlp"], ["my_blocks:Gate"]]})
+    fit_day(task)
+    import my_blocks
+
+    assert len(my_blocks.Gate.made) >= 2 * 4  # two layers of two towers and two overtowers
+    for snapshot in embed_day(task, task.plan.space(day(0)), ids):
+        np.testing.assert_allclose(np.linalg.norm(snapshot.vectors_ND, axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("no_such_package:Gate", "the module 'no_such_package' cannot be imported"), ("headwater.nn:NoBlock", "has no 'NoBlock'"),
+    ("headwater.nn:masked_bce", "should be a class"), ("maskent", "no block named 'maskent'; there are: masknet"),
+])  # fmt: skip
+def test_a_block_that_is_not_there_is_said_before_a_day_is_trained(make_factory, name, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_factory(one(dhen={"layers": [[name]]}))
+
+
+# ---- days on disk ----------------------------------------------------------------------------------------------------
+
+
+def same(one, other) -> bool:
+    return one.digest() == other.digest() and one.counters.keys() == other.counters.keys()
+
+
+def test_a_day_is_encoded_once_and_again_when_its_data_changes(make_factory, monkeypatch) -> None:
+    from headwater.events import ExampleReader
+
+    encoded, build = [], ExampleReader.build
+    monkeypatch.setattr(ExampleReader, "build", lambda self, events, *rest: encoded.append(events.log.name) or build(self, events, *rest))
+    factory = make_factory()
+    first = read_day(factory, day(0))
+    assert encoded == ["impressions", "visits"]
+    again = read_day(make_factory(), day(0))
+    assert encoded == ["impressions", "visits"]
+    assert all(same(first.examples[key], again.examples[key]) for key in first.examples)
+    items = factory.root / "world" / "items.parquet"
+    pl.read_parquet(items).with_columns(pl.col("price") * 2).write_parquet(items)
+    changed = read_day(make_factory(), day(0))
+    assert encoded == ["impressions", "visits"] * 2
+    assert not same(first.examples["impressions", day(0)], changed.examples["impressions", day(0)])
+
+
+def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_same_bytes(make_factory, tmp_path, monkeypatch) -> None:
+    import pickle
+
+    from headwater import pipeline
+    from headwater.events import caching
+
+    factory = make_factory(one(), "whole")
+    task = _upstream_tasks(factory, read_day(factory, day(0)))["one"]
+    fit_day(replace(task, folder=tmp_path / "a"))
+    monkeypatch.setattr(pipeline, "PART_ROWS", 37)
+    monkeypatch.setattr(caching, "MAPPED_ROWS", 10)
+    factory = make_factory(one(), "parts")
+    inputs = read_day(factory, day(0))
+    mapped = inputs.examples["impressions", day(0)]
+    assert isinstance(mapped.histories["user"].keys_NL, caching.Mapped)
+    assert same(mapped, task.show[0])
+    assert len(pickle.dumps(mapped)) < mapped.histories["user"].keys_NL.nbytes / 2  # another process gets paths
+    assert same(pickle.loads(pickle.dumps(mapped)), mapped)
+    streamed = _upstream_tasks(factory, inputs)["one"]
+    fit_day(replace(streamed, folder=tmp_path / "b"))
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_encoded_days_go_when_they_are_not_needed_any_more(make_factory) -> None:
+    factory = make_factory()
+    list(factory.backfill(day(0), day(4)))
+    kept = {path.name for path in (factory.warehouse / "cache").glob("*/*")}
+    assert kept == {str(day(n)) for n in (2, 3, 4)}  # purchases mature after two days
