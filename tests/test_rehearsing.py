@@ -15,7 +15,7 @@ from conftest import day
 from headwater.config import load_config
 from headwater.errors import ExperimentError
 from headwater.pipeline import Factory
-from headwater.rehearsing import T1_POLICIES, contribution_table, policy_table, projection_table, staleness_table, subset_table
+from headwater.rehearsing import T1_POLICIES, ablation_table, ablations, contribution_table, policy_table, projection_table, staleness_table, subset_table
 from headwater.rehearsing.rehearsals import Rehearsal, factory_of
 from headwater.tables import kept_tables, report_tables
 
@@ -97,6 +97,47 @@ def test_projection_costs_and_money(copied) -> None:
     assert narrow["dense_bytes"] < whole["dense_bytes"]
     assert narrow["saved_a_year"] == pytest.approx(2.0 * (whole["core_hours_a_year"] - narrow["core_hours_a_year"]))
     assert whole["core_hours_a_year"] == pytest.approx(1e6 / whole["rows_a_second"] / 3600 * 365)
+
+
+def test_upstreams_trained_anew_as_declared_are_the_factory_s_to_the_byte(copied) -> None:
+    """The same upstreams, learnt again from the logs: the same editions, so that an ablation differs by nothing but what it leaves out."""
+    made = factory_of(copied, "ctr", Rehearsal(copied.config.downstream["ctr"], ("all",), upstreams=copied.config.upstreams))
+    for n in range(2):
+        made.run_day(day(n))
+        assert made.edition(day(n)).digest == copied.edition(day(n)).digest
+    made.close()
+
+
+def test_ablations_change_one_thing_each(copied) -> None:
+    declared = copied.config.upstreams
+    found = ablations(declared)
+    assert list(found) == ["no contrastive loss", "no overtower", "DHEN of mlp only", "DHEN of masknet only", "DHEN of transformer only", "DHEN of dcn only",
+                           "no ids (content only)", "one unified upstream"]  # fmt: skip
+    for name, upstreams in found.items():
+        if name != "one unified upstream":
+            differs = {field for up in declared for field in type(declared[up]).model_fields if getattr(upstreams[up], field) != getattr(declared[up], field)}
+            assert len(differs) == 1, name
+    assert found["one unified upstream"]["unified"].tasks == ("click", "long_click", "purchase")
+    without = {name: spec.model_copy(update={"contrastive_weight": 0.0, "overtower": False, "ids": False}) for name, spec in declared.items()}
+    assert list(ablations(without))[:2] == ["with the contrastive loss", "with an overtower"]
+
+
+def test_t7_trains_the_ablations_and_compares_them_with_what_is_declared(copied) -> None:
+    chosen = ("no overtower", "one unified upstream")
+    table = ablation_table(copied, only=chosen)
+    rows = {row["upstream"]: row for row in table.rows}
+    assert list(rows) == ["none", "shuffled", "as declared", *chosen]
+    assert rows["as declared"]["numbers"] == rows["no overtower"]["numbers"] == 4 * 16  # vectors of 16 numbers
+    assert rows["one unified upstream"]["numbers"] == 2 * 16
+    assert len({row["n"] for row in table.rows}) == 1
+    for name in chosen:
+        row = rows[name]
+        assert row["over_declared_low"] <= row["over_declared_pct"] <= row["over_declared_high"]
+        assert row["roc_auc"] != rows["as declared"]["roc_auc"]
+        assert row["verdict"] in ("no difference shown", "worse", "better")
+    assert "over_declared_pct" not in rows["as declared"]
+    with pytest.raises(ExperimentError, match="no ablation named 'no towers'; there are: no contrastive loss"):
+        ablation_table(copied, only=("no towers",))
 
 
 def test_the_command_keeps_its_table_for_the_report(copied) -> None:

@@ -298,7 +298,8 @@ def status(factory: FactoryPath = DEFAULT, as_json: AsJson = False) -> None:
 def lift(
     factory: FactoryPath = DEFAULT,
     table: Annotated[str, typer.Option("--table", help="T1 (policies), T2 (CTR ranker), T3 (CVR ranker), T2-subsets, T3-subsets, T4 (projection "
-                                                       "width), T8 (retrieval), staleness, contribution, slices or calibration.")] = "T2",
+                                                       "width), T7 (upstream ablations), T8 (retrieval), staleness, contribution, slices, "
+                                                       "calibration.")] = "T2",
     consumer: Annotated[str | None, typer.Option("--consumer", help="Another consumer than the table's usual one.")] = None,
     price: Annotated[float | None, typer.Option("--core-hour-price", min=0, help="T4: what an hour of one core costs, in any currency.")] = None,
     rows_a_day: Annotated[float | None, typer.Option("--rows-a-day", min=1, help="T4: rows that the ranker learns a day (default: this log's).")] = None,
@@ -349,8 +350,9 @@ def lookup(
         for value, by_name in found["vectors"].items():
             for name, vector in by_name.items():
                 rows = vector if isinstance(vector[0], list) else [vector]
+                mark = "  (of its content alone: never seen)" if name in found["content_only"].get(value, ()) else ""
                 for row in rows:  # a policy may serve a sequence, newest first
-                    out.print(f"{entity} {value}  {name}  [{len(row)}]  {' '.join(f'{x:+.3f}' for x in row[:8])} ...", markup=False)
+                    out.print(f"{entity} {value}  {name}  [{len(row)}]  {' '.join(f'{x:+.3f}' for x in row[:8])} ...{mark}", markup=False)
 
     answer(Reader.load(factory, consumer).lookup(entity, ids), as_json, show)
 

@@ -54,6 +54,7 @@ def make_table(path: Path, options: LiftOptions, console: Console) -> Table:
         "T2-subsets": lambda made: rehearsing.subset_table(made, "T2-subsets", consumer),
         "T3-subsets": lambda made: rehearsing.subset_table(made, "T3-subsets", consumer),
         "T4": lambda made: rehearsing.projection_table(made, consumer, options.core_hour_price, options.rows_a_day),
+        "T7": lambda made: rehearsing.ablation_table(made, consumer),
         "contribution": lambda made: rehearsing.contribution_table(made, consumer),
         "staleness": lambda made: rehearsing.staleness_table(made, consumer),
     }

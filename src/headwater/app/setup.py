@@ -168,6 +168,9 @@ def explain_factory(path: Path) -> dict[str, dict[str, Any]]:
             entry = values.get(f"upstreams.{name}.{field}")
             if entry is None or entry["value"] is None:
                 values[f"upstreams.{name}.{field}"] = {"value": value, "from": f"derived from size: {upstream.size}"}
+        if upstream.hidden_share is None:
+            why = "derived from content_vectors" if upstream.hides else "default"
+            values[f"upstreams.{name}.hidden_share"] = {"value": upstream.hides, "from": why}
     return values
 
 

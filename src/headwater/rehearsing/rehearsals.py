@@ -1,6 +1,6 @@
-"""A rehearsal: the days of a factory once more, from the daily vectors it has, under another policy or with other rankers.
+"""A rehearsal: the days of a factory once more, under another policy, with other rankers, or with other upstreams.
 
-It trains no upstream: it folds the factory's daily snapshots into editions of its own, in `rehearsals/NAME/` in the warehouse, and lets
+Unless these are others, it trains none: it folds the factory's daily snapshots into editions of its own, in `rehearsals/NAME/` in the warehouse, and lets
 rankers be judged on them day by day. Interrupted, it goes on where it was; finished, it keeps what was judged and lets the rest go.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headwater import __version__
-from headwater.config import DownstreamConfig, PolicyConfig
+from headwater.config import DownstreamConfig, PolicyConfig, UpstreamConfig
 from headwater.console import SILENT
 from headwater.errors import ExperimentError
 from headwater.evaluation import Judged
@@ -29,12 +29,13 @@ KEPT = ("judged", "reports")
 @dataclass(frozen=True)
 class Rehearsal:
     """What is other than in the factory: the policy, the consumer's settings, its arms, and how many days older than usual the vectors
-    are that it predicts with (once for each of `stale_days`)."""
+    are that it predicts with (once for each of `stale_days`). With `upstreams` it trains these anew, day by day, and its vectors are theirs."""
 
     spec: DownstreamConfig
     arms: tuple[str, ...]
     policy: PolicyConfig | None = None
     stale_days: tuple[int, ...] = (0,)
+    upstreams: Mapping[str, UpstreamConfig] | None = None
 
 
 def days_of(factory: Factory, table: str, consumer: str) -> list[dt.date]:
@@ -105,9 +106,14 @@ def factory_of(factory: Factory, consumer: str, what: Rehearsal, beside: int = 1
         "lifecycle": factory.config.lifecycle.model_copy(update={"policy": policy, "keep_days": 10_000, "promote": "manual"}),
         "gates": factory.config.gates.model_copy(update={"settle_days": 10_000}), "store": factory.config.store.model_copy(update={"online": "none"}),
     })  # fmt: skip
-    settings = canonical_json([policy.model_dump(mode="json"), what.spec.model_dump(mode="json"), what.arms, what.stale_days])
+    if what.upstreams is not None:
+        retrieval = factory.config.retrieval.model_copy(update={"upstream": None})
+        config = config.model_copy(update={"upstreams": dict(what.upstreams), "retrieval": retrieval})
+    upstreams = {name: spec.model_dump(mode="json") for name, spec in what.upstreams.items()} if what.upstreams is not None else None
+    settings = canonical_json([policy.model_dump(mode="json"), what.spec.model_dump(mode="json"), what.arms, what.stale_days, upstreams])
     name = digest_of(settings, consumer, factory.config.digest(), factory.lane)[:16] + "-" + _state(factory)
-    return Factory(config, factory.root, SILENT, source=factory, warehouse=factory.warehouse / "rehearsals" / name, stale_days=what.stale_days)
+    return Factory(config, factory.root, SILENT, source=factory, warehouse=factory.warehouse / "rehearsals" / name, stale_days=what.stale_days,
+                   relearns=what.upstreams is not None)  # fmt: skip
 
 
 def _state(factory: Factory) -> str:

@@ -99,6 +99,7 @@ def _slices(config: FactoryConfig, root: Path, warehouse: Path, consumer: str, j
     yield "user", "light", (before > 0) & (before < median)
     yield "user", "heavy", (before > 0) & (before >= median)
     new = judged.days_N - first_seen <= NEW_ITEM_DAYS
+    yield "item", "never seen before that day", judged.days_N == first_seen
     yield "item", "new", new
     yield "item", "old", ~new
     for name in features:
