@@ -1,0 +1,1 @@
+"""One small driver per contender of `benchmarks.upstream_speed`, each run in its own process and environment."""

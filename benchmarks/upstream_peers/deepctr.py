@@ -1,0 +1,42 @@
+"""DeepCTR-Torch: label-encoded ids as its guide shows, DCN with matrix crossing, `fit`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from deepctr_torch.inputs import DenseFeat, SparseFeat, get_feature_names
+from deepctr_torch.models import DCN
+from sklearn.preprocessing import LabelEncoder, StandardScaler
+
+from benchmarks.upstream_peers.data import CATEGORICAL, LABEL, NUMERIC
+from benchmarks.upstream_peers.pace import BATCH, LAYERS, MLP, SEED, THREADS, WIDTH, Pace
+
+
+def main() -> None:
+    pace = Pace()
+    torch.set_num_threads(THREADS)
+    train, test = pd.concat(map(pd.read_parquet, pace.train_files()), ignore_index=True), pd.read_parquet(pace.data / "test.parquet")
+    rows = len(train)
+    both = pd.concat([train, test], ignore_index=True)
+    for name in CATEGORICAL:
+        both[name] = LabelEncoder().fit_transform(both[name])
+    both[NUMERIC] = np.log1p(both[NUMERIC])
+    scaler = StandardScaler().fit(both[NUMERIC][:rows])
+    both[NUMERIC] = scaler.transform(both[NUMERIC])
+    columns = [SparseFeat(name, int(both[name].max()) + 1, embedding_dim=WIDTH) for name in CATEGORICAL] + [DenseFeat(name, 1) for name in NUMERIC]
+    names = get_feature_names(columns)
+    train, test = both[:rows], both[rows:]
+    model = DCN(
+        [], columns, cross_num=LAYERS, cross_parameterization="matrix", dnn_hidden_units=MLP, l2_reg_linear=0, l2_reg_embedding=0, l2_reg_cross=0,
+        init_std=0.05, seed=SEED,
+    )  # fmt: skip
+    model.compile("adam", "binary_crossentropy", metrics=[])
+    model.register_forward_pre_hook(lambda module, inputs: pace.step(len(inputs[0])) if module.training else None)
+    model.fit({name: train[name].to_numpy() for name in names}, train[LABEL].to_numpy(), batch_size=BATCH, epochs=1, verbose=0)
+    pace.trained()
+    pace.done(model.predict({name: test[name].to_numpy() for name in names}, BATCH))
+
+
+if __name__ == "__main__":
+    main()
