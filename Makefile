@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench bench-upstream clean
 
 help:            ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
 
 setup: $(STAMP)  ## a virtual environment with Headwater and its tools
 
@@ -22,7 +22,7 @@ demo: $(STAMP)   ## build a factory on a simulated ads world and show what its e
 	$(BIN)/headwater demo --out demo
 
 test: check      ## floors, lint, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)  ## floors, lint, types
 	$(BIN)/lint-imports
@@ -34,5 +34,12 @@ bench: $(STAMP)  ## benchmarks, side by side with other libraries
 	$(BIN)/python -m benchmarks.point_in_time
 	$(BIN)/python -m benchmarks.index
 
+# The environments of the libraries lie in .bench/; made once, in two minutes.
+bench-upstream: $(STAMP)  ## upstream models beside other libraries, within half an hour: speed; quality where HEADWATER_DATA has KuaiRand and Gowalla
+	$(BIN)/python -m benchmarks.upstream_peers.environments
+	$(BIN)/python -m benchmarks.upstream_speed
+	$(BIN)/python -m benchmarks.upstream_quality
+	OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 $(BIN)/python -m benchmarks.upstream_gowalla
+
 clean:           ## remove what make made
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .bench demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
