@@ -181,3 +181,10 @@ def test_leaving_early_ends_the_thread_and_closes_the_source() -> None:
         loop()
     assert closed.is_set()
     assert not [thread for thread in threading.enumerate() if thread.name == "headwater-ahead"]
+
+
+def test_a_stream_says_which_features_it_cannot_give(files: list[str]) -> None:
+    with pytest.raises(SchemaError, match="a should be hashed or have values"):
+        RowStream(files, {"a": Categorical(vocabulary=10)}, ["click"])
+    with pytest.raises(SchemaError, match="at should be read as cycles"):
+        RowStream(files, {"at": Timestamp(read=("age",))}, ["click"])

@@ -217,6 +217,18 @@ def test_every_setting_trains_to_other_weights_saves_embeds_and_predicts(task_of
         assert weights(plain.folder) != weights(task.folder)
 
 
+def test_a_whole_space_task_whose_label_matures_alone_is_learnt_on_every_row(task_of) -> None:
+    task, _ = task_of(whole_space=["long_click"])
+    late = replace(task.show[0], labels={"long_click": task.show[0].labels["long_click"]})  # the clicks were learnt on their own day
+    clicked = np.flatnonzero(~np.isnan(late.labels["long_click"]))
+    assert 0 < len(clicked) < len(late)
+    (part,) = parts_of(replace(task, learn=(late,)))
+    assert len(part) == len(late)
+    plain = replace(task.plan, config=task.plan.config.model_copy(update={"whole_space": ()}))
+    (part,) = parts_of(replace(task, plan=plain, learn=(late,)))
+    np.testing.assert_array_equal(part.rows_N, clicked)
+
+
 def test_whole_space_is_for_tasks_given_another_of_the_same_upstream(make_factory) -> None:
     with pytest.raises(ConfigError) as caught:
         make_factory(one(whole_space=["click", "conversion"]))

@@ -16,11 +16,16 @@ from benchmarks.upstream_peers.pace import BATCH, LAYERS, MLP, SEED, THREADS, WI
 from headwater.events.blocks import BlockSpec
 from headwater.events.stream import RowStream
 from headwater.models.loading import ahead, tensors
+from headwater.models.precision import Precision
 from headwater.models.training import Optimizers
 from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm
 from headwater.nn.blocks import FullCrossNet
-from headwater.nn.precision import bfloat16_pays, mixed, narrowed
 from headwater.schema import Categorical, Feature, Numeric
+
+
+def narrowed(x: Tensor) -> Tensor:
+    """`x` in bfloat16 where that is computed in, so that what follows casts it once and not at every layer."""
+    return x.to(torch.bfloat16) if torch.is_autocast_enabled("cpu") else x
 
 
 class Dcn(nn.Module):
@@ -48,7 +53,7 @@ def main() -> None:
     pace = Pace()
     torch.set_num_threads(THREADS)
     torch.manual_seed(SEED)
-    half = pace.variant != "float32" and bfloat16_pays()
+    precision = Precision.of("cpu", fast=pace.variant != "float32")
     features: dict[str, Feature] = {name: Categorical(buckets=int(8 * n)) for name, n in zip(CATEGORICAL, CARDINALITIES, strict=True)}
     features |= {name: Numeric() for name in NUMERIC}
     with tempfile.TemporaryDirectory() as kept:
@@ -61,14 +66,14 @@ def main() -> None:
             optimizers = Optimizers(model, lr=1e-3, id_lr=0.05, weight_decay=0.0)
             for step, batch in enumerate(batches):
                 pace.step(len(batch.labels_BL))
-                with mixed(half):
+                with precision.autocast():
                     logits_B = model(batch.features)
                 loss = nn.functional.binary_cross_entropy_with_logits(logits_B, batch.labels_BL[:, 0])
                 optimizers.step(loss, f"batch {step}")
     pace.trained()
     model.eval()
     test = RowStream([str(pace.data / "test.parquet")], features, [LABEL])
-    with torch.no_grad(), mixed(half):
+    with torch.no_grad(), precision.autocast():
         pace.done(torch.cat([model(batch.features) for batch in tensors(test, BATCH, None)]))
 
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from headwater.config import TrackingConfig
 from headwater.console import Console
+from headwater.embeddings.snapshot import day_number
 from headwater.errors import ConfigError
 from headwater.plugins import resolve
 
 Series = Mapping[str, Sequence[tuple[int, float]]]
-EPOCH = dt.date(1970, 1, 1)
 
 
 class Tracker(Protocol):
@@ -84,7 +84,7 @@ def track(config: TrackingConfig | None, name: str, folder: Path, report: Mappin
 
 def series_of(report: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
     """Loss curves by batch since a space began; ROC-AUC, coverage and cosines by day (since 1970)."""
-    today = (dt.date.fromisoformat(report["day"]) - EPOCH).days
+    today = day_number(dt.date.fromisoformat(report["day"]))
     found: dict[str, list[tuple[int, float]]] = {}
     for upstream, training in report["upstream"].items():
         before = training["total_steps"] - training["steps"]

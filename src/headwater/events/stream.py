@@ -22,7 +22,7 @@ from headwater.errors import LogError, SchemaError
 from headwater.events.blocks import Block, encode, moments_in, readings
 from headwater.events.tables import unreadable
 from headwater.files import digest_of, new_folder
-from headwater.schema import Feature, Timestamp
+from headwater.schema import Categorical, Feature, Timestamp
 
 EPOCH = dt.date(1970, 1, 1)
 FORMAT = 1  # raised when the arrays' layout or the encoding changes
@@ -68,7 +68,7 @@ class RowStream:
     """The rows of Parquet `files`, with `features` encoded as a log's own and `labels` as float32 (missing: NaN).
 
     `kept` is a folder for the encoded arrays, or None to encode at every reading. Raises LogError where a file cannot be read or lacks a
-    column, SchemaError where a column is not of its declared kind.
+    column, SchemaError where a column is not of its declared kind, or is of one that a stream cannot give.
     """
 
     def __init__(
@@ -77,6 +77,9 @@ class RowStream:
     ) -> None:  # fmt: skip
         if window_rows < 1:
             raise ValueError(f"window_rows should be at least 1. Received: {window_rows}")
+        hashed = [name for name, kind in features.items() if isinstance(kind, Categorical) and kind.vocabulary is not None]
+        if hashed:
+            raise SchemaError(f"stream: {', '.join(hashed)} should be hashed or have values; a vocabulary is learnt by the models of a factory.")
         relative = [name for name, kind in features.items() if isinstance(kind, Timestamp) and readings(kind, True) != ("cycles",)]
         if relative:
             raise SchemaError(f"stream: {', '.join(relative)} should be read as cycles; age and recency are those of an event, and a stream knows of none.")

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from headwater.errors import ModelError
-from headwater.nn.precision import bfloat16_pays
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+def bfloat16_pays() -> bool:
+    """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX); elsewhere it is emulated, and slower than float32."""
+    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
 @dataclass(frozen=True)

@@ -65,17 +65,16 @@ def history_tensors(history: Histories, buckets: int) -> HistoryTensors:
 
 
 def batches(rows: int, batch_rows: int, seed: int) -> Iterator[Tensor]:
-    """Row numbers of one shuffled epoch, in batches of nearly equal size."""
-    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
-    yield from order.tensor_split(max(1, round(rows / batch_rows)))
+    """`shuffled`, as tensors."""
+    yield from map(torch.from_numpy, shuffled(rows, batch_rows, seed))
 
 
 WINDOW_ROWS, RUN_ROWS = 1 << 21, 1 << 12
 
 
 def shuffled(rows: int, batch_rows: int, seed: int) -> Iterator[np.ndarray]:
-    """As `batches`, as arrays. Many rows are shuffled in windows of runs from all over the file, so that rows which lie on disk are read in
-    pieces, and no more than a window of them is in use at a time."""
+    """Row numbers of one shuffled epoch, in batches of nearly equal size. Many rows are shuffled in windows of runs from all over the file, so
+    that rows which lie on disk are read in pieces, and no more than a window of them is in use at a time."""
     generator = torch.Generator().manual_seed(seed)
     parts = max(1, round(rows / batch_rows))
     if rows <= WINDOW_ROWS:

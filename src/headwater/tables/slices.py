@@ -41,7 +41,7 @@ def slice_table(config: FactoryConfig, root: Path, warehouse: Path, consumer: st
     control = [SHUFFLED] if SHUFFLED in judged.scores and arm != SHUFFLED else []
     pair = replace(judged, scores={name: judged.scores[name] for name in ("none", arm, *control)})
     rows, left_out = list[dict[str, Any]](), list[str]()
-    for name, value, chosen_N in _slices(config, root, warehouse, consumer, pair):
+    for name, value, chosen_N in slices_of(config, root, warehouse, consumer, pair):
         part = pair.take(np.flatnonzero(chosen_N))
         if len(part.labels_N) < LEAST_ROWS or len(np.unique(part.users_N)) < LEAST_USERS or not part.has_two_classes:
             left_out.append(f"{name} {value} ({len(part.labels_N)})")
@@ -86,7 +86,7 @@ def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _slices(config: FactoryConfig, root: Path, warehouse: Path, consumer: str, judged: Judged) -> Iterator[tuple[str, str, np.ndarray]]:
+def slices_of(config: FactoryConfig, root: Path, warehouse: Path, consumer: str, judged: Judged) -> Iterator[tuple[str, str, np.ndarray]]:
     """(what is sliced by, value, which rows)."""
     schema = Schema.from_config(config, root)
     log = config.tasks[config.downstream[consumer].task].log

@@ -67,9 +67,11 @@ class Part:
 
 
 def parts_of(task: UpstreamTask) -> list[Part]:
+    """What a day learns. A task over the whole space is learnt on every row: where it is not defined, it did not happen."""
     parts = []
     for examples in task.learn:
-        rows_N = examples.rows_defined(tuple(examples.labels))
+        everywhere = any(name in task.plan.config.whole_space for name in examples.labels)
+        rows_N = np.arange(len(examples)) if everywhere else examples.rows_defined(tuple(examples.labels))
         items_I = last_rows(examples.keys["item"])[1] if task.plan.config.uniform_negatives else rows_N[:0]
         if len(rows_N):
             parts.append(Part(examples, rows_N, items_I))
@@ -136,7 +138,7 @@ def fit_day(task: UpstreamTask) -> None:
     meta["training"] = {"loss": float(np.mean(losses)) if losses else None, "steps": len(losses),
                         "total_steps": int(trainee.frequency.step), "curve": _curve(losses)}  # fmt: skip
     if trainee.derm.log_temperature is not None:
-        meta["training"]["temperature"] = trainee.derm.log_temperature.exp().item()
+        meta["training"]["temperature"] = float(torch.as_tensor(trainee.derm.temperature).detach())
     with new_folder(task.folder) as aside:
         save_checkpoint(aside, trainee, optimizers, meta)
     shutil.rmtree(within, ignore_errors=True)
