@@ -1,0 +1,151 @@
+"""What a factory reads: logs and their features, entities, histories, tasks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from headwater.config.base import Strict, distinct
+
+Reading = Literal["cycles", "age", "recency"]
+
+
+class Categorical(Strict):
+    """One value out of many: hashed into `buckets`, looked up in `values` (all others share one slot), or in a `vocabulary` of so many that
+    each model learns day by day: what came at least `min_count` times on a past day gets a slot, all else shares one."""
+
+    kind: Literal["categorical"] = "categorical"
+    buckets: int = Field(1000, ge=1, le=1 << 27)
+    values: tuple[str | int, ...] | None = None
+    vocabulary: int | None = Field(None, ge=1, le=1 << 27)
+    min_count: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Categorical:
+        if self.values is not None and self.vocabulary is not None:
+            raise ValueError("values and vocabulary are two ways to give values their slots; set one of them")
+        return self
+
+
+class MultiCategorical(Strict):
+    """Several values in one cell (a list, or text split at `separator`); the first `length` are read."""
+
+    kind: Literal["multi_categorical"] = "multi_categorical"
+    buckets: int = Field(1000, ge=1, le=1 << 27)
+    separator: str = Field(",", min_length=1)
+    length: int = Field(8, ge=1, le=256)
+
+
+class Numeric(Strict):
+    """A number; `log` takes sign(x) log(1 + |x|). Centred and scaled by what past days have shown or, by `quantile`, read as its rank
+    among what they have shown."""
+
+    kind: Literal["numeric"] = "numeric"
+    log: bool = True
+    scale: Literal["standard", "quantile"] = "standard"
+
+
+class Timestamp(Strict):
+    """A moment, `read` as the hour and weekday it fell on (`cycles`), as whole days from it to the beginning of the event's day (`age`), or as
+    the time from it to the event (`recency`). By default, of an entity its age, of a log cycles. A later moment counts as missing."""
+
+    kind: Literal["timestamp"] = "timestamp"
+    unit: Literal["s", "ms", "us", "ns"] = "ms"
+    read: Annotated[tuple[Reading, ...], AfterValidator(distinct)] | None = Field(None, min_length=1)
+
+
+class Vector(Strict):
+    """A pretrained vector of `width` numbers."""
+
+    kind: Literal["vector"] = "vector"
+    width: int = Field(ge=1, le=8192)
+
+
+Feature = Categorical | MultiCategorical | Numeric | Timestamp | Vector
+FEATURE_KINDS = ("categorical", "multi_categorical", "numeric", "timestamp", "vector")
+
+
+def _expand_shorthand(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+FeatureField = Annotated[
+    Annotated[Feature, Field(discriminator="kind")],
+    BeforeValidator(_expand_shorthand),
+]
+Features = dict[str, FeatureField]
+
+
+class LogConfig(Strict):
+    """A table of timed events."""
+
+    path: str | tuple[str, ...]
+    time: str
+    time_unit: Literal["s", "ms", "us", "ns"] = "ms"
+    entities: dict[str, str] = Field(default_factory=dict)
+    features: Features = Field(default_factory=dict)
+    event_id: str | None = None
+    max_reject_share: float = Field(0.05, ge=0, le=1)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+
+class EntityConfig(Strict):
+    """`as_of`: the table holds nothing that was not known at the end of that day (docs/leaks.md)."""
+
+    table: str | tuple[str, ...] | None = None
+    key: str | None = None
+    as_of: dt.date | None = None
+    features: Features = Field(default_factory=dict)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return () if self.table is None else (self.table,) if isinstance(self.table, str) else self.table
+
+
+class HistorySeed(Strict):
+    """Events from before the first day: one row per entity, `ids` oldest first, `actions` naming the subset acted on. `as_of`: none of
+    them is later than the end of that day."""
+
+    table: str
+    key: str
+    as_of: dt.date | None = None
+    ids: str
+    actions: dict[str, str] = Field(default_factory=dict)
+
+
+class HistoryConfig(Strict):
+    """What an entity met before an event: the last `length` rows of `log` (only where `where` is 1) of `days` days.
+
+    Read by the models of that log. `entity` is the history's name unless it is set, so that one entity can have several. `pairs` are
+    features of `of` (or `id`, the entity itself) by which a row's own `of` is compared with what the history holds: how many earlier events
+    shared it, with which actions, and how long ago. These are features of the pair, so they join the row's context.
+    """
+
+    entity: str | None = None
+    of: str
+    log: str
+    where: str | None = None
+    actions: tuple[str, ...] = Field((), max_length=8)
+    pairs: Annotated[tuple[str, ...], AfterValidator(distinct)] = ()
+    length: int = Field(50, ge=1, le=1000)
+    days: int = Field(30, ge=1)
+    seed: HistorySeed | None = None
+
+
+class JoinedLabel(Strict):
+    """A label that arrives in another log: 1 for the rows whose `key` is found there in time."""
+
+    log: str
+    key: str
+
+
+class TaskConfig(Strict):
+    log: str
+    label: str | Annotated[tuple[str, ...], Field(min_length=1)] | JoinedLabel = Field(description="a column, several (1 where any is), or another log")
+    given: str | None = None
+    matures_days: int = Field(0, ge=0, le=90)
