@@ -17,10 +17,19 @@ from headwater.events import Block
 from headwater.events.examples import distinct_ids
 from headwater.models.downstream import ArmTask, costs_of, fit_arm, predict_arm
 from headwater.models.downstream.reading import EmbeddingReader, read_embeddings
+from headwater.models.training import MOST_NORM, Optimizers
 from headwater.models.upstream.embedding import embed_day
 from headwater.models.upstream.inputs import last_rows
 from headwater.models.upstream.learning import fit_day
 from headwater.pipeline import _upstream_tasks, read_day
+
+
+@pytest.mark.parametrize(("scale", "length"), [(1.0, 5.0), (2.0, MOST_NORM), (300.0, MOST_NORM)])
+def test_long_gradients_are_cut_to_their_limit_and_others_left_alone(scale, length) -> None:
+    model = torch.nn.ParameterList([torch.zeros(1), torch.zeros(1)])
+    (3 * scale * model[0] + 4 * scale * model[1]).backward()  # a gradient of (3, 4) * scale: 5 * scale long
+    Optimizers(model, lr=1.0, id_lr=1.0, weight_decay=0.0)._clip()
+    assert [parameter.grad.item() for parameter in model] == pytest.approx([0.6 * length, 0.8 * length], rel=1e-5)
 
 
 @pytest.fixture

@@ -85,6 +85,8 @@ def test_running_norm_matches_numpy_over_all_days() -> None:
     out = norm(torch.tensor([[float("nan"), 5.0]]))
     assert out[0, 0] == 0
     assert out[0, 2:].tolist() == [1, 0]
+    some = torch.from_numpy(days[0])
+    torch.testing.assert_close(norm.scaled(some), norm(some)[:, :2], rtol=0, atol=0)
 
 
 def test_cross_layer_by_hand() -> None:

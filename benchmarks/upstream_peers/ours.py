@@ -35,7 +35,7 @@ class Dcn(nn.Module):
         super().__init__()
         self.tokens = FeatureTokens(spec.categorical, (), 0, (), WIDTH)
         self.norm = RunningNorm(spec.numeric)
-        flat = self.tokens.tokens * WIDTH + 2 * spec.numeric
+        flat = self.tokens.tokens * WIDTH + spec.numeric
         self.cross = FullCrossNet(flat, LAYERS)
         self.mlp = nn.Sequential(nn.Linear(flat, MLP[0]), nn.ReLU(), nn.Linear(MLP[0], MLP[1]), nn.ReLU())
         self.out = nn.Linear(flat + MLP[1], 1)
@@ -44,7 +44,7 @@ class Dcn(nn.Module):
         if self.training:
             self.norm.observe(x.numeric_BF)
         tokens_BF = self.tokens(x).flatten(1)
-        flat_BF = narrowed(torch.cat([tokens_BF, self.norm(x.numeric_BF)], dim=1))
+        flat_BF = narrowed(torch.cat([tokens_BF, self.norm.scaled(x.numeric_BF)], dim=1))
         out: Tensor = self.out(torch.cat([self.cross(flat_BF), self.mlp(flat_BF)], dim=1)).squeeze(1)
         return out.float()
 

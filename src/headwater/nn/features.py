@@ -45,10 +45,12 @@ class RunningNorm(nn.Module):
     def observe(self, x_BF: Tensor) -> None:
         """Take in the rows of a past day."""
         present = ~x_BF.isnan()
-        n = present.sum(0).double()
-        x = torch.where(present, x_BF, 0).double()
+        whole = bool(present.all())  # then nothing has to be left out: half the time
+        n = torch.full_like(self.count, len(x_BF)) if whole else present.sum(0).double()
+        x = (x_BF if whole else torch.where(present, x_BF, 0)).double()
         mean = x.sum(0) / n.clamp(min=1)
-        spread = torch.where(present, (x - mean).square(), 0).sum(0)
+        off = (x - mean).square_()
+        spread = (off if whole else torch.where(present, off, 0)).sum(0)
         total = (self.count + n).clamp(min=1)
         delta = mean - self.mean
         self.spread += torch.where(n > 0, spread + delta.square() * self.count * n / total, 0)
@@ -57,10 +59,12 @@ class RunningNorm(nn.Module):
 
     def forward(self, x_BF: Tensor) -> Tensor:
         """x [B, F] -> [B, 2F]: the scaled values, then 1 where missing."""
-        missing = x_BF.isnan()
+        return torch.cat([self.scaled(x_BF), x_BF.isnan().float()], dim=1)
+
+    def scaled(self, x_BF: Tensor) -> Tensor:
+        """x [B, F] -> [B, F]: without the marks of what is missing, for data that misses nothing."""
         deviation = (self.spread / self.count.clamp(min=1)).sqrt().clamp(min=1e-3)
-        scaled = ((x_BF - self.mean.float()) / deviation.float()).clamp(-5, 5)
-        return torch.cat([torch.where(missing, 0, scaled), missing.float()], dim=1)
+        return ((x_BF - self.mean.float()) / deviation.float()).clamp_(-5, 5).nan_to_num_(0.0)
 
 
 class Vocabulary(nn.Module):
