@@ -84,7 +84,32 @@ def test_ids_written_as_floats_are_refused_not_silently_unmatched(tmp_path, make
         pl.read_parquet(file).with_columns(pl.col("impression_id").cast(pl.Float64)).write_parquet(file)
     with pytest.raises(LogError, match="by which labels are joined, holds Float64"):
         factory.log.read("impressions", day(0), ("conversion",), known_by=day(2))
-    assert encode(pl.DataFrame({"p": [1.0, None, 2.5]}), {"p": Categorical(values=(1, 2))}, "t", "UTC").categorical_NC[:, 0].tolist() == [2, 0, 0]
+    assert encode(pl.DataFrame({"p": [1.0, None, 2.5]}), {"p": Categorical(values=(1, 2))}, "t", "UTC").categorical_NC[:, 0].tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("kind", [Categorical(), Categorical(vocabulary=10), Categorical(values=(1, 2))])
+def test_integer_categories_are_the_same_in_a_file_that_has_gaps(kind) -> None:
+    """pandas writes integers beside a missing one as floats, the missing one as NaN."""
+
+    def slots(values) -> list[int]:
+        return encode(pl.DataFrame({"c": values}, strict=False), {"c": kind}, "t", "UTC").categorical_NC[:, 0].tolist()
+
+    one, two, missing = slots([1, 2, None])
+    assert missing == 0
+    assert slots([1.0, 2.0, None]) == [one, two, 0]
+    assert slots([1.0, 2.0, float("nan")]) == [one, two, 0]
+    assert slots([1.0, 2.0, 2.5])[:2] == [one, two]
+    listed = MultiCategorical(buckets=100)
+    whole, gaps = (encode(pl.DataFrame({"c": values}), {"c": listed}, "t", "UTC").multi_NK[0] for values in ([[1, 2], [3]], [[1.0, 2.0, None], [3.0]]))
+    np.testing.assert_array_equal(whole, gaps)
+
+
+def test_numbers_that_cannot_be_held_are_missing_and_text_is_refused() -> None:
+    frame = pl.DataFrame({"x": [1e39, -1e300, 2.0]})
+    assert np.isnan(encode(frame, {"x": Numeric(log=False)}, "t", "UTC").numeric_NF[:, 0]).tolist() == [True, True, False]
+    with pytest.raises(SchemaError, match="x: declared numeric, holds String .expected numbers, received text such as 'red'"):
+        encode(pl.DataFrame({"x": ["red", None, "blue"]}), {"x": Numeric()}, "t", "UTC")
+    assert encode(pl.DataFrame({"x": ["1.5", "", None]}), {"x": Numeric(log=False)}, "t", "UTC").numeric_NF[0, 0] == 1.5
 
 
 def test_ids_beyond_the_signed_integers_are_ids_too() -> None:

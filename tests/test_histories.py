@@ -32,6 +32,23 @@ def test_history_is_the_last_events_strictly_before(events, queries, length) -> 
         assert found.gaps_s_NL[row, : len(expected)].tolist() == [np.float32((when - e[1]) / 1e6) for e in expected]
 
 
+TIME = st.one_of(st.just(SEED_TIME), st.integers(0, 12))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), TIME, st.integers(1, 9), st.integers(0, 3)), max_size=30),
+       st.lists(st.tuples(st.integers(1, 5), st.integers(0, 13)), min_size=1, max_size=10), st.integers(1, 5), st.integers(0, 6))  # fmt: skip
+def test_a_window_is_each_rows_own_and_seeds_lie_in_all(events, queries, length, window) -> None:
+    owners, times = np.array([q[0] for q in queries], np.uint64), np.array([q[1] for q in queries], np.int64)
+    found = as_of(past_of(events), owners, times, length, window)
+    for row, (owner, when) in enumerate(queries):
+        before = sorted([(t, n) for n, (o, t, _, _) in enumerate(events) if o == owner and t < when and (t == SEED_TIME or t >= when - window)])
+        expected = [events[n][2] for _, n in reversed(before)][:length]
+        assert found.keys_NL[row].tolist() == expected + [0] * (length - len(expected))
+        alone = as_of(past_of(events), owners[[row]], times[[row]], length, window)
+        np.testing.assert_array_equal(found.keys_NL[row], alone.keys_NL[0])
+
+
 def test_the_row_itself_and_its_twins_in_time_are_never_in_their_history() -> None:
     events = [(1, 10, 5, 0), (1, 10, 6, 0), (1, 11, 7, 0)]
     found = as_of(past_of(events), np.array([1, 1], np.uint64), np.array([10, 11], np.int64), 3)

@@ -146,6 +146,29 @@ def test_whom_no_log_has_shown_gets_a_vector_of_content_marked_as_such_and_forgo
     assert (second.age_days_N[known] == 1).all()
 
 
+def test_who_has_expired_gets_a_vector_of_content_without_a_trace_of_the_old_one(make_factory) -> None:
+    def change(raw) -> None:
+        raw["upstreams"] = {"ctr": raw["upstreams"]["ctr"] | {"content_vectors": ["user"]}}
+        raw["downstream"] = {}
+        raw["lifecycle"] |= {"expire_days": 1, "policy": {"kind": "ema", "weight": 0.8}}
+
+    factory = make_factory(change)
+    for file in (factory.root / "world" / "impressions").glob("*.parquet"):
+        frame = pl.read_parquet(file)
+        if frame["time"].min().date() > day(0):
+            frame.filter(pl.col("user_id") % 3 != 0).write_parquet(file)
+    gone = pl.read_parquet(factory.root / "world" / "users.parquet").filter(pl.col("user_id") % 3 == 0)["user_id"]
+    for n in range(3):
+        factory.run_day(day(n), force=True)
+    gone = keys_of(gone)
+    first, last = (factory.edition(now).lookup("ctr_user", gone, now) for now in (day(0), day(2)))
+    known = first.age_days_N == 0
+    assert known.any()
+    assert (last.age_days_N[known] == -1).all()
+    daily = factory.daily_of(day(2))["ctr_user"].segment
+    np.testing.assert_array_equal(last.vectors_ND[known], daily.gather(np.searchsorted(daily.keys, gone[known]))[0])
+
+
 def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None:
     def change(raw) -> None:
         raw["upstreams"] = {"ctr": raw["upstreams"]["ctr"] | {"content_vectors": ["item"]}}
@@ -415,14 +438,19 @@ def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_s
     from headwater import pipeline
     from headwater.events import caching
 
-    factory = make_factory(one(), "whole")
-    task = _upstream_tasks(factory, read_day(factory, day(0)))["one"]
+    def change(raw) -> None:
+        one()(raw)
+        for history in raw["histories"].values():
+            history["days"] = 1  # of each row, wherever its part begins
+
+    factory = make_factory(change, "whole")
+    task = _upstream_tasks(factory, read_day(factory, day(3)))["one"]
     fit_day(replace(task, folder=tmp_path / "a"))
     monkeypatch.setattr(pipeline, "PART_ROWS", 37)
     monkeypatch.setattr(caching, "MAPPED_ROWS", 10)
-    factory = make_factory(one(), "parts")
-    inputs = read_day(factory, day(0))
-    mapped = inputs.examples["impressions", day(0)]
+    factory = make_factory(change, "parts")
+    inputs = read_day(factory, day(3))
+    mapped = inputs.examples["impressions", day(3)]
     assert isinstance(mapped.histories["user"].keys_NL, caching.Mapped)
     assert same(mapped, task.show[0])
     assert len(pickle.dumps(mapped)) < mapped.histories["user"].keys_NL.nbytes / 2  # another process gets paths

@@ -89,12 +89,13 @@ class Block:
         for kind, moment_N in zip(kinds, self.moments_NT.T, strict=True):
             known_N = moment_N != MISSING_MOMENT
             for reading in readings(kind, context):
-                if reading == "cycles":
-                    parts.append(np.where(known_N[:, None] & (moment_N <= then_N)[:, None], _cycles(moment_N, known_N, zone), np.nan))
-                    continue
                 # what an entity's table says of a moment within the day may not have been known at the event
+                told_N = known_N & (moment_N <= then_N) & (context | (moment_N < midnight))
+                if reading == "cycles":
+                    parts.append(np.where(told_N[:, None], _cycles(moment_N, known_N, zone), np.nan))
+                    continue
                 passed = (midnight - moment_N) / US_PER_DAY if reading == "age" else (then_N - moment_N) / US_PER_HOUR
-                fits = known_N & (passed >= 0) & (context | (moment_N < midnight) | (reading == "age"))
+                fits = known_N & (passed >= 0) if reading == "age" else told_N
                 size = np.maximum(np.floor(passed) if reading == "age" else passed, 0)
                 parts.append(np.where(fits, np.log1p(size), np.nan)[:, None])
         return self.with_numbers(np.hstack(parts))
@@ -182,7 +183,7 @@ def _cycles(moment_N: np.ndarray, known_N: np.ndarray, zone: ZoneInfo) -> np.nda
 def codes(column: pl.Series, kind: Categorical | MultiCategorical) -> np.ndarray:
     """A categorical feature's values as int64 codes [N, K], 0 for none: equal values have equal codes, whatever the buckets."""
     if isinstance(kind, Categorical):
-        return hash_values(column, seed=0).view(np.int64)[:, None]
+        return hash_values(_as_values(column), seed=0).view(np.int64)[:, None]
     rows, positions, values = _flat(column, kind)
     out = np.zeros((len(column), kind.length), np.int64)
     out[rows, positions] = hash_values(values, seed=0).view(np.int64)
@@ -196,12 +197,23 @@ def _columns(parts: list[np.ndarray], n: int, dtype: type) -> np.ndarray:
 def _categorical(column: pl.Series, kind: Categorical) -> np.ndarray:
     if kind.values is not None:
         slot_of = {str(value): position + 2 for position, value in enumerate(kind.values)}
-        if column.dtype.is_float():  # an integer column with gaps, as pandas writes it
-            column = pl.select(pl.when(column == column.round()).then(column.cast(pl.Int64, strict=False))).to_series()
+        column = _as_values(column)
         mapped = column.cast(pl.String).replace_strict(slot_of, default=1, return_dtype=pl.Int64)
         return pl.select(pl.when(column.is_null()).then(0).otherwise(mapped)).to_series().to_numpy()
-    hashes = hash_values(column, seed=0)
+    hashes = hash_values(_as_values(column), seed=0)
     return hashes.view(np.int64) if kind.vocabulary is not None else _bucket(hashes, kind.buckets)
+
+
+def _as_values(column: pl.Series) -> pl.Series:
+    """A categorical column so that equal values are equal whatever file they came in: an integer column with gaps, which pandas writes as
+    floats, as integers again (2.0 is 2, NaN is missing)."""
+    if not column.dtype.is_float():
+        return column
+    values = column.fill_nan(None)
+    whole = (values == values.round()) & (values.abs() < 2**63)
+    if (whole | values.is_null()).all():
+        return values.cast(pl.Int64)
+    return pl.select(pl.when(whole).then(values.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(values.cast(pl.String))).to_series()
 
 
 def _bucket(hashes: np.ndarray, buckets: int) -> np.ndarray:
@@ -211,7 +223,10 @@ def _bucket(hashes: np.ndarray, buckets: int) -> np.ndarray:
 def _flat(column: pl.Series, kind: MultiCategorical) -> tuple[np.ndarray, np.ndarray, pl.Series]:
     """Row, position in its cell, and value of every value that is read."""
     lists = column.cast(pl.String).str.split(kind.separator) if column.dtype == pl.String else column
-    flat = pl.DataFrame({"row": np.arange(len(lists)), "value": lists.cast(pl.List(pl.String))}).explode("value")
+    if not isinstance(lists.dtype, pl.List):
+        raise ValueError("expected lists, or text with separators")
+    flat = pl.DataFrame({"row": np.arange(len(lists)), "value": lists}).explode("value")
+    flat = flat.with_columns(_as_values(flat["value"]).cast(pl.String))
     flat = flat.with_columns(pl.col("value").str.strip_chars()).filter(pl.col("value").is_not_null() & (pl.col("value") != ""))
     flat = flat.with_columns(position=pl.int_range(pl.len()).over("row")).filter(pl.col("position") < kind.length)
     return flat["row"].to_numpy(), flat["position"].to_numpy(), flat["value"]
@@ -228,8 +243,12 @@ def _numeric(column: pl.Series, kind: Numeric) -> np.ndarray:
     if column.dtype not in (pl.String, pl.Boolean) and not column.dtype.is_numeric():
         raise ValueError("expected numbers")
     values = column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    if column.dtype == pl.String and np.isnan(values).all() and (known := column.drop_nulls().str.strip_chars().filter(column.drop_nulls() != "")).len():
+        raise ValueError(f"expected numbers, received text such as {known[0]!r}")
     values = np.where(np.isfinite(values), values, np.nan)
-    return (np.sign(values) * np.log1p(np.abs(values)) if kind.log else values).astype(np.float32)
+    with np.errstate(over="ignore"):
+        out = (np.sign(values) * np.log1p(np.abs(values)) if kind.log else values).astype(np.float32)
+    return np.where(np.isfinite(out), out, np.float32("nan"))  # a number that float32 cannot hold is as good as missing
 
 
 def _vector(column: pl.Series, kind: Vector) -> np.ndarray:

@@ -22,7 +22,7 @@ from headwater.events.examples import Examples
 from headwater.events.histories import Histories
 from headwater.files import digest_of, new_folder, read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 MAPPED_ROWS = 1 << 20  # a day of more rows is not taken into memory, but mapped
 

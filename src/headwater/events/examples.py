@@ -220,7 +220,7 @@ class ExampleReader:
         people = np.unique(owners_N)
         parts = (self._seeds[place], live)
         known = [part.keep(np.isin(part.owners_M, people)) for part in parts]
-        return as_of(PastEvents.merge(*known), owners_N, times_N, history.length)
+        return as_of(PastEvents.merge(*known), owners_N, times_N, history.length, history.days * US_PER_DAY)
 
 
 def distinct_ids(days: Sequence[EventDay], entity: str) -> tuple[np.ndarray, pl.Series]:

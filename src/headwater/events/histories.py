@@ -127,8 +127,8 @@ def _acted(past: PastEvents, history: History) -> np.ndarray:
     return np.ones(len(past.owners_M), bool)
 
 
-def as_of(past: PastEvents, owners_N: np.ndarray, times_us_N: np.ndarray, length: int) -> Histories:
-    """The last `length` events of each owner strictly before each time."""
+def as_of(past: PastEvents, owners_N: np.ndarray, times_us_N: np.ndarray, length: int, window_us: int | None = None) -> Histories:
+    """The last `length` events of each owner strictly before each time and, but for those of a seed, at most `window_us` before it."""
     _, owner_codes = np.unique(np.concatenate([past.owners_M, owners_N]), return_inverse=True)
     times, time_codes = np.unique(np.concatenate([past.times_us_M, times_us_N]), return_inverse=True)
     stride = np.int64(len(times) + 1)
@@ -137,6 +137,11 @@ def as_of(past: PastEvents, owners_N: np.ndarray, times_us_N: np.ndarray, length
     ends_N = np.searchsorted(places_M, owner_codes[m:] * stride + time_codes[m:], side="left")
     starts_N = np.searchsorted(places_M, owner_codes[m:] * stride, side="left")
     spots_NL = ends_N[:, None] - 1 - np.arange(length)[None, :]
+    if window_us is not None:  # of events before the window only those of the seed are left: they come first
+        oldest_N, seeded_N = (np.searchsorted(places_M, owner_codes[m:] * stride + np.searchsorted(times, low_N, side=side), side="left")
+                              for low_N, side in ((times_us_N - window_us, "left"), (np.full(len(times_us_N), SEED_TIME), "right")))  # fmt: skip
+        between_N = np.maximum(oldest_N - seeded_N, 0)
+        spots_NL = np.where(spots_NL < oldest_N[:, None], spots_NL - between_N[:, None], spots_NL)
     present_NL = spots_NL >= starts_N[:, None]
     spots_NL = np.where(present_NL, spots_NL, 0)
     if m == 0:

@@ -25,7 +25,7 @@ from headwater.files import digest_of, new_folder
 from headwater.schema import Categorical, Feature, Timestamp
 
 EPOCH = dt.date(1970, 1, 1)
-FORMAT = 1  # raised when the arrays' layout or the encoding changes
+FORMAT = 2  # raised when the arrays' layout or the encoding changes
 FIRST_ROWS = 16_384  # the first window is small, so that training begins at once; each next one is twice as large
 
 

@@ -113,7 +113,7 @@ def merge_part(
             gaps, rows = np.ones(len(keys)), met.rows_T[met.known_T]
             if before is not None and len(rows) and not young:
                 kept, kept_steps = gather(before.segments, old.segment[rows], old.row[rows].astype(np.int64), states.shape[1])
-                seen = kept_steps > 0
+                seen = (kept_steps > 0) & ~content[met.known_T]  # who is back to content has expired: nothing of then is kept
                 known = np.flatnonzero(met.known_T)[seen]
                 states[known], steps[known], gaps[known] = kept[seen], kept_steps[seen], number - old.seen[rows[seen]]
             states, steps = policy.step(states, steps, vectors, gaps)
