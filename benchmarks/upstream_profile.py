@@ -80,8 +80,9 @@ def run(size: str, n: int, threads: int) -> None:
     torch.set_num_threads(threads)
     trainee, rows, precision = Trainee(plan), day_of(n), Precision.of("cpu", fast=False)
     derm, optimizers = trainee.derm, Optimizers(trainee, config.learning_rate, config.id_learning_rate, config.weight_decay)
-    parts = parts_of(UpstreamTask(plan, DAY, (rows,), (rows,), None, Path("nowhere"), ""))
-    observe(plan, trainee, parts)
+    task = UpstreamTask(plan, DAY, (rows,), (rows,), None, Path("nowhere"), "")
+    parts = parts_of(task)
+    observe(plan, trainee, parts, precision)
     towers = {name: tower_tensors(plan, rows, name) for name in plan.entities}
 
     def train() -> float:
@@ -89,9 +90,9 @@ def run(size: str, n: int, threads: int) -> None:
         start = time.perf_counter()
         for number, step in enumerate(steps_of(plan, parts, seed=1)):
             with record_function("# rows of the batch"):
-                batch = batch_of(plan, parts, step, number, precision)
+                batch = batch_of(task, parts, step, number, precision)
             with record_function("# forward and losses"):
-                loss = loss_of(plan, trainee, batch)
+                loss = loss_of(plan, trainee, batch, precision)
             optimizers.step(loss, "profile")
         return n / (time.perf_counter() - start)
 

@@ -21,7 +21,7 @@ from headwater.events.blocks import MISSING_MOMENT, BlockSpec, codes, context_bl
 from headwater.events.histories import Histories, pair_numbers
 from headwater.ids import hash_values
 from headwater.models.upstream import fit_day
-from headwater.nn import FeatureTensors, FeatureTokens, RunningQuantiles, Vocabulary
+from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm, RunningQuantiles, Vocabulary
 from headwater.pipeline import Factory, _upstream_tasks, read_day
 from headwater.schema import Categorical, MultiCategorical, Numeric, Timestamp
 
@@ -36,11 +36,15 @@ HOUR, DAY_US = 3_600_000_000, 86_400_000_000
 def test_a_vocabulary_gives_frequent_new_values_the_next_slots_day_by_day() -> None:
     words = Vocabulary(size=3, min_count=2)
     assert words(torch.tensor([0, 5, 9])).tolist() == [0, 1, 1]  # missing; not known
-    words.observe(torch.tensor([9, 5, 9, 5, 5, 7, 0, 0]))  # 5 thrice, 9 twice, 7 once
+    words.observe(torch.tensor([9, 5, 9, 5]))
+    words.observe(torch.tensor([5, 7, 0, 0]))  # one day in two pieces: 5 thrice, 9 twice, 7 once
+    words.learn()
     assert words(torch.tensor([[5, 9], [7, 0]])).tolist() == [[2, 3], [1, 0]]
     words.observe(torch.tensor([7, 7, -4, -4, -4, 5]))  # one slot is left: the more frequent takes it, and hashes may be negative
+    words.learn()
     assert words(torch.tensor([5, 9, -4, 7, 0])).tolist() == [2, 3, 4, 1, 0]
     words.observe(torch.tensor([7] * 9))
+    words.learn()
     assert words(torch.tensor([7])).tolist() == [1]  # full
     again = Vocabulary(size=3, min_count=2)
     again.load_state_dict(words.state_dict())
@@ -52,6 +56,35 @@ def test_a_learned_vocabulary_comes_as_hashes_and_has_two_slots_more() -> None:
     assert BlockSpec.of(features) == BlockSpec((5, 12), (), 0, (), learned=((1, 3),))
     block = encode(pl.DataFrame({"a": ["x", None], "b": ["y", None]}), features, "table", "UTC")
     assert block.categorical_NC[:, 1].tolist() == [int(hash_values(pl.Series(["y"]), seed=0).view(np.int64)[0]), 0]
+
+
+def test_a_value_that_pieces_of_a_day_hold_once_each_is_counted_over_the_day() -> None:
+    words = Vocabulary(size=3, min_count=2)
+    for _ in range(2):
+        words.observe(torch.tensor([7, 8]))
+    words.observe(torch.tensor([8]))
+    words.learn()
+    assert words(torch.tensor([8, 7])).tolist() == [2, 3]
+    words.observe(torch.tensor([4]))
+    words.learn()
+    words.observe(torch.tensor([4]))  # another day: once again, not twice
+    words.learn()
+    assert words(torch.tensor([4])).tolist() == [1]
+
+
+def test_booleans_are_values_as_a_column_of_booleans_spells_them() -> None:
+    kind = Categorical(values=[True, False])
+    assert encode(pl.DataFrame({"b": [True, False, None]}), {"b": kind}, "t", "UTC").categorical_NC[:, 0].tolist() == [2, 3, 0]
+    with pytest.raises(ValueError, match="each may be named once"):
+        Categorical(values=("a", "a"))
+    with pytest.raises(ValueError, match="at least 1 item"):
+        Categorical(values=())
+
+
+def test_small_numbers_are_scaled_too_and_a_constant_is_no_noise() -> None:
+    norm, small = RunningNorm(2), torch.linspace(0, 1e-4, 101)
+    norm.observe(torch.stack([small, torch.full((101,), 1e6)], dim=1))
+    assert norm.scaled(torch.tensor([[1e-4, 1e6]]))[0].tolist() == pytest.approx([3**0.5, 0], abs=0.05)
 
 
 def test_values_and_vocabulary_are_two_ways() -> None:

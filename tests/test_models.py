@@ -28,8 +28,16 @@ from headwater.pipeline import _upstream_tasks, read_day
 def test_long_gradients_are_cut_to_their_limit_and_others_left_alone(scale, length) -> None:
     model = torch.nn.ParameterList([torch.zeros(1), torch.zeros(1)])
     (3 * scale * model[0] + 4 * scale * model[1]).backward()  # a gradient of (3, 4) * scale: 5 * scale long
-    Optimizers(model, lr=1.0, id_lr=1.0, weight_decay=0.0)._clip()
+    Optimizers(model, lr=1.0, id_lr=1.0, weight_decay=0.0)._clip("here")
     assert [parameter.grad.item() for parameter in model] == pytest.approx([0.6 * length, 0.8 * length], rel=1e-5)
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
+    model = torch.nn.ParameterList([torch.zeros(1)])
+    loss = torch.sqrt(model[0] ** 2).sum()  # 0, with a gradient of 0 / 0
+    with pytest.raises(ModelError, match="batch 7: the gradient is not finite. The last good checkpoint is kept"):
+        Optimizers(model, lr=1.0, id_lr=1.0, weight_decay=0.0).step(loss, "batch 7")
+    assert model[0].item() == 0
 
 
 @pytest.fixture

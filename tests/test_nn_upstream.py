@@ -131,30 +131,30 @@ def test_mmoe_matches_a_slow_twin() -> None:
     found = head(x)
     for row in range(6):
         experts = [torch.relu(expert[0].weight @ x[row] + expert[0].bias) for expert in head.experts]
-        for task in ("a", "b"):
-            gate = head.gates[task]
+        for place, task in enumerate(("a", "b")):
+            gate = head.gates[place]
             shares = torch.softmax(gate.weight @ x[row] + gate.bias, dim=0)
             mixed = sum(share * expert for share, expert in zip(shares, experts, strict=True))
-            expected = head.towers[task].weight @ mixed + head.towers[task].bias
+            expected = head.towers[place].weight @ mixed + head.towers[place].bias
             assert found[task][row].item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", list(HEADS))
 def test_every_head_gives_each_task_a_logit_a_row_and_gradients_to_all_it_has(name) -> None:
     torch.manual_seed(0)
-    head, x = HEADS[name](4, 8, ["a", "b"], 2), torch.randn(32, 4, requires_grad=True)
+    head, x = HEADS[name](4, 8, ["train", "values"], 2), torch.randn(32, 4, requires_grad=True)  # names that torch's modules have methods of
     found = head(x)
-    assert {task: logit.shape for task, logit in found.items()} == {"a": (32,), "b": (32,)}
+    assert {task: logit.shape for task, logit in found.items()} == {"train": (32,), "values": (32,)}
     sum(logit.square().sum() for logit in found.values()).backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in head.parameters())
     changed = x.detach().clone()
     changed[1:] += 1
-    torch.testing.assert_close(head(changed)["a"][0], found["a"][0])
+    torch.testing.assert_close(head(changed)["train"][0], found["train"][0])
 
 
 def test_a_shared_bottom_gives_each_task_layers_of_its_own() -> None:
     head = SharedBottom(3, 4, ["a", "b"], 1)
-    gradient = torch.autograd.grad(head(torch.randn(2, 3))["a"].sum(), list(head.towers["b"].parameters()), allow_unused=True)
+    gradient = torch.autograd.grad(head(torch.randn(2, 3))["a"].sum(), list(head.towers[1].parameters()), allow_unused=True)
     assert all(part is None for part in gradient)
 
 

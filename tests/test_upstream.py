@@ -207,6 +207,26 @@ def test_hidden_rows_are_those_of_nobody(task_of) -> None:
     assert (x.histories["impressions"].slots_BL[some] != 0).any()
 
 
+def test_content_needs_features(make_factory) -> None:
+    def change(raw) -> None:
+        raw["entities"]["item"]["features"] = {}
+        raw["upstreams"]["ctr"]["content_vectors"] = ["item"]
+
+    with pytest.raises(ConfigError, match="upstreams.ctr.content_vectors: the entity 'item' has a table but no features"):
+        make_factory(change)
+
+
+def test_heads_that_do_not_divide_what_size_derives_are_found_before_a_day_is_trained(make_factory) -> None:
+    with pytest.raises(ConfigError, match="upstreams.one.dhen.heads: token_width 8 should be a multiple of 3"):
+        make_factory(one(size="tiny", dhen={"heads": 3}))
+
+
+def test_a_class_that_is_no_block_is_said(task_of) -> None:
+    task, _ = task_of(dhen={"layers": [["torch.nn:Embedding"]]})
+    with pytest.raises(ConfigError, match="block 'torch.nn:Embedding': cannot be made as Embedding.tokens_in, tokens_out, width, hidden, heads."):
+        fit_day(task)
+
+
 def test_content_needs_a_table(make_factory) -> None:
     def change(raw) -> None:
         raw["entities"]["item"] = {}
@@ -355,14 +375,121 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
-def test_a_gpu_trains_and_embeds_as_the_cpu_does(task_of) -> None:
+def test_a_gpu_trains_goes_on_and_embeds_as_the_cpu_does(task_of) -> None:
     made = {}
     for device in ("cpu", "cuda"):
         task, ids = task_of(device, device=device)
         fit_day(task)
+        task = replace(task, before=task.folder, folder=task.folder.with_name("next"))
+        fit_day(task)
         made[device] = embed_day(task, task.plan.space(day(0)), ids)
     for cpu, gpu in zip(made["cpu"], made["cuda"], strict=True):
         np.testing.assert_allclose(cpu.vectors_ND, gpu.vectors_ND, atol=0.05)
+
+
+def test_rows_are_moved_to_the_device_before_scales_take_them_in(task_of, monkeypatch) -> None:
+    from headwater.models.upstream.learning import observe
+    from headwater.models.upstream.plan import Trainee
+    from headwater.nn import FeatureTokens
+
+    task, _ = task_of()
+    moved, taken = [], []
+    monkeypatch.setattr(Precision, "moved", lambda self, tree: moved.append(tree) or tree)
+    monkeypatch.setattr(FeatureTokens, "observe", lambda self, x: taken.append(x))
+    observe(task.plan, Trainee(task.plan), parts_of(task), Precision.of("cpu", fast=False))
+    assert len(taken) == 6  # two entities and the context of two logs
+    assert all(one is other for one, other in zip(taken, moved, strict=True))
+
+
+def test_a_saved_optimiser_goes_on_where_its_weights_are() -> None:
+    from headwater.models.training import Optimizers
+
+    model = torch.nn.Linear(2, 1)
+    optimizers = Optimizers(model, lr=0.1, id_lr=0.1, weight_decay=0.0)
+    optimizers.step(model(torch.ones(1, 2)).sum(), "here")
+    kept = optimizers.state()
+    other = torch.nn.Linear(2, 1, device="meta")
+    again = Optimizers(other, lr=0.1, id_lr=0.1, weight_decay=0.0)
+    again.restore(kept)
+    assert {value.device.type for entry in again.dense.state.values() for value in entry.values()} == {"meta"}
+
+
+def test_compiling_is_for_days_of_many_rows(task_of, monkeypatch) -> None:
+    from headwater.models.upstream import learning
+    from headwater.models.upstream.plan import Trainee
+    from headwater.nn import Dhen
+
+    task, _ = task_of()
+    compiled: list[Dhen] = []
+    monkeypatch.setattr(Dhen, "compile", lambda self, dynamic: compiled.append(self))
+    learning.compile_where_it_pays(Trainee(task.plan), learning.COMPILE_FROM_ROWS - 1)
+    assert not compiled
+    learning.compile_where_it_pays(Trainee(task.plan), learning.COMPILE_FROM_ROWS)
+    assert len(compiled) == 4  # two towers, and an overtower for each of two logs
+
+
+# ---- what a space is -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [
+    lambda raw: raw["logs"]["impressions"]["features"]["surface"]["values"].reverse(),
+    lambda raw: raw["entities"]["item"]["features"].update(price={"kind": "numeric", "log": False}),
+    lambda raw: raw["entities"]["item"].update(features=dict(reversed(raw["entities"]["item"]["features"].items()))),
+    lambda raw: raw["histories"]["user"].update(where=None),
+    lambda raw: raw["histories"]["user"].update(length=3),
+    lambda raw: raw["tasks"]["click"].update(label="is_long_click"),
+    lambda raw: raw.update(time_zone="Asia/Shanghai"),
+])  # fmt: skip
+def test_what_changes_the_meaning_of_an_input_makes_another_space(make_factory, change) -> None:
+    plans = [make_factory(lambda raw, also=also: [one()(raw), also(raw)], name).upstreams["one"] for name, also in (("a", lambda raw: None), ("b", change))]
+    assert plans[0].signature != plans[1].signature
+
+
+def test_where_the_data_lies_is_no_part_of_a_space(make_factory) -> None:
+    def elsewhere(raw) -> None:
+        one()(raw)
+        raw["logs"]["impressions"]["path"] = raw["logs"]["impressions"]["path"].replace("*.parquet", "**.parquet")
+        raw["downstream"], raw["workers"] = {}, 1
+
+    assert make_factory(one(), "a").upstreams["one"].signature == make_factory(elsewhere, "b").upstreams["one"].signature
+
+
+def test_each_log_has_its_own_estimate_of_what_comes_up_in_its_batches(task_of) -> None:
+    from headwater.models.upstream.plan import Trainee
+
+    task, _ = task_of()
+    trainee, always, often = Trainee(task.plan), torch.tensor([1]), torch.tensor([1, 2])
+    for _ in range(300):  # item 1 is in all batches of both logs, item 2 in those of one
+        found = trainee.frequency_of("impressions").observe(often)
+        trainee.frequency_of("visits").observe(always)
+    assert found.exp().tolist() == pytest.approx([1, 1], abs=0.05)
+    assert trainee.steps == 600
+
+
+def test_uniform_negatives_differ_from_day_to_day(task_of) -> None:
+    from headwater.models.upstream.learning import batch_of
+
+    task, _ = task_of(uniform_negatives=16, seed=-1)
+    parts = parts_of(task)
+    step = steps_of(task.plan, parts, 0)[0]
+    today, again, tomorrow = (batch_of(at, parts, step, 0, Precision.of("cpu", fast=False)).pool[2] for at in (task, task, replace(task, day=day(1))))
+    assert torch.equal(today, again)
+    assert not torch.equal(today, tomorrow)
+
+
+def test_losses_are_float32_under_bfloat16(task_of, monkeypatch) -> None:
+    from headwater.models.upstream import learning
+    from headwater.models.upstream.plan import Trainee
+
+    task, _ = task_of(uniform_negatives=8)
+    parts, kinds, real = parts_of(task), [], learning.contrastive_loss
+    precision = Precision.of("cpu", fast=True)
+    monkeypatch.setattr(Precision, "bfloat16", True)
+    monkeypatch.setattr(learning, "contrastive_loss", lambda *given: kinds.append((given[0] @ given[1].T).dtype) or real(*given))
+    step = learning.steps_of(task.plan, parts, 0)[0]
+    loss = learning.loss_of(task.plan, Trainee(task.plan), learning.batch_of(task, parts, step, 0, precision), precision)
+    assert loss.dtype == torch.float32
+    assert set(kinds) == {torch.float32}
 
 
 # ---- blocks of other packages ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -143,6 +143,18 @@ class Factory:
             name, spec, {entity: specs[logs[0]][entity] for entity in entities}, {log: specs[log]["context"] for log in logs}, histories,
             {log: tuple(task for task in spec.tasks if tasks[task].log == log) for log in logs},
             {task: given.name for task in spec.tasks if (given := tasks[task].given) is not None}, self.config.seed if spec.seed is None else spec.seed,
+            self._meaning(spec, logs, entities),
+        )  # fmt: skip
+
+    def _meaning(self, spec: UpstreamConfig, logs: Sequence[str], entities: Sequence[str]) -> str:
+        """Of what an upstream's inputs and labels are, as declared, in order; where the data lies is no part of it."""
+        raw = self.config.model_dump(mode="json")
+        histories = [history for history in raw["histories"].values() if history["log"] in logs]
+        for history in histories:
+            history.pop("seed")
+        return digest_of(
+            raw["time_zone"], [list(raw["entities"][entity]["features"].items()) for entity in entities],
+            [list(raw["logs"][log]["features"].items()) for log in logs], histories, [raw["tasks"][task] for task in spec.tasks],
         )  # fmt: skip
 
     @cached_property

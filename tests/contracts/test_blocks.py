@@ -1,19 +1,22 @@
-"""Every DHEN block keeps this contract; run it on your own by registering it in the entry-point group `headwater.block`."""
+"""Every DHEN block keeps this contract, also those that installed packages offer under the entry-point group `headwater.block`."""
 
 from __future__ import annotations
+
+from importlib.metadata import entry_points
 
 import pytest
 import torch
 
 from headwater.nn import Dhen
 from headwater.nn.blocks import BLOCKS
+from headwater.nn.dhen import block_of
 
 
-@pytest.fixture(params=list(BLOCKS))
+@pytest.fixture(params=[*BLOCKS, *(point.name for point in entry_points(group="headwater.block"))])
 def make(request):
     def build(tokens_in=5, tokens_out=3):
         torch.manual_seed(0)
-        return BLOCKS[request.param](tokens_in, tokens_out, 8, 16, 2)
+        return block_of(request.param, tokens_in, tokens_out, 8, 16, 2)
 
     return build
 

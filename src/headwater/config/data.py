@@ -12,13 +12,18 @@ from headwater.config.base import Strict, distinct
 Reading = Literal["cycles", "age", "recency"]
 
 
+def _booleans_as_text(values: Any) -> Any:
+    """`[true, false]` as a column of booleans spells them; taken for integers they would match nothing."""
+    return [str(value).lower() if isinstance(value, bool) else value for value in values] if isinstance(values, list | tuple) else values
+
+
 class Categorical(Strict):
     """One value out of many: hashed into `buckets`, looked up in `values` (all others share one slot), or in a `vocabulary` of so many that
     each model learns day by day: what came at least `min_count` times on a past day gets a slot, all else shares one."""
 
     kind: Literal["categorical"] = "categorical"
     buckets: int = Field(1000, ge=1, le=1 << 27)
-    values: tuple[str | int, ...] | None = None
+    values: Annotated[tuple[str | int, ...], BeforeValidator(_booleans_as_text), AfterValidator(distinct)] | None = Field(None, min_length=1)
     vocabulary: int | None = Field(None, ge=1, le=1 << 27)
     min_count: int = Field(2, ge=1)
 

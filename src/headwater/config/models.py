@@ -19,6 +19,14 @@ class DhenConfig(Strict):
     heads: int = Field(2, ge=1, le=64, description="attention heads of a transformer block")
 
 
+SIZES = {  # what `size` sets of an upstream
+    "tiny": {"token_width": 8, "tokens": 2, "hidden": 32, "batch_rows": 256, "id_buckets": 5_000},
+    "small": {"token_width": 16, "tokens": 4, "hidden": 64, "batch_rows": 512, "id_buckets": 50_000},
+    "medium": {"token_width": 16, "tokens": 8, "hidden": 256, "batch_rows": 1024, "id_buckets": 1_000_000},
+    "large": {"token_width": 32, "tokens": 8, "hidden": 512, "batch_rows": 4096, "id_buckets": 10_000_000},
+}
+
+
 class UpstreamConfig(Strict):
     """A DERM model. `size` sets what is not set here; `headwater check --explain` prints the result.
 
@@ -50,7 +58,7 @@ class UpstreamConfig(Strict):
     id_learning_rate: float = Field(0.1, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
-    temperature: float = Field(0.1, gt=0)
+    temperature: float = Field(0.1, ge=0.01)
     learn_temperature: bool = False
     contrastive_weight: float = Field(0.1, ge=0)
     uniform_negatives: int = Field(0, ge=0, le=65_536, description="items a batch drawn uniformly as further negatives (mixed negative sampling)")
@@ -58,6 +66,10 @@ class UpstreamConfig(Strict):
     exploding: float = Field(20.0, gt=1, description="a loss so many times the usual stops the run")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$")
     fast: bool = Field(False, description="bfloat16 where the processor has it, and torch.compile for sizes that pay for it; bytes then differ by machine")
+
+    def derived(self) -> dict[str, int]:
+        """The size dial's values, each replaced by what is set itself."""
+        return {name: value if (own := getattr(self, name)) is None else own for name, value in SIZES[self.size].items()}
 
     @property
     def hides(self) -> float:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from headwater.config.models import DownstreamConfig
+from headwater.config.models import SIZES, DownstreamConfig, UpstreamConfig
 
 SHUFFLED = "shuffled"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -111,10 +111,14 @@ def _broken_upstream(raw: Mapping[str, Any], name: str, upstream: Any) -> Iterat
         elif given not in listed:
             yield f"upstreams.{name}.whole_space: {task!r} is given {given!r}, which has to be a task of this upstream too"
     for entity in _strings(_get(upstream, "content_vectors")):
-        if not _get(_get(_get(raw, "entities"), entity), "table"):
+        declared = _get(_get(raw, "entities"), entity)
+        if not _get(declared, "table"):
             yield f"upstreams.{name}.content_vectors: the entity {entity!r} has no table, so nothing is known of one never seen"
+        elif not _get(declared, "features"):
+            yield f"upstreams.{name}.content_vectors: the entity {entity!r} has a table but no features, so a vector would be of nothing; declare some"
     width, heads = _get(upstream, "token_width"), _get(_get(upstream, "dhen"), "heads")
-    if isinstance(width, int) and isinstance(heads, int) and width % heads:
+    width = width or SIZES.get(str(_get(upstream, "size") or UpstreamConfig.model_fields["size"].default), {}).get("token_width")
+    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
         yield f"upstreams.{name}.dhen.heads: token_width {width} should be a multiple of {heads}"
 
 

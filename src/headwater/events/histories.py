@@ -138,8 +138,9 @@ def as_of(past: PastEvents, owners_N: np.ndarray, times_us_N: np.ndarray, length
     starts_N = np.searchsorted(places_M, owner_codes[m:] * stride, side="left")
     spots_NL = ends_N[:, None] - 1 - np.arange(length)[None, :]
     if window_us is not None:  # of events before the window only those of the seed are left: they come first
-        oldest_N, seeded_N = (np.searchsorted(places_M, owner_codes[m:] * stride + np.searchsorted(times, low_N, side=side), side="left")
-                              for low_N, side in ((times_us_N - window_us, "left"), (np.full(len(times_us_N), SEED_TIME), "right")))  # fmt: skip
+        first_N = owner_codes[m:] * stride
+        oldest_N = np.searchsorted(places_M, first_N + np.searchsorted(times, times_us_N - window_us, side="left"), side="left")
+        seeded_N = np.searchsorted(places_M, first_N + np.searchsorted(times, SEED_TIME, side="right"), side="left")
         between_N = np.maximum(oldest_N - seeded_N, 0)
         spots_NL = np.where(spots_NL < oldest_N[:, None], spots_NL - between_N[:, None], spots_NL)
     present_NL = spots_NL >= starts_N[:, None]

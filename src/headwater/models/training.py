@@ -94,6 +94,8 @@ def shuffled(rows: int, batch_rows: int, seed: int) -> Iterator[np.ndarray]:
 
 
 MOST_NORM = 10.0
+WHAT_TO_DO = ("The last good checkpoint is kept. Look for extreme feature values; a lower learning_rate makes another space: "
+              "give it a lane, or a new warehouse.")  # fmt: skip
 
 
 class Optimizers:
@@ -105,23 +107,24 @@ class Optimizers:
         self.rows = RowwiseAdagrad([module for module in model.modules() if isinstance(module, RowTable)], id_lr)
 
     def step(self, loss: Tensor, where: str) -> float:
-        """One update. Raises ModelError on a loss that is not finite, before any weight changes."""
+        """One update. Raises ModelError on a loss or a gradient that is not finite, before any weight changes."""
         value = loss.item()
         if not np.isfinite(value):
-            raise ModelError(f"{where}: the loss is {value}. The last good checkpoint is kept; lower learning_rate, or look for "
-                             "extreme feature values.")  # fmt: skip
+            raise ModelError(f"{where}: the loss is {value}. {WHAT_TO_DO}")
         self.dense.zero_grad(set_to_none=True)
         loss.backward()
-        self._clip()
+        self._clip(where)
         self.dense.step()
         self.rows.step()
         return value
 
     @torch.no_grad()
-    def _clip(self) -> None:
+    def _clip(self, where: str) -> None:
         """Dense gradients together are at most `MOST_NORM` long. Those that are shorter, as nearly always, are not written again."""
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         norm = nn.utils.get_total_norm(gradients, foreach=True)
+        if not norm.isfinite():
+            raise ModelError(f"{where}: the gradient is not finite. {WHAT_TO_DO}")
         if norm > MOST_NORM:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), MOST_NORM, norm)
 
@@ -137,7 +140,8 @@ class Optimizers:
             found = {what: tensors.get(f"adam.{what}.{name}") for what in ("step", "exp_avg", "exp_avg_sq")}
             if found["exp_avg"] is not None:
                 assert found["step"] is not None
-                self.dense.state[parameter] = {**found, "step": found["step"].reshape(())}
+                moments = {what: value.to(parameter.device) for what, value in found.items() if value is not None}
+                self.dense.state[parameter] = moments | {"step": moments["step"].reshape(())}
 
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizers: Optimizers, meta: dict[str, Any], name: str = "model") -> None:

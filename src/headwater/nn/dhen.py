@@ -8,12 +8,26 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from headwater.errors import ConfigError
 from headwater.nn.blocks import BLOCKS, TokenMix
 from headwater.plugins import resolve
 
 DERM_LAYERS = (("masknet", "mlp"), ("transformer", "mlp"))
 Ensemble = Literal["sum", "concat", "weighted"]
 ShortCut = Literal["identity", "learned"]
+
+
+def block_of(name: str, tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int) -> nn.Module:
+    """The block of that name, made. Raises ConfigError where there is none, or it cannot be made as blocks are."""
+    kind = resolve("headwater.block", BLOCKS, name)
+    try:
+        block = kind(tokens_in, tokens_out, width, hidden, heads)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ConfigError(f"block {name!r}: cannot be made as {kind.__name__}(tokens_in, tokens_out, width, hidden, heads) of "
+                          f"{(tokens_in, tokens_out, width, hidden, heads)}: {error}.") from error  # fmt: skip
+    if not isinstance(block, nn.Module):
+        raise ConfigError(f"block {name!r}: should be a torch.nn.Module, received {type(block).__name__}.")
+    return block
 
 
 class DhenLayer(nn.Module):
@@ -28,9 +42,7 @@ class DhenLayer(nn.Module):
         ensemble: Ensemble = "sum", shortcut: ShortCut = "identity",
     ) -> None:  # fmt: skip
         super().__init__()
-        self.blocks = nn.ModuleList(
-            resolve("headwater.block", BLOCKS, name)(tokens_in, tokens_out, width, hidden, heads) for name in blocks
-        )
+        self.blocks = nn.ModuleList(block_of(name, tokens_in, tokens_out, width, hidden, heads) for name in blocks)
         same = tokens_in == tokens_out and shortcut == "identity"
         self.shortcut = nn.Identity() if same else TokenMix(tokens_in, tokens_out)
         self.weights = nn.Parameter(torch.ones(len(blocks))) if ensemble == "weighted" else None

@@ -28,6 +28,9 @@ class FeatureTensors(NamedTuple):
         )  # fmt: skip
 
 
+LEAST_DEVIATION = 1e-6
+
+
 class RunningNorm(nn.Module):
     """Centre and scale by the mean and variance of all rows `observe`d so far (Welford, batched); missing becomes 0."""
 
@@ -63,14 +66,16 @@ class RunningNorm(nn.Module):
 
     def scaled(self, x_BF: Tensor) -> Tensor:
         """x [B, F] -> [B, F]: without the marks of what is missing, for data that misses nothing."""
-        deviation = (self.spread / self.count.clamp(min=1)).sqrt().clamp(min=1e-3)
+        deviation = (self.spread / self.count.clamp(min=1)).sqrt()
+        deviation = torch.maximum(deviation, LEAST_DEVIATION * self.mean.abs().clamp(min=1))  # of a constant, float32's own noise stays small
         return ((x_BF - self.mean.float()) / deviation.float()).clamp_(-5, 5).nan_to_num_(0.0)
 
 
 class Vocabulary(nn.Module):
     """A vocabulary learned day by day: 64-bit hashes (as int64; 0: missing) -> slots 0 (missing), 1 (not known), 2... in the order learnt.
 
-    A day's new values that come at least `min_count` times get the next free slots, the most frequent first, until `size` are known.
+    A day's new values that come at least `min_count` times get the next free slots, the most frequent first, until `size` are known: the
+    day's rows are `observe`d in as many pieces as one likes, then `learn`t.
     """
 
     hashes: Tensor
@@ -83,18 +88,31 @@ class Vocabulary(nn.Module):
         self.register_buffer("hashes", torch.full((size,), torch.iinfo(torch.int64).max))  # ascending; what is free lies at the end
         self.register_buffer("slots", torch.ones(size, dtype=torch.int64))
         self.register_buffer("known", torch.zeros((), dtype=torch.int64))
+        self._counted: list[tuple[Tensor, Tensor]] = []
 
     @torch.no_grad()
     def observe(self, hashes_B: Tensor) -> None:
-        """Take in the values of a past day."""
+        """Count some values of a past day."""
         values, counts = torch.unique(hashes_B, return_counts=True)
-        new = (self(values) == 1) & (counts >= self.min_count)
-        values, counts = values[new], counts[new]
+        new = self(values) == 1
+        self._counted.append((values[new], counts[new]))
+
+    @torch.no_grad()
+    def learn(self) -> None:
+        """Admit the values counted since the last call."""
+        if not self._counted:
+            return
+        found, tallies = (torch.cat(parts) for parts in zip(*self._counted, strict=True))
+        self._counted = []
+        values, place = torch.unique(found, return_inverse=True)
+        counts = torch.zeros_like(values).index_add_(0, place, tallies)
+        often = counts >= self.min_count
+        values, counts = values[often], counts[often]
         room = len(self.hashes) - int(self.known)
         chosen = values[torch.sort(counts, descending=True, stable=True).indices[:room]]
         begin = int(self.known)
         self.hashes[begin : begin + len(chosen)] = chosen
-        self.slots[begin : begin + len(chosen)] = torch.arange(begin, begin + len(chosen)) + 2
+        self.slots[begin : begin + len(chosen)] = torch.arange(begin, begin + len(chosen), device=chosen.device) + 2
         order = torch.sort(self.hashes, stable=True).indices
         self.hashes.copy_(self.hashes[order])
         self.slots.copy_(self.slots[order])
@@ -123,7 +141,7 @@ class RunningQuantiles(nn.Module):
     @torch.no_grad()
     def observe(self, x_BF: Tensor) -> None:
         """Take in the rows of a past day."""
-        levels = (torch.arange(self.points.shape[1], dtype=torch.float64) + 0.5) / self.points.shape[1]
+        levels = (torch.arange(self.points.shape[1], dtype=torch.float64, device=x_BF.device) + 0.5) / self.points.shape[1]
         for feature in range(x_BF.shape[1]):
             today = x_BF[:, feature][~x_BF[:, feature].isnan()]
             before = float(self.count[feature])
@@ -131,7 +149,7 @@ class RunningQuantiles(nn.Module):
                 continue
             old = self.points[feature] if before > 0 else today[:0]
             values, order = torch.sort(torch.cat([old, today]), stable=True)
-            weights = torch.cat([torch.full((len(old),), before / max(1, len(old))), torch.ones(len(today))]).double()[order]
+            weights = torch.cat([torch.full_like(old, before / max(1, len(old))), torch.ones_like(today)]).double()[order]
             middles = weights.cumsum(0) - weights / 2
             places = torch.searchsorted(middles, levels * weights.sum()).clamp(max=len(values) - 1)
             self.points[feature] = values[places]
@@ -176,13 +194,18 @@ class FeatureTokens(nn.Module):
         self.tokens = len(categorical) + len(multi) + len(vectors) + (NUMERIC_TOKENS if numeric else 0)
 
     def observe(self, x: FeatureTensors) -> None:
-        """Take in a past day: scales, ranks and vocabularies."""
+        """Take in some rows of a past day: scales, ranks, and what vocabularies count until they `learn`."""
         if self.norm is not None:
             self.norm.observe(x.numeric_BF)
         if self.quantiles is not None:
             self.quantiles.observe(x.numeric_BF[:, self.ranked])
         for (column, _), vocabulary in zip(self.columns, self.vocabularies, strict=True):
             vocabulary.observe(x.categorical_BC[:, column])  # type: ignore[operator]
+
+    def learn(self) -> None:
+        """All rows of a day were observed: let vocabularies admit its new values."""
+        for vocabulary in self.vocabularies:
+            vocabulary.learn()  # type: ignore[operator]
 
     def forward(self, x: FeatureTensors) -> Tensor:
         parts: list[Tensor] = []

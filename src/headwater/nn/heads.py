@@ -13,10 +13,11 @@ class SharedBottom(nn.Module):
 
     def __init__(self, width: int, hidden: int, tasks: Sequence[str], experts: int) -> None:
         super().__init__()
-        self.towers = nn.ModuleDict({task: nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)) for task in tasks})
+        self.tasks = tuple(tasks)
+        self.towers = nn.ModuleList(nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)) for _ in tasks)
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
-        return {task: tower(x_BF).squeeze(1) for task, tower in self.towers.items()}
+        return {task: tower(x_BF).squeeze(1) for task, tower in zip(self.tasks, self.towers, strict=True)}
 
 
 class Mmoe(nn.Module):
@@ -25,13 +26,14 @@ class Mmoe(nn.Module):
     def __init__(self, width: int, hidden: int, tasks: Sequence[str], experts: int) -> None:
         super().__init__()
         self.experts = nn.ModuleList(nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in range(experts))
-        self.gates = nn.ModuleDict({task: nn.Linear(width, experts) for task in tasks})
-        self.towers = nn.ModuleDict({task: nn.Linear(hidden, 1) for task in tasks})
+        self.tasks = tuple(tasks)
+        self.gates = nn.ModuleList(nn.Linear(width, experts) for _ in tasks)
+        self.towers = nn.ModuleList(nn.Linear(hidden, 1) for _ in tasks)
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
         experts_BXH = torch.stack([expert(x_BF) for expert in self.experts], dim=1)
-        shares_BX = {task: gate(x_BF).softmax(1) for task, gate in self.gates.items()}
-        return {task: tower((shares_BX[task].unsqueeze(2) * experts_BXH).sum(1)).squeeze(1) for task, tower in self.towers.items()}
+        mixed = [(gate(x_BF).softmax(1).unsqueeze(2) * experts_BXH).sum(1) for gate in self.gates]
+        return {task: tower(mixed_BH).squeeze(1) for task, tower, mixed_BH in zip(self.tasks, self.towers, mixed, strict=True)}
 
 
 HEADS: dict[str, type[nn.Module]] = {"shared_bottom": SharedBottom, "mmoe": Mmoe}

@@ -103,6 +103,7 @@ def fit_arm(task: ArmTask) -> dict[str, float]:
         for seed, ranker, optimizers in _models(task):
             for name in BLOCK_NAMES:
                 ranker.features[name].observe(inputs.blocks[name])  # type: ignore[operator]
+                ranker.features[name].learn()  # type: ignore[operator]
             losses += _learn(task, ranker, optimizers, inputs, labels_NK, seed)
             meta = {"signature": plan.signature, "day": str(task.day), "fingerprint": task.fingerprint}
             save_checkpoint(aside, ranker, optimizers, meta, name=f"seed-{seed}")

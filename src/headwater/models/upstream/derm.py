@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from headwater.config import UpstreamConfig
 from headwater.events import BlockSpec
 from headwater.models.training import feature_tokens
-from headwater.nn import HEADS, Dhen, FeatureTensors, HistoryTensors, HistoryTokens, RowTable
+from headwater.nn import HEADS, Dhen, FeatureTensors, FeatureTokens, HistoryTensors, HistoryTokens, RowTable
 from headwater.plugins import resolve
 
 LEAST_TEMPERATURE = 0.01
@@ -69,8 +69,9 @@ class Tower(nn.Module):
         super().__init__()
         self.ids, self.hides = config.ids, config.hides
         self.features = feature_tokens(spec, sizes.token_width)
-        self.histories = nn.ModuleDict({log: HistoryTokens(past.actions, sizes.token_width) for log, past in histories.items()})
-        tokens = int(self.ids) + self.features.tokens + sum(history.tokens for history in self.histories.values())  # type: ignore[misc]
+        self.logs = tuple(histories)
+        self.histories = nn.ModuleList(HistoryTokens(past.actions, sizes.token_width) for past in histories.values())
+        tokens = int(self.ids) + self.features.tokens + sum(history.tokens for history in self.histories)  # type: ignore[misc]
         self.dhen = dhen_of(config, max(1, tokens), sizes)
 
     def forward(self, x: TowerTensors, own: RowTable | None, others: Mapping[str, RowTable]) -> Tensor:
@@ -80,7 +81,7 @@ class Tower(nn.Module):
         parts = [self.features(x.features)]
         if self.ids and own is not None:
             parts.append(own(x.slots_B).unsqueeze(1))
-        parts += [history(x.histories[log], others[log]) for log, history in self.histories.items()]
+        parts += [history(x.histories[log], others[log]) for log, history in zip(self.logs, self.histories, strict=True)]
         tokens_BTE = torch.cat(parts, dim=1)
         if tokens_BTE.shape[1] == 0:  # nothing is known of the entity: one constant token
             tokens_BTE = tokens_BTE.new_ones(len(tokens_BTE), 1, tokens_BTE.shape[2])
@@ -134,8 +135,9 @@ class Derm(nn.Module):
         named = [of for of_logs in self.others.values() for of in of_logs.values()]
         self.ids = nn.ModuleDict({name: RowTable(sizes.id_buckets + 1, sizes.token_width) for name in dict.fromkeys([*(specs if config.ids else ()), *named])})
         self.towers = nn.ModuleDict({name: Tower(spec, histories.get(name, {}), config, sizes) for name, spec in specs.items()})
-        self.over = nn.ModuleDict(
-            {log: OverTower(contexts[log], of_log, config, sizes) if config.overtower else CosineOnly(of_log) for log, of_log in tasks.items()}
+        self.logs = tuple(tasks)  # a list beside their overtowers, for a log may be named like a method of nn.ModuleDict
+        self.over = nn.ModuleList(
+            OverTower(contexts[log], of_log, config, sizes) if config.overtower else CosineOnly(of_log) for log, of_log in tasks.items()
         )
         self.log_temperature = nn.Parameter(torch.tensor(config.temperature).log()) if config.learn_temperature else None
         self.fixed_temperature = config.temperature
@@ -143,6 +145,12 @@ class Derm(nn.Module):
     @property
     def temperature(self) -> Tensor | float:
         return self.fixed_temperature if self.log_temperature is None else self.log_temperature.exp().clamp(min=LEAST_TEMPERATURE)
+
+    def feature_tokens(self) -> dict[str, FeatureTokens]:
+        """What reads features: of each entity and, as `@LOG`, of the context of each log that has an overtower."""
+        towers = {entity: tower.features for entity, tower in self.towers.items()}
+        overtowers = {f"@{log}": over.context for log, over in zip(self.logs, self.over, strict=True) if isinstance(over, OverTower)}
+        return towers | overtowers  # type: ignore[return-value]
 
     def embed(self, entity: str, x: TowerTensors) -> Tensor:
         """The entity's vectors, [B, D]: of what is known of it, never of any context."""
@@ -153,4 +161,4 @@ class Derm(nn.Module):
 
     def forward(self, log: str, user: TowerTensors, item: TowerTensors, context: FeatureTensors) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         user_BD, item_BD = self.embed("user", user), self.embed("item", item)
-        return user_BD, item_BD, self.over[log](user_BD, item_BD, context)
+        return user_BD, item_BD, self.over[self.logs.index(log)](user_BD, item_BD, context)

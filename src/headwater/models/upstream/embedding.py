@@ -63,8 +63,9 @@ def _joined(shown: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _as_one(shown: pl.Series, others: pl.Series) -> pl.Series:
-    """Ids as integers where both are, else as text."""
-    kind = pl.Int64 if shown.dtype.is_integer() and others.dtype.is_integer() else pl.String
+    """Ids as integers where all are and 64 signed bits hold them, else as text."""
+    fit = all(ids.dtype.is_integer() and ids.cast(pl.Int64, strict=False).null_count() == 0 for ids in (shown, others))
+    kind = pl.Int64 if fit else pl.String
     return pl.concat([shown.cast(kind).alias("id"), others.cast(kind).alias("id")])
 
 

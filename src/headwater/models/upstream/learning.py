@@ -16,13 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headwater.config import UpstreamConfig
 from headwater.errors import ModelError
 from headwater.events import Examples
 from headwater.files import new_folder, read_json
 from headwater.models.loading import ahead
 from headwater.models.precision import Precision
-from headwater.models.training import Optimizers, begin, day_seed, feature_tensors, id_slots, is_whole, load_checkpoint, save_checkpoint, seeded, shuffled
+from headwater.models.training import (
+    WHAT_TO_DO,
+    Optimizers,
+    begin,
+    day_seed,
+    feature_tensors,
+    id_slots,
+    is_whole,
+    load_checkpoint,
+    save_checkpoint,
+    seeded,
+    shuffled,
+)
 from headwater.models.upstream.derm import TowerTensors
 from headwater.models.upstream.inputs import OBSERVED_ROWS, last_rows, tower_tensors
 from headwater.models.upstream.plan import Trainee, UpstreamPlan, UpstreamTask, sizes_of
@@ -121,14 +132,13 @@ def fit_day(task: UpstreamTask) -> None:
     if precision.fast:
         compile_where_it_pays(trainee, sum(len(step.rows_B) for step in steps))
     within = task.folder.with_name(f"{task.folder.name}.{WITHIN}")
-    meta, losses = _go_on(task, within, trainee, optimizers, parts)
+    meta, losses = _go_on(task, within, trainee, optimizers, parts, precision)
     done = len(losses)
     trainee.train()
-    with ahead(batch_of(plan, parts, step, number, precision) for number, step in enumerate(steps) if number >= done) as loaded:
+    with ahead(batch_of(task, parts, step, number, precision) for number, step in enumerate(steps) if number >= done) as loaded:
         for number, batch in enumerate(loaded, start=done):
             where = f"upstream {plan.name}, day {task.day}, log {batch.log}, batch {number} of {len(steps)}"
-            with precision.autocast():
-                loss = loss_of(plan, trainee, batch)
+            loss = loss_of(plan, trainee, batch, precision)
             losses.append(optimizers.step(loss, where))
             _refuse_explosion(losses, config.exploding, where)
             if len(losses) % config.checkpoint_steps == 0 and len(losses) < len(steps):
@@ -136,7 +146,7 @@ def fit_day(task: UpstreamTask) -> None:
                     save_checkpoint(aside, trainee, optimizers, meta | {"losses": losses, "random": torch.get_rng_state().tolist()})
     trainee.eval()
     meta["training"] = {"loss": float(np.mean(losses)) if losses else None, "steps": len(losses),
-                        "total_steps": int(trainee.frequency.step), "curve": _curve(losses)}  # fmt: skip
+                        "total_steps": trainee.steps, "curve": _curve(losses)}  # fmt: skip
     if trainee.derm.log_temperature is not None:
         meta["training"]["temperature"] = float(torch.as_tensor(trainee.derm.temperature).detach())
     with new_folder(task.folder) as aside:
@@ -144,7 +154,9 @@ def fit_day(task: UpstreamTask) -> None:
     shutil.rmtree(within, ignore_errors=True)
 
 
-def _go_on(task: UpstreamTask, within: Path, trainee: Trainee, optimizers: Optimizers, parts: Sequence[Part]) -> tuple[dict[str, Any], list[float]]:
+def _go_on(
+    task: UpstreamTask, within: Path, trainee: Trainee, optimizers: Optimizers, parts: Sequence[Part], precision: Precision,
+) -> tuple[dict[str, Any], list[float]]:  # fmt: skip
     """Load where to go on from: the last checkpoint within the day, yesterday's, or nothing. Returns what is to be saved beside the weights,
     and the losses of the steps already done."""
     plan = task.plan
@@ -156,7 +168,7 @@ def _go_on(task: UpstreamTask, within: Path, trainee: Trainee, optimizers: Optim
     if task.before is not None:
         meta["first_day"] = load_checkpoint(task.before, trainee, optimizers, meta)["first_day"]
     torch.manual_seed(day_seed(plan.seed, task.day))
-    observe(plan, trainee, parts)
+    observe(plan, trainee, parts, precision)
     return meta, []
 
 
@@ -164,8 +176,8 @@ def _refuse_explosion(losses: Sequence[float], times: float, where: str) -> None
     """Raise ModelError where the last loss is so many times the mean of those before it."""
     before = losses[-1 - USUAL_STEPS : -1]
     if len(before) == USUAL_STEPS and losses[-1] > times * (abs(float(np.mean(before))) + 1e-3):
-        raise ModelError(f"{where}: the loss is {losses[-1]:.4g}, usual is {np.mean(before):.4g}. The last good checkpoint is kept; lower learning_rate, "
-                         "look for extreme feature values, or raise `exploding`.")  # fmt: skip
+        raise ModelError(f"{where}: the loss is {losses[-1]:.4g}, usual is {np.mean(before):.4g}. or raise `exploding`. "
+                         f"{WHAT_TO_DO}")  # fmt: skip
 
 
 def _curve(losses: Sequence[float]) -> list[tuple[int, float]]:
@@ -174,22 +186,26 @@ def _curve(losses: Sequence[float]) -> list[tuple[int, float]]:
     return [(int(stretch[-1]) + 1, float(np.mean([losses[step] for step in stretch]))) for stretch in stretches]
 
 
-def observe(plan: UpstreamPlan, trainee: Trainee, parts: Sequence[Part]) -> None:
+def observe(plan: UpstreamPlan, trainee: Trainee, parts: Sequence[Part], precision: Precision) -> None:
     """Let scales, ranks and vocabularies take in past rows, before they are learnt."""
+    tokens = trainee.derm.feature_tokens()
     for part in parts:
         for low in range(0, len(part), OBSERVED_ROWS):
             rows = part.examples.take(part.rows_N[low : low + OBSERVED_ROWS])
             for entity in plan.entities:
-                trainee.derm.towers[entity].features.observe(feature_tensors(rows.entities[entity]))  # type: ignore[operator, union-attr]
+                tokens[entity].observe(precision.moved(feature_tensors(rows.entities[entity])))
             if plan.config.overtower:
-                trainee.derm.over[rows.log].context.observe(feature_tensors(rows.context))  # type: ignore[operator, union-attr]
+                tokens["@" + rows.log].observe(precision.moved(feature_tensors(rows.context)))
+    for found in tokens.values():
+        found.learn()
 
 
-def batch_of(plan: UpstreamPlan, parts: Sequence[Part], step: Step, number: int, precision: Precision) -> Batch:
-    part, config, pool = parts[step.part], plan.config, None
-    rows = part.examples.take(step.rows_B)
+def batch_of(task: UpstreamTask, parts: Sequence[Part], step: Step, number: int, precision: Precision) -> Batch:
+    plan, part, pool = task.plan, parts[step.part], None
+    config, rows = plan.config, part.examples.take(step.rows_B)
     if config.uniform_negatives:
-        drawn = np.random.default_rng([plan.seed, number]).integers(0, len(part.items_I), config.uniform_negatives)
+        generator = np.random.default_rng(day_seed(plan.seed, task.day, number))
+        drawn = generator.integers(0, len(part.items_I), config.uniform_negatives)
         others = part.examples.take(part.items_I[drawn])
         slots = torch.from_numpy(id_slots(others.keys["item"], sizes_of(config).id_buckets))
         pool = (tower_tensors(plan, others, "item"), slots, torch.from_numpy(others.keys["item"].astype(np.int64)), len(part.items_I))
@@ -201,11 +217,16 @@ def batch_of(plan: UpstreamPlan, parts: Sequence[Part], step: Step, number: int,
     return precision.moved(batch)
 
 
-def loss_of(plan: UpstreamPlan, trainee: Trainee, batch: Batch) -> Tensor:
-    """Supervised losses of all tasks, and the contrastive loss over their positives; takes the batch into the frequency estimate."""
-    config, derm = plan.config, trainee.derm
-    user, item, logits = derm(batch.log, batch.towers["user"], batch.towers["item"], batch.context)
-    log_q = trainee.frequency.observe(batch.item_slots_B)
+def loss_of(plan: UpstreamPlan, trainee: Trainee, batch: Batch, precision: Precision) -> Tensor:
+    """Supervised losses of all tasks, and the contrastive loss over their positives, in float32; takes the batch into the frequency estimate."""
+    config, derm, more = plan.config, trainee.derm, None
+    frequency = trainee.frequency_of(batch.log)
+    log_q = frequency.observe(batch.item_slots_B)
+    with precision.autocast():
+        user, item, logits = derm(batch.log, batch.towers["user"], batch.towers["item"], batch.context)
+        if config.contrastive_weight > 0 and batch.pool is not None:
+            others, slots, keys, size = batch.pool
+            more = Negatives(derm.embed("item", others), keys, mixed_log_q(frequency.log_q(slots), config.uniform_negatives, size))
     losses = []
     for task, label in batch.labels.items():
         if task in config.whole_space:
@@ -214,8 +235,7 @@ def loss_of(plan: UpstreamPlan, trainee: Trainee, batch: Batch) -> Tensor:
             losses.append(masked_bce(logits[task], label))
     loss = torch.stack(losses).sum()
     if config.contrastive_weight > 0:
-        more = _uniform(config, trainee, batch)
-        if more is not None and batch.pool is not None:
+        if batch.pool is not None:
             log_q = mixed_log_q(log_q, config.uniform_negatives, batch.pool[3])
         for label in batch.labels.values():
             loss = loss + config.contrastive_weight / len(batch.labels) * contrastive_loss(
@@ -224,20 +244,12 @@ def loss_of(plan: UpstreamPlan, trainee: Trainee, batch: Batch) -> Tensor:
     return loss
 
 
-def _uniform(config: UpstreamConfig, trainee: Trainee, batch: Batch) -> Negatives | None:
-    if batch.pool is None:
-        return None
-    items, slots, keys, size = batch.pool
-    log_q = mixed_log_q(trainee.frequency.log_q(slots), config.uniform_negatives, size)
-    return Negatives(trainee.derm.embed("item", items), keys, log_q)
-
-
 COMPILE_FROM_ROWS = 3_000_000
 
 
 def compile_where_it_pays(trainee: Trainee, rows: int) -> None:
-    """Compiling costs half a minute, and gives back a fifth of a step: only a day of many rows pays for it."""
+    """Compiling costs half a minute or more, and gives back a fifth of a step: only a day of many rows pays for it."""
     if rows >= COMPILE_FROM_ROWS:
-        for module in [*trainee.derm.towers.values(), *trainee.derm.over.values()]:
+        for module in [*trainee.derm.towers.values(), *trainee.derm.over]:
             if hasattr(module, "dhen"):
-                module.dhen.compile(dynamic=True)  # type: ignore[union-attr]
+                module.dhen.compile(dynamic=True)

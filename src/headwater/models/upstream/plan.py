@@ -17,25 +17,19 @@ from headwater.files import digest_of
 from headwater.models.upstream.derm import Derm, Past, Sizes
 from headwater.nn import StreamingFrequency
 
-SIZES = {
-    "tiny": Sizes(token_width=8, tokens=2, hidden=32, batch_rows=256, id_buckets=5_000),
-    "small": Sizes(token_width=16, tokens=4, hidden=64, batch_rows=512, id_buckets=50_000),
-    "medium": Sizes(token_width=16, tokens=8, hidden=256, batch_rows=1024, id_buckets=1_000_000),
-    "large": Sizes(token_width=32, tokens=8, hidden=512, batch_rows=4096, id_buckets=10_000_000),
-}
-FORMAT = 2  # part of the signature; raised when the network's layout changes
+FORMAT = 3  # part of the signature; raised when the network's layout changes
 
 
 def sizes_of(config: UpstreamConfig) -> Sizes:
     """The size dial's values, each replaced by what the config sets itself."""
-    base = asdict(SIZES[config.size])
-    return Sizes(**{name: getattr(config, name) if getattr(config, name) is not None else value for name, value in base.items()})
+    return Sizes(**config.derived())
 
 
 @dataclass(frozen=True)
 class UpstreamPlan:
     """All that makes an upstream model, and so its space, but no data. `specs` are its entities' blocks, `contexts` its logs'; `histories`
-    are those of each entity by log, `tasks` those of each log; `given` names the task that a task is given."""
+    are those of each entity by log, `tasks` those of each log; `given` names the task that a task is given. `meaning` is a digest of what the
+    numbers in all of these stand for: features, histories and labels as declared."""
 
     name: str
     config: UpstreamConfig
@@ -45,6 +39,7 @@ class UpstreamPlan:
     tasks: Mapping[str, tuple[str, ...]]
     given: Mapping[str, str]
     seed: int
+    meaning: str = ""
 
     @property
     def entities(self) -> tuple[str, ...]:
@@ -56,10 +51,10 @@ class UpstreamPlan:
 
     @property
     def signature(self) -> str:
-        specs = {name: asdict(spec) for part in (self.specs, self.contexts) for name, spec in part.items()}
+        specs = [[(name, asdict(spec)) for name, spec in part.items()] for part in (self.specs, self.contexts)]
         settings = self.config.model_dump(mode="json", exclude={*HOW_NOT_WHAT, "fast"})
         pasts = {entity: {log: list(past) for log, past in of_logs.items()} for entity, of_logs in self.histories.items()}
-        return digest_of(FORMAT, self.name, settings, specs, self.entities, pasts, dict(self.tasks), self.seed)
+        return digest_of(FORMAT, self.name, settings, specs, self.entities, pasts, dict(self.tasks), self.seed, self.meaning)
 
     def space(self, first_day: dt.date) -> Space:
         """A space is one training run: these settings, begun on that day."""
@@ -67,13 +62,22 @@ class UpstreamPlan:
 
 
 class Trainee(torch.nn.Module):
-    """The network and the frequency estimate, saved together."""
+    """The network and, of each log, the estimate of how often items come up in its batches; saved together."""
 
     def __init__(self, plan: UpstreamPlan) -> None:
         super().__init__()
         sizes = sizes_of(plan.config)
         self.derm = Derm(plan.specs, plan.contexts, plan.histories, plan.tasks, plan.config, sizes)
-        self.frequency = StreamingFrequency(sizes.id_buckets + 1)
+        self.frequencies = torch.nn.ModuleList(StreamingFrequency(sizes.id_buckets + 1) for _ in plan.logs)
+        self.logs = plan.logs
+
+    def frequency_of(self, log: str) -> StreamingFrequency:
+        return self.frequencies[self.logs.index(log)]  # type: ignore[return-value]
+
+    @property
+    def steps(self) -> int:
+        """Batches learnt since the space began."""
+        return sum(int(frequency.step) for frequency in self.frequencies)  # type: ignore[misc, arg-type]
 
 
 @dataclass(frozen=True)
