@@ -534,6 +534,17 @@ def test_a_block_that_is_not_there_is_said_before_a_day_is_trained(make_factory,
         make_factory(one(dhen={"layers": [[name]]}))
 
 
+def test_a_block_that_a_package_offers_but_cannot_load_is_said(make_factory, monkeypatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from headwater import plugins
+
+    broken = EntryPoint("gate", "no_such_package.blocks:Gate", "headwater.block")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [broken] if group == "headwater.block" else [])
+    with pytest.raises(ConfigError, match="block 'gate': its package offers 'no_such_package.blocks:Gate', which cannot be loaded"):
+        make_factory(one(dhen={"layers": [["gate"]]}))
+
+
 # ---- days on disk ----------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,11 @@ def resolve(group: str, builtins: Mapping[str, Any], name: str) -> Any:
         return _imported(kind, name)
     offered = {point.name: point for point in entry_points(group=group)}
     if name in offered:
-        return offered[name].load()
+        try:
+            return offered[name].load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{kind} {name!r}: its package offers {offered[name].value!r}, which cannot be loaded ({error}). Mend or "
+                              "reinstall it.") from error  # fmt: skip
     known = ", ".join([*builtins, *offered])
     raise ConfigError(f"no {kind} named {name!r}; there are: {known}. One of another package is named 'package.module:Class', or offered "
                       f"by an entry point in the group {group!r}.")  # fmt: skip
