@@ -176,8 +176,7 @@ def _refuse_explosion(losses: Sequence[float], times: float, where: str) -> None
     """Raise ModelError where the last loss is so many times the mean of those before it."""
     before = losses[-1 - USUAL_STEPS : -1]
     if len(before) == USUAL_STEPS and losses[-1] > times * (abs(float(np.mean(before))) + 1e-3):
-        raise ModelError(f"{where}: the loss is {losses[-1]:.4g}, usual is {np.mean(before):.4g}. or raise `exploding`. "
-                         f"{WHAT_TO_DO}")  # fmt: skip
+        raise ModelError(f"{where}: the loss is {losses[-1]:.4g}, usual is {np.mean(before):.4g}. {WHAT_TO_DO} Where such a loss is usual, raise `exploding`.")
 
 
 def _curve(losses: Sequence[float]) -> list[tuple[int, float]]:
