@@ -91,8 +91,8 @@ def repair(shop: Shop, operation: str) -> None:
     OPERATIONS[operation](shop)
 
 
-def in_a_fork(work: Callable[[], object], limit: int | None = None) -> int:
-    """Start `work` in a fork; returns its process id. Its exit status: 0 done, 3 a refused operation, 4 anything else."""
+def in_a_fork(work: Callable[[], object], limit: int | None = None, told: bool = False) -> int:
+    """Start `work` in a fork; returns its process id. Its exit status: 0 done, 3 a refused operation (printed where `told`), 4 anything else."""
     pid = os.fork()
     if pid:
         return pid
@@ -103,6 +103,9 @@ def in_a_fork(work: Callable[[], object], limit: int | None = None) -> int:
         work()
         os._exit(0)
     except (HeadwaterError, OSError):
+        if told:
+            traceback.print_exc()
+            sys.stderr.flush()
         os._exit(3)
     except BaseException:
         traceback.print_exc()
@@ -111,6 +114,12 @@ def in_a_fork(work: Callable[[], object], limit: int | None = None) -> int:
 
 def status_of(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def must(work: Callable[[], object], what: str) -> None:
+    status = status_of(in_a_fork(work, told=True))
+    if status != 0:
+        raise SystemExit(f"{what}: exit status {status} (3: refused, 4: crashed, below 0: a signal)")
 
 
 def answer_of(work: Callable[[], str], path: Path) -> str:
@@ -158,11 +167,11 @@ def main() -> None:
         if seen not in (before, expected):
             raise SystemExit(f"trial {trial}: a reader saw neither the old edition nor the new one:\n{seen[:600]}")
         counts["old" if seen == before else "new"] += 1
-        assert status_of(in_a_fork(lambda shop=shop: everything_readable(shop))) == 0, f"trial {trial}: a named edition cannot be read"
-        assert status_of(in_a_fork(lambda shop=shop: repair(shop, operation))) == 0, f"trial {trial}: the next run failed"
+        must(lambda shop=shop: everything_readable(shop), f"trial {trial}: a named edition cannot be read")
+        must(lambda shop=shop: repair(shop, operation), f"trial {trial}: the next run failed")
         if answer_of(lambda shop=shop: state(shop, salted), notes) != expected:
             raise SystemExit(f"trial {trial}: the next run did not repair it")
-        assert status_of(in_a_fork(lambda shop=shop: everything_readable(shop))) == 0
+        must(lambda shop=shop: everything_readable(shop), f"trial {trial}: a named edition cannot be read after the next run")
         left = list(here.rglob(".tmp-*"))
         assert not left, f"trial {trial}: left behind {left}"
         shutil.rmtree(here)
