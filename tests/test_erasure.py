@@ -183,3 +183,32 @@ def test_lost_tombstones_are_missed(tmp_path) -> None:
     (tmp_path / "tombstones.json").unlink()
     with pytest.raises(StoreError, match="without it they come back"):
         Tombstones.read(tmp_path)
+
+
+def test_killed_while_a_superseded_segment_is_removed_the_next_run_finishes(tmp_path, monkeypatch) -> None:
+    from headwater import files
+    from headwater.lifecycle import finish_erasures
+    from headwater.schema import Schema
+
+    shop = Shop(tmp_path, {"kind": "ema", "weight": 0.5})
+    for n in range(2):
+        shop.publish(after(n), [vectors_of(["gone", "stays"], np.eye(2) + n, after(n)), vectors_of(["i"], np.ones((1, 2)), after(n), "item")])
+    schema = Schema.from_config(shop.config, shop.root)
+    real, cut = files.shutil.rmtree, []
+
+    def killed_halfway(path, *rest, **more) -> None:
+        """The first segment loses its manifest, then the process is gone."""
+        if "segments" in Path(path).parts and (Path(path) / "segment.json").exists() and not cut:
+            cut.append(path)
+            (Path(path) / "segment.json").unlink()
+            raise KeyboardInterrupt
+        real(path, *rest, **more)
+
+    monkeypatch.setattr(files.shutil, "rmtree", killed_halfway)
+    with pytest.raises(KeyboardInterrupt):
+        erase(shop.root, shop.config, schema, "user", ["gone"])
+    assert cut
+    assert finish_erasures(shop.root, shop.config, schema)["verified"]
+    assert not list(shop.root.rglob(".tmp-*"))
+    assert shop.vector(shop.live, "gone") is None
+    assert shop.vector(shop.live, "stays") is not None

@@ -119,6 +119,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder; killed in the middle, it is gone under its name, and what is left of it is swept away."""
+    aside = path.with_name(f"{TEMPORARY}gone-{path.name}-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(path, aside)
+    shutil.rmtree(aside)
+
+
 def exchange(one: Path, other: Path) -> None:
     """Swap two folders in one step, so that a reader of either always finds one (Linux; elsewhere, two renames)."""
     swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

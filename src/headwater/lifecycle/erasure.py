@@ -16,7 +16,7 @@ import polars as pl
 
 from headwater.config import FactoryConfig
 from headwater.errors import StoreError
-from headwater.files import digest_of, new_folder, read_json, sweep_leftovers, write_atomic, write_json
+from headwater.files import digest_of, new_folder, read_json, remove_folder, sweep_leftovers, write_atomic, write_json
 from headwater.ids import is_id, key_of, keys_of, mix64
 from headwater.lifecycle.retention import lanes_on_disk, retire
 from headwater.lifecycle.switching import REPORT, edition_of, switch_to
@@ -187,7 +187,7 @@ def _renew_lane(warehouse: Path, catalog: Catalog, lane: str, tombstones: Tombst
     for folder in sorted(path.parent for path in (home / "refused").glob(f"*/*/{MANIFEST}")):
         edition = Edition.load(folder)
         if any(segment in {old for name, old in renewed if name == part} for part, found in edition.snapshots.items() for segment in found["segments"]):
-            shutil.rmtree(folder)
+            remove_folder(folder)
             places.append({"place": f"{lane}: refused edition {edition.day}", "files": 1, "removed": 1})
     return catalog.renewed(changes, lane)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headwater.config import FactoryConfig
-from headwater.files import read_json
+from headwater.files import read_json, remove_folder
 from headwater.index import index_folder
 from headwater.lifecycle.switching import edition_of, is_served, online_of, serve
 from headwater.store import MAIN, Catalog, EditionStore, Entry, read_catalog, write_catalog
@@ -111,7 +111,7 @@ def _forget_copies(home: Path, config: FactoryConfig, catalog: Catalog, lane: st
 def _remove(found: Iterable[Path], kept: set[Path]) -> list[Path]:
     gone = [path for path in found if path.is_dir() and path not in kept]
     for path in gone:
-        shutil.rmtree(path)
+        remove_folder(path)
         if path.parent.name[:4].isdigit() and not any(path.parent.iterdir()):
             path.parent.rmdir()
     return gone

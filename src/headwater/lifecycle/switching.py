@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from headwater.config import FactoryConfig
 from headwater.errors import StoreError
-from headwater.files import read_json, write_json
+from headwater.files import read_json, remove_folder, write_json
 from headwater.index import index_folder, open_index
 from headwater.plugins import resolve
 from headwater.store import ONLINE_STORES, Catalog, Edition, OnlineStore, load_edition, read_catalog, write_catalog
@@ -135,4 +134,4 @@ def forget_rankers(home: Path, kept: set[dt.date]) -> None:
     names = {str(day) for day in kept}
     for folder in (home / "models" / "downstream").glob("*/????-??-??"):
         if folder.name not in names:
-            shutil.rmtree(folder)
+            remove_folder(folder)
