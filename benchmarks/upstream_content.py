@@ -1,6 +1,8 @@
 """What content alone gains on ads never seen: a content-only upstream in several adsworlds, the CTR ranker's lift by slice, pooled.
 
-    python -m benchmarks.upstream_content [--out DIR] [--worlds 3 4 5]      # two minutes a world on two quiet cores; resumable
+    python -m benchmarks.upstream_content [--out DIR] [--worlds 3 4 5] [--seeds 0 1 2] [--upstream JSON]
+
+Two minutes a world on two quiet cores; resumable.
 
 The upstream's settings were chosen on worlds 0 and 1, so these are not among the worlds that are judged. Intervals: paired, over users and seeds
 of the ranker (`quick_lift`). A user of one world is never one of another.
@@ -10,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -32,14 +37,14 @@ UPSTREAM = {
 ARMS = ("none", "all", SHUFFLED)
 
 
-def run_world(out: Path, world: int) -> Path:
+def run_world(out: Path, world: int, upstream: Mapping[str, Any], seeds: Sequence[int]) -> Path:
     """A factory on the world of that seed, its days run; returns its factory.yaml."""
     path = out / f"factory-{world}" / "factory.yaml"
     if not path.is_file():
         command = [sys.executable, "-m", "headwater.app.cli", "init", "adsworld", "--data", out / f"world-{world}", "--out", path.parent, "--seed", str(world)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     raw = yaml.safe_load(path.read_text())
-    raw |= {"upstreams": {"content": UPSTREAM}, "downstream": {"ctr": raw["downstream"]["ctr"] | {"arms": list(ARMS)}}}
+    raw |= {"upstreams": {"content": dict(upstream)}, "downstream": {"ctr": raw["downstream"]["ctr"] | {"arms": list(ARMS), "seeds": list(seeds)}}}
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
     factory = Factory.load(path)
     last = dt.date.fromisoformat(str(raw["evaluation"]["end"]))
@@ -69,8 +74,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("content"))
     parser.add_argument("--worlds", type=int, nargs="+", default=[3, 4, 5])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the ranker")
+    parser.add_argument("--upstream", type=json.loads, default={}, help="settings of the upstream beside these or instead, as JSON; give each a folder of its own")
     options = parser.parse_args()
-    worlds = [slices_in(run_world(options.out, world).resolve(), world) for world in options.worlds]
+    upstream = UPSTREAM | options.upstream
+    worlds = [slices_in(run_world(options.out, world, upstream, options.seeds).resolve(), world) for world in options.worlds]
     print(f"{'rows of':34}{'rows':>9}  {'lift % (95 % interval)':28}shuffled")
     for name in worlds[0]:
         judged = together([world[name] for world in worlds])

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import torch
 from deepctr_torch.inputs import DenseFeat, SparseFeat, get_feature_names
 from deepctr_torch.models import DCN
-from sklearn.preprocessing import LabelEncoder, StandardScaler
 
 from benchmarks.upstream_peers.data import CATEGORICAL, LABEL, NUMERIC
+from benchmarks.upstream_peers.encoded import label_encoded
 from benchmarks.upstream_peers.pace import BATCH, LAYERS, MLP, SEED, THREADS, WIDTH, Pace
 
 
 def main() -> None:
     pace = Pace()
     torch.set_num_threads(THREADS)
-    train, test = pd.concat(map(pd.read_parquet, pace.train_files()), ignore_index=True), pd.read_parquet(pace.data / "test.parquet")
-    rows = len(train)
-    both = pd.concat([train, test], ignore_index=True)
-    for name in CATEGORICAL:
-        both[name] = LabelEncoder().fit_transform(both[name])
-    both[NUMERIC] = np.log1p(both[NUMERIC])
-    scaler = StandardScaler().fit(both[NUMERIC][:rows])
-    both[NUMERIC] = scaler.transform(both[NUMERIC])
+    both, rows = label_encoded(pace)
     columns = [SparseFeat(name, int(both[name].max()) + 1, embedding_dim=WIDTH) for name in CATEGORICAL] + [DenseFeat(name, 1) for name in NUMERIC]
     names = get_feature_names(columns)
     train, test = both[:rows], both[rows:]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import torch
-from sklearn.preprocessing import LabelEncoder, StandardScaler
 from torch_rechub.basic.features import DenseFeature, SparseFeature
 from torch_rechub.models.ranking import DCNv2
 from torch_rechub.trainers import CTRTrainer
 from torch_rechub.utils.data import DataGenerator
 
 from benchmarks.upstream_peers.data import CATEGORICAL, LABEL, NUMERIC
+from benchmarks.upstream_peers.encoded import label_encoded
 from benchmarks.upstream_peers.pace import BATCH, LAYERS, MLP, SEED, THREADS, WIDTH, Pace
 
 
@@ -19,19 +18,13 @@ def main() -> None:
     pace = Pace()
     torch.set_num_threads(THREADS)
     torch.manual_seed(SEED)
-    train, test = pd.concat(map(pd.read_parquet, pace.train_files()), ignore_index=True), pd.read_parquet(pace.data / "test.parquet")
-    rows = len(train)
-    both = pd.concat([train, test], ignore_index=True)
-    for name in CATEGORICAL:
-        both[name] = LabelEncoder().fit_transform(both[name])
-    both[NUMERIC] = np.log1p(both[NUMERIC])
-    both[NUMERIC] = StandardScaler().fit(both[NUMERIC][:rows]).transform(both[NUMERIC])
+    both, rows = label_encoded(pace)
     both = both.astype(dict.fromkeys(NUMERIC, np.float32))
     features = [DenseFeature(name) for name in NUMERIC]
     features += [SparseFeature(name, int(both[name].max()) + 1, embed_dim=WIDTH) for name in CATEGORICAL]
     x = {name: both[name].to_numpy() for name in [*CATEGORICAL, *NUMERIC]}
     y = both[LABEL].to_numpy()
-    del train, test, both
+    del both
     generator = DataGenerator({name: values[:rows] for name, values in x.items()}, y[:rows])
     train_loader, _, test_loader = generator.generate_dataloader(
         x_val={name: values[rows:] for name, values in x.items()}, y_val=y[rows:], x_test={name: values[rows:] for name, values in x.items()},

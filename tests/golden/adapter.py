@@ -1,0 +1,103 @@
+"""How the golden factory reads a warehouse and speaks to Headwater: the one file of it that follows the code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from headwater.app.cli import app
+from headwater.events.adsworld import SIZES, write_world
+from headwater.events.recipes import RECIPES
+from headwater.files import digest_of
+from headwater.lifecycle.switching import edition_of
+from headwater.store import Edition, read_catalog
+from headwater.store.catalog import home_of
+
+VARIANTS = "arms"
+WORDS = {"arm": "variant"}  # of tables' rows, as they were called when the record was made
+
+
+def recipe(data: Path) -> dict[str, Any]:
+    return RECIPES["adsworld"].config(data, data)
+
+
+def world(folder: Path) -> None:
+    tiny = replace(SIZES["tiny"], users=120, items=40, impressions_a_day=400, organic_visits_a_day=150, days=6, matures_days=2)
+    write_world(folder, tiny, seed=7)
+
+
+def some_user(data: Path, day: str) -> str:
+    return str(pl.read_parquet(data / "impressions" / f"{day}.parquet")["user_id"][5])
+
+
+def command(arguments: list[str]) -> None:
+    app(arguments, standalone_mode=False)
+
+
+def table(raw: dict[str, Any]) -> dict[str, Any]:
+    """What a table says, in the words of today."""
+    rows = [{WORDS.get(name, name): value for name, value in row.items()} for row in raw["rows"]]
+    return {"first_day": raw["first_day"], "last_day": raw["last_day"], "rows": rows}
+
+
+def record(path: Path) -> dict[str, Any]:
+    """All that a warehouse holds of its days, as digests and figures."""
+    root = path.parent / "warehouse"
+    catalog = read_catalog(root)
+    found: dict[str, Any] = {"live": [catalog.live.lane, str(catalog.live.entry.day)], "lanes": {}}
+    for name, lane in catalog.lanes.items():
+        home = home_of(root, name)
+        found["lanes"][name] = {
+            "withdrawn": [str(entry.day) for entry in lane.withdrawn],
+            "days": {str(entry.day): entry.as_json() | {"edition": edition(edition_of(root, name, entry))} for entry in lane.days},
+            "reports": {str(entry.day): report(home, entry) for entry in lane.days},
+            "scores": {
+                f"{kind}/{file.parent.name}/{file.stem}": columns(pl.read_parquet(file))
+                for kind in ("predictions", "judged")
+                for file in sorted((home / kind).glob("*/*.parquet"))
+            },
+        }
+    return found
+
+
+def edition(made: Edition) -> dict[str, Any]:
+    found = {}
+    for name in made.snapshots:
+        part = made.part(name)
+        states, steps = part.gather(np.arange(part.rows))
+        found[name] = {
+            "digest": part.digest,
+            "space": str(part.space),
+            "rows": part.rows,
+            "keys": digest_of(np.array(part.keys)),
+            "seen": digest_of(np.array(part.column("seen"))),
+            "vectors": digest_of(states),
+            "steps": digest_of(steps),
+            "ids": digest_of([str(value) for value in part.ids(np.arange(part.rows))]),
+            "mean_size": float(np.abs(states).mean()),
+        }
+    return found
+
+
+def report(home: Path, entry: Any) -> dict[str, Any]:
+    raw = json.loads((home / "reports" / f"{entry.day}.json").read_text())
+    found = {name: raw[name] for name in ("quality", "rows", "rejected", "coverage")}
+    return found | {name: digest_of(raw[name]) for name in ("upstream", "snapshots")}
+
+
+def columns(frame: pl.DataFrame) -> dict[str, str]:
+    """A digest of each column; what says of what inputs an edition was made is the fingerprint's."""
+    return {name: digest_of(frame[name].to_numpy()) for name in frame.columns if name != "edition_inputs"}
+
+
+def machine() -> str:
+    """What floating-point results depend on, beside the code."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    return f"{processor}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
