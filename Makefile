@@ -21,11 +21,12 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)   ## build a factory on a simulated ads world and show what its embeddings gain
 	$(BIN)/headwater demo --out demo
 
-test: check      ## floors, lint, types, tests
+test: check      ## floors, format, lint, types, tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(STAMP)  ## floors, lint, types
+check: $(STAMP)  ## floors, format, lint, types
 	$(BIN)/lint-imports
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 

@@ -1,12 +1,15 @@
-"""A retraining beside the live lane: what a ranker of the old space makes of the new one raw, aligned, and after its own retraining.
+"""A retraining beside the live lane: what a ranker of the old space makes of the new one raw,
+aligned, and after its own retraining.
 
     python -m benchmarks.alignment RECIPE DATA OUT [--first DAY --days N --switch N]
 
-Runs a factory (CTR ranker only, three seeds) with a second lane whose upstreams start from another seed, day by day. On the switch day one
-rotation an upstream is fitted (half of the shared entities) and measured (the other half); from then on every day's traffic is predicted by
-the main lane's ranker reading: the old space; the new space raw; the new space turned; averages that went on across the switch with raw new
-vectors, and with turned ones; and by the ranker that the lane trained for itself. Lifts are against the same ranker without embeddings.
-OUT/across-spaces.json has all figures.
+Runs a factory (CTR ranker only, three seeds) with a second lane whose upstreams start from another
+seed, day by day. On the switch day one rotation an upstream is fitted (half of the shared entities)
+and measured (the other half); from then on every day's traffic is predicted by the main lane's
+ranker reading: the old space; the new space raw; the new space turned; averages that went on across
+the switch with raw new vectors, and with turned ones; and by the ranker that the lane trained for
+itself. Lifts are against the same ranker without embeddings. OUT/across-spaces.json has all
+figures.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ ONE_DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Stand:
-    """An edition read as if it were in another space: what View refuses, done on purpose. `turns` by upstream, if any."""
+    """An edition read as if it were in another space: what View refuses, done on purpose. `turns`
+    by upstream, if any.
+    """
 
     edition: Edition
     day: dt.date
@@ -48,7 +53,13 @@ class Stand:
         assert rows_of > self.day
         served = self.edition.lookup(name, keys_N, rows_of)
         turn = self.turns.get(served.space.upstream)
-        return served if turn is None else Served(turn.target, served.vectors_ND @ turn.matrix_DD, served.found_N, served.age_days_N)
+        return (
+            served
+            if turn is None
+            else Served(
+                turn.target, served.vectors_ND @ turn.matrix_DD, served.found_N, served.age_days_N
+            )
+        )
 
 
 def make_config(recipe: str, data: Path, out: Path) -> Path:
@@ -61,18 +72,28 @@ def make_config(recipe: str, data: Path, out: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe")
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--first", type=dt.date.fromisoformat, required=True)
     parser.add_argument("--days", type=int, default=14)
-    parser.add_argument("--switch", type=int, default=9, help="the day, counted from 1, after which the new space could take over")
+    parser.add_argument(
+        "--switch",
+        type=int,
+        default=9,
+        help="the day, counted from 1, after which the new space could take over",
+    )
     options = parser.parse_args()
     path = make_config(options.recipe, options.data, options.out)
     console = Console()
     old, new = Factory.load(path, console), Factory.load(path, console, "v2")
-    switch, last = options.first + (options.switch - 1) * ONE_DAY, options.first + (options.days - 1) * ONE_DAY
+    switch, last = (
+        options.first + (options.switch - 1) * ONE_DAY,
+        options.first + (options.days - 1) * ONE_DAY,
+    )
     scores: dict[str, dict[int, list[np.ndarray]]] = {}
     labels, users, days = [], [], []
     turns: dict[str, Rotation] = {}
@@ -84,26 +105,51 @@ def main() -> None:
             factory.run_day(day)
         if day == switch:
             fits = fit_editions(new.edition(day), old.edition(day))
-            turns, figures = {name: fit.rotation for name, fit in fits.items()}, {name: fit.as_dict() for name, fit in fits.items()}
+            turns, figures = (
+                {name: fit.rotation for name, fit in fits.items()},
+                {name: fit.as_dict() for name, fit in fits.items()},
+            )
             crossing = dict.fromkeys(("averaged raw", "averaged aligned"), old.edition(day))
         elif day > switch:
             for kind in crossing:
-                crossing[kind] = cross(old, new, day, crossing[kind], turns, options.out / kind.replace(" ", "-"), kind == "averaged aligned")
+                crossing[kind] = cross(
+                    old,
+                    new,
+                    day,
+                    crossing[kind],
+                    turns,
+                    options.out / kind.replace(" ", "-"),
+                    kind == "averaged aligned",
+                )
         if day >= switch:
             tomorrow = day + ONE_DAY
             inputs = read_day(old, tomorrow)
-            rows = inputs.examples[old.config.tasks[old.config.downstream["ctr"].task].log, tomorrow]
+            rows = inputs.examples[
+                old.config.tasks[old.config.downstream["ctr"].task].log, tomorrow
+            ]
             rows = rows.take(_rows_to_predict(old, inputs, "ctr"))
-            plans = {factory: {plan.arm.name: plan for plan in factory.arms} for factory in (old, new)}
+            plans = {
+                factory: {plan.arm.name: plan for plan in factory.arms} for factory in (old, new)
+            }
             ways = {
-                "none": (old, "none", old.edition(day), {}), "old space": (old, "all", old.edition(day), {}),
-                "new space raw": (old, "all", new.edition(day), {}), "new space aligned": (old, "all", new.edition(day), turns),
+                "none": (old, "none", old.edition(day), {}),
+                "old space": (old, "all", old.edition(day), {}),
+                "new space raw": (old, "all", new.edition(day), {}),
+                "new space aligned": (old, "all", new.edition(day), turns),
                 "new space, ranker retrained": (new, "all", new.edition(day), {}),
                 **{kind: (old, "all", edition, {}) for kind, edition in crossing.items()},
-            }  # fmt: skip
+            }
             for name, (factory, arm, edition, turned) in ways.items():
                 plan = plans[factory][arm]
-                task = ArmTask(plan, tomorrow, plan.reads(rows), Stand(edition, day, turned), _arm_folder(factory, plan, day), options.out, "")
+                task = ArmTask(
+                    plan,
+                    tomorrow,
+                    plan.reads(rows),
+                    Stand(edition, day, turned),
+                    _arm_folder(factory, plan, day),
+                    options.out,
+                    "",
+                )
                 for seed, found in predict_arm(task).items():
                     scores.setdefault(name, {}).setdefault(seed, []).append(found)
             labels.append(rows.labels[plan.config.task])
@@ -113,24 +159,66 @@ def main() -> None:
     for factory in (old, new):
         factory.close()
     columns = ("upstream", "shared", "cosine raw", "aligned", "residual", "by entity")
-    table = plain_table(*columns, title=f"rotations of {switch}, measured on entities they were not fitted on")
+    table = plain_table(
+        *columns, title=f"rotations of {switch}, measured on entities they were not fitted on"
+    )
     for name, fit in figures.items():
         by = ", ".join(f"{entity} {value:.3f}" for entity, value in fit["cosine_of"].items())
-        table.add_row(name, f"{fit['shared']:,}", f"{fit['cosine_raw']:.3f}", f"{fit['cosine']:.3f}", f"{fit['residual']:.3f}", by)
+        table.add_row(
+            name,
+            f"{fit['shared']:,}",
+            f"{fit['cosine_raw']:.3f}",
+            f"{fit['cosine']:.3f}",
+            f"{fit['residual']:.3f}",
+            by,
+        )
     from headwater.app.cli import out as terminal
 
     terminal.print(table)
-    judged = Judged(np.concatenate(labels), np.concatenate(users), np.concatenate(days),
-                    {name: {seed: np.concatenate(parts) for seed, parts in by_seed.items()} for name, by_seed in scores.items()})  # fmt: skip
-    rows = [row.as_dict() for row in lift_table(judged, load_config(path).evaluation.bootstrap, 0.95, 20250904)]
-    (options.out / "across-spaces.json").write_text(json.dumps({"rotations": figures, "rows": rows}, indent=1))
-    show_table({"table": f"{options.recipe}: across spaces", "consumer": "ctr", "first_day": str(switch + ONE_DAY), "last_day": str(last), "rows": rows})
+    judged = Judged(
+        np.concatenate(labels),
+        np.concatenate(users),
+        np.concatenate(days),
+        {
+            name: {seed: np.concatenate(parts) for seed, parts in by_seed.items()}
+            for name, by_seed in scores.items()
+        },
+    )
+    rows = [
+        row.as_dict()
+        for row in lift_table(judged, load_config(path).evaluation.bootstrap, 0.95, 20250904)
+    ]
+    (options.out / "across-spaces.json").write_text(
+        json.dumps({"rotations": figures, "rows": rows}, indent=1)
+    )
+    show_table(
+        {
+            "table": f"{options.recipe}: across spaces",
+            "consumer": "ctr",
+            "first_day": str(switch + ONE_DAY),
+            "last_day": str(last),
+            "rows": rows,
+        }
+    )
 
 
-def cross(old: Factory, new: Factory, day: dt.date, before: Edition, turns: dict[str, Rotation], home: Path, aligned: bool) -> Edition:
-    """The old space's averages go on with the new space's daily vectors: turned, or (wrongly) as they are."""
+def cross(
+    old: Factory,
+    new: Factory,
+    day: dt.date,
+    before: Edition,
+    turns: dict[str, Rotation],
+    home: Path,
+    aligned: bool,
+) -> Edition:
+    """The old space's averages go on with the new space's daily vectors: turned, or (wrongly) as
+    they are.
+    """
     daily = new.daily_of(day)
-    as_they_are = {name: Rotation(turn.source, turn.target, np.eye(len(turn.matrix_DD), dtype=np.float32)) for name, turn in turns.items()}
+    as_they_are = {
+        name: Rotation(turn.source, turn.target, np.eye(len(turn.matrix_DD), dtype=np.float32))
+        for name, turn in turns.items()
+    }
     store = EditionStore(home)
     for name in before.snapshots:  # the segments that the averages so far lie in
         for segment in before.part(name).segments:
@@ -138,7 +226,16 @@ def cross(old: Factory, new: Factory, day: dt.date, before: Edition, turns: dict
             if not link.exists():
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(segment.folder.resolve())
-    return store.compose(day, before, daily, old.config.lifecycle, old.config.store, {}, None, turns if aligned else as_they_are).edition
+    return store.compose(
+        day,
+        before,
+        daily,
+        old.config.lifecycle,
+        old.config.store,
+        {},
+        None,
+        turns if aligned else as_they_are,
+    ).edition
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The audit's error rates: simulated worlds in which features are honest, however much they know, and worlds in which they hold the judged days.
+"""The audit's error rates: simulated worlds in which features are honest, however much they know,
+and worlds in which they hold the judged days.
 
     python -m benchmarks.leaks [--seeds N]
 
-A world has entities with a true rate and activity each, 14 days, of which the last ones are judged. `shares` are what the audit says a feature
-knows of the chance in the judged rows, least and most over the seeds; `found` how many of the seeds it refuses.
+A world has entities with a true rate and activity each, 14 days, of which the last ones are judged.
+`shares` are what the audit says a feature knows of the chance in the judged rows, least and most
+over the seeds; `found` how many of the seeds it refuses.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ DAYS = 14
 
 @dataclass(frozen=True)
 class World:
-    """Rows and positives by entity and day, the first judged day, and what an oracle knows. `rates_E` are true ones."""
+    """Rows and positives by entity and day, the first judged day, and what an oracle knows.
+    `rates_E` are true ones.
+    """
 
     rows_ED: np.ndarray
     positives_ED: np.ndarray
@@ -31,10 +35,19 @@ class World:
     activity_E: np.ndarray
 
     def tallies(self) -> list[Tally]:
-        """As the audit takes them: the judged days one by one more, each time beside those before the first."""
+        """As the audit takes them: the judged days one by one more, each time beside those before
+        the first.
+        """
         rows, hits, first = self.rows_ED, self.positives_ED, self.first
-        return [Tally(rows[:, first : last + 1], hits[:, first : last + 1], rows[:, :first].sum(axis=1), hits[:, :first].sum(axis=1))
-                for last in range(first, DAYS)]  # fmt: skip
+        return [
+            Tally(
+                rows[:, first : last + 1],
+                hits[:, first : last + 1],
+                rows[:, :first].sum(axis=1),
+                hits[:, :first].sum(axis=1),
+            )
+            for last in range(first, DAYS)
+        ]
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -42,12 +55,22 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def make_world(
-    seed: int, entities: int = 600, judged: int = 7, rows_a_day: float = 6.0, rate: float = 0.25, spread: float = 0.6, drift: float = 0.0,
-    weekend: float = 0.0, click: str = "free", quota: bool = False,
-) -> World:  # fmt: skip
-    """`drift` moves rates and activity as a random walk (log-odds a day), `weekend` gives entities a day of the week that they like. `click` is
-    `free`, `page` (of five rows shown at once one at most is clicked), `sampled` (one positive to every four negatives, an entity and a day)
-    or `last` (a visit ends with the click). With `quota`, rows a day are fixed for each entity."""
+    seed: int,
+    entities: int = 600,
+    judged: int = 7,
+    rows_a_day: float = 6.0,
+    rate: float = 0.25,
+    spread: float = 0.6,
+    drift: float = 0.0,
+    weekend: float = 0.0,
+    click: str = "free",
+    quota: bool = False,
+) -> World:
+    """`drift` moves rates and activity as a random walk (log-odds a day), `weekend` gives entities
+    a day of the week that they like. `click` is `free`, `page` (of five rows shown at once one at
+    most is clicked), `sampled` (one positive to every four negatives, an entity and a day) or
+    `last` (a visit ends with the click). With `quota`, rows a day are fixed for each entity.
+    """
     generator = np.random.default_rng([seed, 7])
     activity = generator.gamma(0.7, 1, entities) + 0.02
     activity *= rows_a_day / activity.mean()
@@ -64,7 +87,9 @@ def make_world(
     return World(rows, hits, DAYS - judged, sigmoid(logit), activity)
 
 
-def _clicks(kind: str, n: np.ndarray, p: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _clicks(
+    kind: str, n: np.ndarray, p: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     if kind == "page":
         pages = -(-n // 5)
         return 5 * pages, generator.binomial(pages, np.minimum(1, 5 * p))
@@ -78,15 +103,22 @@ def _clicks(kind: str, n: np.ndarray, p: np.ndarray, generator: np.random.Genera
 
 
 def honest(world: World, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """What may be known before the first judged day, and more: oracles know each true rate and activity."""
+    """What may be known before the first judged day, and more: oracles know each true rate and
+    activity.
+    """
     rows, hits = world.rows_ED[:, : world.first], world.positives_ED[:, : world.first]
     noise = generator.standard_normal(len(rows))
     return {
-        "noise": noise, "oracle: rate": world.rates_E, "oracle: rate, to 0.05": world.rates_E + 0.05 * noise, "oracle: activity": world.activity_E,
-        "oracle: positives a day": world.rates_E * world.activity_E, "mean of the past": mean(rows, hits),
+        "noise": noise,
+        "oracle: rate": world.rates_E,
+        "oracle: rate, to 0.05": world.rates_E + 0.05 * noise,
+        "oracle: activity": world.activity_E,
+        "oracle: positives a day": world.rates_E * world.activity_E,
+        "mean of the past": mean(rows, hits),
         "mean of its last 3 days": mean(rows[:, -3:], hits[:, -3:]),
-        "count of the past": rows.sum(axis=1), "log count of the past": np.log1p(rows.sum(axis=1)),
-    }  # fmt: skip
+        "count of the past": rows.sum(axis=1),
+        "log count of the past": np.log1p(rows.sum(axis=1)),
+    }
 
 
 def planted(world: World, generator: np.random.Generator) -> dict[str, np.ndarray]:
@@ -95,15 +127,26 @@ def planted(world: World, generator: np.random.Generator) -> dict[str, np.ndarra
     rate, n, k = hits.sum() / rows.sum(), rows.sum(axis=1), hits.sum(axis=1)
     month = mean(rows, hits)
     return {
-        "month mean": month, "month mean, smoothed": (k + 20 * rate) / (n + 20), "month mean, log": np.log1p(month),
-        "month mean, 2 decimals": month.round(2), "month mean, 1 decimal": month.round(1), "month mean, rank": month.argsort().argsort().astype(float),
+        "month mean": month,
+        "month mean, smoothed": (k + 20 * rate) / (n + 20),
+        "month mean, log": np.log1p(month),
+        "month mean, 2 decimals": month.round(2),
+        "month mean, 1 decimal": month.round(1),
+        "month mean, rank": month.argsort().argsort().astype(float),
         "month mean + noise 0.02": month + 0.02 * generator.standard_normal(len(n)),
         "month mean + noise 0.05": month + 0.05 * generator.standard_normal(len(n)),
-        "mean until the 1st judged day": mean(rows[:, : world.first + 1], hits[:, : world.first + 1]),
-        "mean until mid-span": mean(rows[:, :until], hits[:, :until]), "mean of the judged days": mean(rows[:, world.first :], hits[:, world.first :]),
-        "month positives": k, "month positives, log": np.log1p(k), "month count": n, "month count, log": np.log1p(n),
-        "month count, log, 1 decimal": np.log1p(n).round(1), "month count a day": n / DAYS,
-    }  # fmt: skip
+        "mean until the 1st judged day": mean(
+            rows[:, : world.first + 1], hits[:, : world.first + 1]
+        ),
+        "mean until mid-span": mean(rows[:, :until], hits[:, :until]),
+        "mean of the judged days": mean(rows[:, world.first :], hits[:, world.first :]),
+        "month positives": k,
+        "month positives, log": np.log1p(k),
+        "month count": n,
+        "month count, log": np.log1p(n),
+        "month count, log, 1 decimal": np.log1p(n).round(1),
+        "month count a day": n / DAYS,
+    }
 
 
 def mean(rows_ED: np.ndarray, positives_ED: np.ndarray) -> np.ndarray:
@@ -111,11 +154,20 @@ def mean(rows_ED: np.ndarray, positives_ED: np.ndarray) -> np.ndarray:
 
 
 WORLDS: dict[str, dict[str, Any]] = {
-    "as it is": {}, "60 entities": {"entities": 60}, "25 entities": {"entities": 25}, "rates and activity drift": {"drift": 0.15},
-    "few rows each": {"entities": 3000, "rows_a_day": 0.6}, "rate 0.02": {"rate": 0.02, "rows_a_day": 30.0}, "2 days judged": {"judged": 2},
-    "1 day judged": {"judged": 1}, "a favourite weekday": {"weekend": 1.0}, "one click a page": {"click": "page", "rate": 0.1, "rows_a_day": 10.0},
-    "negatives sampled": {"click": "sampled"}, "visits end with a click": {"click": "last"}, "fixed rows a day": {"quota": True},
-}  # fmt: skip
+    "as it is": {},
+    "60 entities": {"entities": 60},
+    "25 entities": {"entities": 25},
+    "rates and activity drift": {"drift": 0.15},
+    "few rows each": {"entities": 3000, "rows_a_day": 0.6},
+    "rate 0.02": {"rate": 0.02, "rows_a_day": 30.0},
+    "2 days judged": {"judged": 2},
+    "1 day judged": {"judged": 1},
+    "a favourite weekday": {"weekend": 1.0},
+    "one click a page": {"click": "page", "rate": 0.1, "rows_a_day": 10.0},
+    "negatives sampled": {"click": "sampled"},
+    "visits end with a click": {"click": "last"},
+    "fixed rows a day": {"quota": True},
+}
 
 
 def strongest(values: np.ndarray, tallies: list[Tally]) -> tuple[Foreknowledge | None, bool]:
@@ -124,31 +176,64 @@ def strongest(values: np.ndarray, tallies: list[Tally]) -> tuple[Foreknowledge |
     return worst, worst is not None and is_leak(worst, len(found))
 
 
-def judge(features: Callable[[World, np.random.Generator], Mapping[str, np.ndarray]], worlds: list[World]) -> list[dict[str, Any]]:
+def judge(
+    features: Callable[[World, np.random.Generator], Mapping[str, np.ndarray]], worlds: list[World]
+) -> list[dict[str, Any]]:
     seen: dict[str, list[tuple[Foreknowledge | None, bool]]] = {}
     for number, world in enumerate(worlds):
         for name, values in features(world, np.random.default_rng([number, 8])).items():
             seen.setdefault(name, []).append(strongest(values, world.tallies()))
-    shares = {name: [one.share for one, _ in found if one is not None] for name, found in seen.items()}
-    return [{"feature": name, "least": min(shares[name]), "most": max(shares[name]), "found": sum(leak for _, leak in found), "of": len(found),
-             "lowest z": min(one.z for one, _ in found if one is not None)}
-            for name, found in seen.items() if shares[name]]  # fmt: skip
+    shares = {
+        name: [one.share for one, _ in found if one is not None] for name, found in seen.items()
+    }
+    return [
+        {
+            "feature": name,
+            "least": min(shares[name]),
+            "most": max(shares[name]),
+            "found": sum(leak for _, leak in found),
+            "of": len(found),
+            "lowest z": min(one.z for one, _ in found if one is not None),
+        }
+        for name, found in seen.items()
+        if shares[name]
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=20)
     seeds = range(parser.parse_args().seeds)
-    worlds = {name: [make_world(seed, **settings) for seed in seeds] for name, settings in WORLDS.items()}
+    worlds = {
+        name: [make_world(seed, **settings) for seed in seeds] for name, settings in WORLDS.items()
+    }
     calm, power = list[dict[str, Any]](), list[dict[str, Any]]()
     for name, made in worlds.items():
         rows = judge(honest, made)
         worst = max(rows, key=lambda row: row["most"])
-        calm.append({"world": name, "most": worst["most"], "of feature": worst["feature"], "false alarms": sum(row["found"] for row in rows),
-                     "of": sum(row["of"] for row in rows), "lowest z": min(row["lowest z"] for row in rows)})  # fmt: skip
+        calm.append(
+            {
+                "world": name,
+                "most": worst["most"],
+                "of feature": worst["feature"],
+                "false alarms": sum(row["found"] for row in rows),
+                "of": sum(row["of"] for row in rows),
+                "lowest z": min(row["lowest z"] for row in rows),
+            }
+        )
     print("honest")
     _show(calm)
-    for name in ("as it is", "60 entities", "rates and activity drift", "few rows each", "rate 0.02", "2 days judged", "1 day judged"):
+    for name in (
+        "as it is",
+        "60 entities",
+        "rates and activity drift",
+        "few rows each",
+        "rate 0.02",
+        "2 days judged",
+        "1 day judged",
+    ):
         for row in judge(planted, worlds[name]):
             power.append({"world": name, **row})
     print("\nplanted")
@@ -158,7 +243,11 @@ def main() -> None:
 def _show(rows: list[dict[str, Any]]) -> None:
     print(" | ".join(rows[0]))
     for row in rows:
-        print(" | ".join(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+        print(
+            " | ".join(
+                f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""What content alone gains on ads never seen: a content-only upstream in several adsworlds, the CTR ranker's lift by slice, pooled.
+"""What content alone gains on ads never seen: a content-only upstream in several adsworlds, the CTR
+ranker's lift by slice, pooled.
 
-    python -m benchmarks.upstream_content [--out DIR] [--worlds 3 4 5] [--seeds 0 1 2] [--upstream JSON]
+    python -m benchmarks.upstream_content [--out DIR] [--worlds 3 4 5]
+        [--seeds 0 1 2] [--upstream JSON]
 
 Two minutes a world on two quiet cores; resumable.
 
-The upstream's settings were chosen on worlds 0 and 1, so these are not among the worlds that are judged. Intervals: paired, over users and seeds
-of the ranker (`quick_lift`). A user of one world is never one of another.
+The upstream's settings were chosen on worlds 0 and 1, so these are not among the worlds that are
+judged. Intervals: paired, over users and seeds of the ranker (`quick_lift`). A user of one world is
+never one of another.
 """
 
 from __future__ import annotations
@@ -31,9 +34,15 @@ from headwater.tables import pooled
 from headwater.tables.slices import slices_of
 
 UPSTREAM = {
-    "tasks": ["click", "long_click", "purchase"], "size": "small", "ids": False, "content_vectors": ["user", "item"], "contrastive_weight": 0.5,
-    "dhen": {"layers": [["linear"]]},  # deeper towers learn a world's few hundred ads by heart, and tell less of the next one
-}  # fmt: skip
+    "tasks": ["click", "long_click", "purchase"],
+    "size": "small",
+    "ids": False,
+    "content_vectors": ["user", "item"],
+    "contrastive_weight": 0.5,
+    "dhen": {
+        "layers": [["linear"]]
+    },  # deeper towers learn a world's few hundred ads by heart, and tell less of the next one
+}
 ARMS = ("none", "all", SHUFFLED)
 
 
@@ -41,10 +50,27 @@ def run_world(out: Path, world: int, upstream: Mapping[str, Any], seeds: Sequenc
     """A factory on the world of that seed, its days run; returns its factory.yaml."""
     path = out / f"factory-{world}" / "factory.yaml"
     if not path.is_file():
-        command = [sys.executable, "-m", "headwater.app.cli", "init", "adsworld", "--data", out / f"world-{world}", "--out", path.parent, "--seed", str(world)]
+        command = [
+            sys.executable,
+            "-m",
+            "headwater.app.cli",
+            "init",
+            "adsworld",
+            "--data",
+            out / f"world-{world}",
+            "--out",
+            path.parent,
+            "--seed",
+            str(world),
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     raw = yaml.safe_load(path.read_text())
-    raw |= {"upstreams": {"content": dict(upstream)}, "downstream": {"ctr": raw["downstream"]["ctr"] | {"arms": list(ARMS), "seeds": list(seeds)}}}
+    raw |= {
+        "upstreams": {"content": dict(upstream)},
+        "downstream": {
+            "ctr": raw["downstream"]["ctr"] | {"arms": list(ARMS), "seeds": list(seeds)}
+        },
+    }
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
     factory = Factory.load(path)
     last = dt.date.fromisoformat(str(raw["evaluation"]["end"]))
@@ -59,31 +85,61 @@ def slices_in(path: Path, world: int) -> dict[str, Judged]:
     warehouse = warehouse_of(config, path.parent)
     judged = pooled(config, warehouse, "ctr")
     apart = replace(judged, scores={arm: judged.scores[arm] for arm in ARMS})
-    found = {f"{name} {value}": apart.take(np.flatnonzero(rows)) for name, value, rows in slices_of(config, path.parent, warehouse, "ctr", apart)
-             if name in ("user", "item")}  # fmt: skip
-    return {name: replace(part, users_N=part.users_N ^ np.uint64(world << 56)) for name, part in found.items()}
+    found = {
+        f"{name} {value}": apart.take(np.flatnonzero(rows))
+        for name, value, rows in slices_of(config, path.parent, warehouse, "ctr", apart)
+        if name in ("user", "item")
+    }
+    return {
+        name: replace(part, users_N=part.users_N ^ np.uint64(world << 56))
+        for name, part in found.items()
+    }
 
 
 def together(parts: list[Judged]) -> Judged:
-    scores = {arm: {seed: np.concatenate([part.scores[arm][seed] for part in parts]) for seed in parts[0].scores[arm]} for arm in ARMS}
-    labels, users, days = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels_N", "users_N", "days_N"))
+    scores = {
+        arm: {
+            seed: np.concatenate([part.scores[arm][seed] for part in parts])
+            for seed in parts[0].scores[arm]
+        }
+        for arm in ARMS
+    }
+    labels, users, days = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("labels_N", "users_N", "days_N")
+    )
     return Judged(labels, users, days, scores)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("content"))
     parser.add_argument("--worlds", type=int, nargs="+", default=[3, 4, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the ranker")
-    parser.add_argument("--upstream", type=json.loads, default={}, help="settings of the upstream beside these or instead, as JSON; give each a folder of its own")
+    parser.add_argument(
+        "--upstream",
+        type=json.loads,
+        default={},
+        help=(
+            "settings of the upstream beside these or instead, as JSON; give each a folder of"
+            " its own"
+        ),
+    )
     options = parser.parse_args()
     upstream = UPSTREAM | options.upstream
-    worlds = [slices_in(run_world(options.out, world, upstream, options.seeds).resolve(), world) for world in options.worlds]
+    worlds = [
+        slices_in(run_world(options.out, world, upstream, options.seeds).resolve(), world)
+        for world in options.worlds
+    ]
     print(f"{'rows of':34}{'rows':>9}  {'lift % (95 % interval)':28}shuffled")
     for name in worlds[0]:
         judged = together([world[name] for world in worlds])
         lifts = [quick_lift(judged, arm, 0.95) for arm in ("all", SHUFFLED)]
-        cells = [f"{lift.roc_auc_lift_pct:+.2f} ({lift.low:+.2f}, {lift.high:+.2f})" for lift in lifts]
+        cells = [
+            f"{lift.roc_auc_lift_pct:+.2f} ({lift.low:+.2f}, {lift.high:+.2f})" for lift in lifts
+        ]
         print(f"{name:34}{len(judged.labels_N):9,}  {cells[0]:28}{cells[1]}")
 
 

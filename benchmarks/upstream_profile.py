@@ -1,6 +1,7 @@
-"""Where a DERM model's time goes: rows/s in training and in making vectors, by phase and by operation, on synthetic rows.
+"""Where a DERM model's time goes: rows/s in training and in making vectors, by phase and by
+operation, on synthetic rows.
 
-    python -m benchmarks.upstream_profile [--sizes small medium] [--rows 20000] [--threads 1]
+python -m benchmarks.upstream_profile [--sizes small medium] [--rows 20000] [--threads 1]
 """
 
 from __future__ import annotations
@@ -29,18 +30,22 @@ from headwater.models.upstream.plan import Trainee
 from headwater.nn import RowTable
 
 SPECS = {
-    "user": BlockSpec((50, 20, 8), (1001,), 4, ()), "item": BlockSpec((2001, 200), (), 3, (32,)), "context": BlockSpec((30, 5), (), 6, ()),
+    "user": BlockSpec((50, 20, 8), (1001,), 4, ()),
+    "item": BlockSpec((2001, 200), (), 3, (32,)),
+    "context": BlockSpec((30, 5), (), 6, ()),
     "counters": BlockSpec((), (), 0, ()),
-}  # fmt: skip
+}
 DAY = dt.date(2025, 1, 1)
 
 
 def block(spec: BlockSpec, n: int, generator: np.random.Generator) -> Block:
     return Block(
-        np.stack([generator.integers(0, size, n) for size in spec.categorical], axis=1), tuple(generator.integers(0, size, (n, 5)) for size in spec.multi),
-        generator.standard_normal((n, spec.numeric)).astype(np.float32), tuple(generator.standard_normal((n, w)).astype(np.float32) for w in spec.vectors),
+        np.stack([generator.integers(0, size, n) for size in spec.categorical], axis=1),
+        tuple(generator.integers(0, size, (n, 5)) for size in spec.multi),
+        generator.standard_normal((n, spec.numeric)).astype(np.float32),
+        tuple(generator.standard_normal((n, w)).astype(np.float32) for w in spec.vectors),
         np.zeros((n, 0), np.int64),
-    )  # fmt: skip
+    )
 
 
 def day_of(n: int) -> Examples:
@@ -48,11 +53,25 @@ def day_of(n: int) -> Examples:
     generator = np.random.default_rng(0)
     items = lambda *shape: (generator.zipf(1.2, shape) % 5_000 + 1).astype(np.uint64)  # noqa: E731
     keys = {"user": generator.integers(1, 20_000, n).astype(np.uint64), "item": items(n)}
-    history = Histories(items(n, 20), generator.integers(0, 4, (n, 20)).astype(np.uint8), generator.random((n, 20)).astype(np.float32) * 1e6)
+    history = Histories(
+        items(n, 20),
+        generator.integers(0, 4, (n, 20)).astype(np.uint8),
+        generator.random((n, 20)).astype(np.float32) * 1e6,
+    )
     return Examples(
-        "log", DAY, np.arange(n), keys, {name: block(SPECS[name], n, generator) for name in keys}, block(SPECS["context"], n, generator), {"user": history},
-        {}, {"click": generator.integers(0, 2, n).astype(np.float32), "like": generator.integers(0, 2, n).astype(np.float32)},
-    )  # fmt: skip
+        "log",
+        DAY,
+        np.arange(n),
+        keys,
+        {name: block(SPECS[name], n, generator) for name in keys},
+        block(SPECS["context"], n, generator),
+        {"user": history},
+        {},
+        {
+            "click": generator.integers(0, 2, n).astype(np.float32),
+            "like": generator.integers(0, 2, n).astype(np.float32),
+        },
+    )
 
 
 @contextmanager
@@ -74,12 +93,20 @@ def named(owner: Any, method: str, phase: str) -> Iterator[None]:
 def run(size: str, n: int, threads: int) -> None:
     config = UpstreamConfig(tasks=("click", "like"), size=size)
     contexts = {"log": SPECS["context"]}
-    specs, histories = {name: SPECS[name] for name in ("user", "item")}, {"user": {"log": Past("item", 2)}}
-    plan = UpstreamPlan("ctr", config, specs, contexts, histories, {"log": config.tasks}, {}, seed=1)
+    specs, histories = (
+        {name: SPECS[name] for name in ("user", "item")},
+        {"user": {"log": Past("item", 2)}},
+    )
+    plan = UpstreamPlan(
+        "ctr", config, specs, contexts, histories, {"log": config.tasks}, {}, seed=1
+    )
     torch.manual_seed(1)
     torch.set_num_threads(threads)
     trainee, rows, precision = Trainee(plan), day_of(n), Precision.of("cpu", fast=False)
-    derm, optimizers = trainee.derm, Optimizers(trainee, config.learning_rate, config.id_learning_rate, config.weight_decay)
+    derm, optimizers = (
+        trainee.derm,
+        Optimizers(trainee, config.learning_rate, config.id_learning_rate, config.weight_decay),
+    )
     task = UpstreamTask(plan, DAY, (rows,), (rows,), None, Path("nowhere"), "")
     parts = parts_of(task)
     observe(plan, trainee, parts, precision)
@@ -102,37 +129,64 @@ def run(size: str, n: int, threads: int) -> None:
         start = time.perf_counter()
         for index in torch.arange(n).split(4096):
             x = towers[entity]
-            derm.embed(entity, x._replace(slots_B=x.slots_B[index], features=x.features.rows(index),
-                                          histories={log: past.rows(index) for log, past in x.histories.items()}))  # fmt: skip
+            derm.embed(
+                entity,
+                x._replace(
+                    slots_B=x.slots_B[index],
+                    features=x.features.rows(index),
+                    histories={log: past.rows(index) for log, past in x.histories.items()},
+                ),
+            )
         return n / (time.perf_counter() - start)
 
     train()
     rates = sorted(train() for _ in range(3))
-    print(f"\n== {size}: {rates[1]:,.0f} rows/s in training (of three: {rates[0]:,.0f} to {rates[2]:,.0f}), "
-          f"{embed('user'):,.0f} user and {embed('item'):,.0f} item vectors/s, {threads} thread(s)")  # fmt: skip
+    print(
+        f"\n== {size}: {rates[1]:,.0f} rows/s in training (of three: {rates[0]:,.0f} to"
+        f" {rates[2]:,.0f}), {embed('user'):,.0f} user and {embed('item'):,.0f} item vectors/s,"
+        f" {threads} thread(s)"
+    )
     with (
-        named(RowTable, "forward", "- look-up"), named(Derm, "embed", "- towers (with look-ups)"), named(OverTower, "forward", "- overtower"),
-        named(torch.Tensor, "backward", "backward"), named(optimizers.dense, "step", "optimiser: dense"),
-        named(optimizers.rows, "step", "optimiser: rows"), profile(activities=[ProfilerActivity.CPU]) as seen,
-    ):  # fmt: skip
+        named(RowTable, "forward", "- look-up"),
+        named(Derm, "embed", "- towers (with look-ups)"),
+        named(OverTower, "forward", "- overtower"),
+        named(torch.Tensor, "backward", "backward"),
+        named(optimizers.dense, "step", "optimiser: dense"),
+        named(optimizers.rows, "step", "optimiser: rows"),
+        profile(activities=[ProfilerActivity.CPU]) as seen,
+    ):
         train()
     events = seen.key_averages()
     phases = [event for event in events if event.key.startswith("# ")]
     whole = sum(event.cpu_time_total for event in phases if not event.key.startswith("# -"))
     for event in sorted(phases, key=lambda event: -event.cpu_time_total):
-        print(f"   {event.key[2:]:28} {event.cpu_time_total / whole:6.1%}   {event.cpu_time_total / event.count / 1000:8.2f} ms each   {event.count:6} calls")
+        print(
+            f"   {event.key[2:]:28} {event.cpu_time_total / whole:6.1%}  "
+            f" {event.cpu_time_total / event.count / 1000:8.2f} ms each   {event.count:6} calls"
+        )
     print("   -- operations, by their own time")
-    operations = [event for event in events if not event.key.startswith("# ") and event.self_cpu_time_total > 0]
+    operations = [
+        event
+        for event in events
+        if not event.key.startswith("# ") and event.self_cpu_time_total > 0
+    ]
     total = sum(event.self_cpu_time_total for event in operations)
     for event in sorted(operations, key=lambda event: -event.self_cpu_time_total)[:12]:
-        print(f"   {event.key[:44]:44} {event.self_cpu_time_total / total:6.1%}   {event.count:6} calls")
+        print(
+            f"   {event.key[:44]:44} {event.self_cpu_time_total / total:6.1%}   {event.count:6}"
+            " calls"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", nargs="+", default=["small", "medium"])
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--threads", type=int, default=1, help="a factory trains with one, so that bytes repeat")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="a factory trains with one, so that bytes repeat"
+    )
     options = parser.parse_args()
     for size in options.sizes:
         run(size, options.rows, options.threads)

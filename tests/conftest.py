@@ -21,7 +21,15 @@ from headwater.events.recipes import RECIPES
 from headwater.pipeline import Factory
 
 FIRST = dt.date(2025, 1, 6)
-TINY = replace(SIZES["tiny"], users=120, items=40, impressions_a_day=400, organic_visits_a_day=150, days=6, matures_days=2)
+TINY = replace(
+    SIZES["tiny"],
+    users=120,
+    items=40,
+    impressions_a_day=400,
+    organic_visits_a_day=150,
+    days=6,
+    matures_days=2,
+)
 
 
 def day(n: int) -> dt.date:
@@ -37,7 +45,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny_config(data: Path, written: Path | None = None) -> dict[str, Any]:
-    """The adsworld recipe, cut to what a test needs: one seed, few arms, small models, no worker processes."""
+    """The adsworld recipe, cut to what a test needs: one seed, few arms, small models, no worker
+    processes.
+    """
     raw = copy.deepcopy(RECIPES["adsworld"].config(data, written or data))
     small = {"seeds": [0], "hidden": 8, "feature_width": 4, "id_buckets": 200, "batch_rows": 128}
     raw["downstream"]["ctr"] |= small | {"arms": ["none", "all", "shuffled"]}
@@ -52,7 +62,9 @@ def tiny_config(data: Path, written: Path | None = None) -> dict[str, Any]:
 def make_factory(tmp_path: Path, world: Path) -> Callable[..., Factory]:
     """A factory on a copy of the tiny world, so that a test may change its data."""
 
-    def make(change: Callable[[dict[str, Any]], None] = lambda raw: None, name: str = "factory") -> Factory:
+    def make(
+        change: Callable[[dict[str, Any]], None] = lambda raw: None, name: str = "factory"
+    ) -> Factory:
         root = tmp_path / name
         if not root.exists():
             shutil.copytree(world, root / "world")
@@ -82,5 +94,8 @@ def kuairand() -> Path:
     """The real log, where HEADWATER_DATA names a folder that has it."""
     folder = Path(os.environ.get("HEADWATER_DATA", "data")) / "kuairand"
     if not (folder / "interactions.parquet").is_file():
-        pytest.skip("KuaiRand is not here: set HEADWATER_DATA to a folder with kuairand/interactions.parquet")
+        pytest.skip(
+            "KuaiRand is not here: set HEADWATER_DATA to a folder with"
+            " kuairand/interactions.parquet"
+        )
     return folder.resolve()

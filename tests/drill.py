@@ -1,8 +1,10 @@
-"""Crash drills, in a process of their own: operations are killed, or the disk fills, at random moments; then readers and the next run are asked.
+"""Crash drills, in a process of their own: operations are killed, or the disk fills, at random
+moments; then readers and the next run are asked.
 
     python tests/drill.py FOLDER OPERATION kill|disk TRIALS SEED
 
-A fresh fork does each step, so that nothing survives but what lies on disk. Prints one JSON line; exit 1 where a promise was broken.
+A fresh fork does each step, so that nothing survives but what lies on disk. Prints one JSON line;
+exit 1 where a promise was broken.
 """
 
 from __future__ import annotations
@@ -43,8 +45,13 @@ def shop_of(root: Path) -> Shop:
 def publish(shop: Shop, n: int) -> None:
     generator = np.random.default_rng(n)
     some = [user for user in USERS if generator.random() < 0.7]
-    shop.publish(after(n), [vectors_of(some, generator.standard_normal((len(some), 4)), after(n)),
-                            vectors_of(ITEMS, generator.standard_normal((len(ITEMS), 4)), after(n), "item")])  # fmt: skip
+    shop.publish(
+        after(n),
+        [
+            vectors_of(some, generator.standard_normal((len(some), 4)), after(n)),
+            vectors_of(ITEMS, generator.standard_normal((len(ITEMS), 4)), after(n), "item"),
+        ],
+    )
 
 
 def prepare(shop: Shop, operation: str) -> None:
@@ -62,15 +69,28 @@ OPERATIONS: dict[str, Callable[[Shop], object]] = {
     "publish": lambda shop: publish(shop, 6),
     "promote": lambda shop: promote(shop.root, shop.config, MAIN, after(5)),
     "rollback": lambda shop: rollback(shop.root, shop.config, after(4)),
-    "compact": lambda shop: (compact_where_due(shop.root, shop.config, MAIN, always=True), retire(shop.root, shop.config)),
+    "compact": lambda shop: (
+        compact_where_due(shop.root, shop.config, MAIN, always=True),
+        retire(shop.root, shop.config),
+    ),
     "erase": lambda shop: erase(shop.root, shop.config, schema_of(shop), "user", [GONE]),
 }
 
 
 def state(shop: Shop, salted: bool = False) -> str:
-    """All that a reader can see, as text: every vector of the live edition through the online store, and its neighbours."""
-    known = [user for user in USERS if any(vector is not None for vector in [shop.vector(shop.live, user)])]
-    found = {"vectors": shop.reader.lookup("user", known), "near": shop.reader.retrieve(known[0], 5), "items": shop.reader.lookup("item", ITEMS)}
+    """All that a reader can see, as text: every vector of the live edition through the online
+    store, and its neighbours.
+    """
+    known = [
+        user
+        for user in USERS
+        if any(vector is not None for vector in [shop.vector(shop.live, user)])
+    ]
+    found = {
+        "vectors": shop.reader.lookup("user", known),
+        "near": shop.reader.retrieve(known[0], 5),
+        "items": shop.reader.lookup("item", ITEMS),
+    }
     text = json.dumps(found, sort_keys=True)
     if salted:  # a tombstone's salt is random, and so is the digest of an edition that it shaped
         for digest in {found["vectors"]["digest"], found["near"]["digest"]}:
@@ -82,7 +102,10 @@ def repair(shop: Shop, operation: str) -> None:
     """What the next run does, and the same operation once more."""
     sweep_leftovers(shop.root)
     finish_erasures(shop.root, shop.config, schema_of(shop))
-    done = {"publish": read_catalog(shop.root).lane(MAIN).get(after(6)), "promote": read_catalog(shop.root).lane(MAIN).get(after(5))}
+    done = {
+        "publish": read_catalog(shop.root).lane(MAIN).get(after(6)),
+        "promote": read_catalog(shop.root).lane(MAIN).get(after(5)),
+    }
     if operation == "rollback" and read_catalog(shop.root).live.entry.day == after(4):
         return
     if operation in done and done[operation] is not None:
@@ -92,7 +115,9 @@ def repair(shop: Shop, operation: str) -> None:
 
 
 def in_a_fork(work: Callable[[], object], limit: int | None = None, told: bool = False) -> int:
-    """Start `work` in a fork; returns its process id. Its exit status: 0 done, 3 a refused operation (printed where `told`), 4 anything else."""
+    """Start `work` in a fork; returns its process id. Its exit status: 0 done, 3 a refused
+    operation (printed where `told`), 4 anything else.
+    """
     pid = os.fork()
     if pid:
         return pid
@@ -119,7 +144,9 @@ def status_of(pid: int) -> int:
 def must(work: Callable[[], object], what: str) -> None:
     status = status_of(in_a_fork(work, told=True))
     if status != 0:
-        raise SystemExit(f"{what}: exit status {status} (3: refused, 4: crashed, below 0: a signal)")
+        raise SystemExit(
+            f"{what}: exit status {status} (3: refused, 4: crashed, below 0: a signal)"
+        )
 
 
 def answer_of(work: Callable[[], str], path: Path) -> str:
@@ -136,7 +163,13 @@ def everything_readable(shop: Shop) -> None:
 
 
 def main() -> None:
-    root, operation, how, trials, seed = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+    root, operation, how, trials, seed = (
+        Path(sys.argv[1]),
+        sys.argv[2],
+        sys.argv[3],
+        int(sys.argv[4]),
+        int(sys.argv[5]),
+    )
     moments, salted, notes = random.Random(seed), operation == "erase", root / "note"
     root.mkdir(parents=True, exist_ok=True)
     base, straight = root / "base", root / "straight"
@@ -165,13 +198,22 @@ def main() -> None:
         counts["whole" if status == 0 else "cut"] += 1
         seen = answer_of(lambda shop=shop: state(shop, salted), notes)
         if seen not in (before, expected):
-            raise SystemExit(f"trial {trial}: a reader saw neither the old edition nor the new one:\n{seen[:600]}")
+            raise SystemExit(
+                f"trial {trial}: a reader saw neither the old edition nor the new"
+                f" one:\n{seen[:600]}"
+            )
         counts["old" if seen == before else "new"] += 1
-        must(lambda shop=shop: everything_readable(shop), f"trial {trial}: a named edition cannot be read")
+        must(
+            lambda shop=shop: everything_readable(shop),
+            f"trial {trial}: a named edition cannot be read",
+        )
         must(lambda shop=shop: repair(shop, operation), f"trial {trial}: the next run failed")
         if answer_of(lambda shop=shop: state(shop, salted), notes) != expected:
             raise SystemExit(f"trial {trial}: the next run did not repair it")
-        must(lambda shop=shop: everything_readable(shop), f"trial {trial}: a named edition cannot be read after the next run")
+        must(
+            lambda shop=shop: everything_readable(shop),
+            f"trial {trial}: a named edition cannot be read after the next run",
+        )
         left = list(here.rglob(".tmp-*"))
         assert not left, f"trial {trial}: left behind {left}"
         shutil.rmtree(here)

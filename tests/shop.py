@@ -41,21 +41,50 @@ def space_of(width: int = 2, lineage: str = "a" * 32, opened: dt.date = D0) -> S
     return Space("ctr", lineage, width, opened)
 
 
-def vectors_of(ids: list[Any], vectors: Any, day: dt.date = D0, entity: str = "user", space: Space | None = None) -> Snapshot:
+def vectors_of(
+    ids: list[Any],
+    vectors: Any,
+    day: dt.date = D0,
+    entity: str = "user",
+    space: Space | None = None,
+) -> Snapshot:
     """A daily snapshot: one vector an id."""
     array = np.asarray(vectors, np.float32).reshape(len(ids), space.width if space else -1)
     space = space or space_of(array.shape[1])
     keys = np.array([key_of(value) for value in ids], np.uint64)
     order = np.argsort(keys)
-    series = pl.Series("id", [ids[n] for n in order], dtype=pl.Int64 if all(isinstance(value, int) for value in ids) else pl.String)
-    return Snapshot(space, entity, day, keys[order], array[order], np.full(len(ids), day_number(day), np.int32), series)
+    series = pl.Series(
+        "id",
+        [ids[n] for n in order],
+        dtype=pl.Int64 if all(isinstance(value, int) for value in ids) else pl.String,
+    )
+    return Snapshot(
+        space,
+        entity,
+        day,
+        keys[order],
+        array[order],
+        np.full(len(ids), day_number(day), np.int32),
+        series,
+    )
 
 
 class Shop:
     """Publishes daily vectors under a policy; `settings` go under `lifecycle` and `store`."""
 
-    def __init__(self, root: Path, policy: Mapping[str, Any] | None = None, store: Mapping[str, Any] | None = None, **lifecycle: Any) -> None:
-        raw = {**RAW, "warehouse": str(root), "lifecycle": {"policy": dict(policy or {"kind": "ema"}), **lifecycle}, "store": dict(store or {})}
+    def __init__(
+        self,
+        root: Path,
+        policy: Mapping[str, Any] | None = None,
+        store: Mapping[str, Any] | None = None,
+        **lifecycle: Any,
+    ) -> None:
+        raw = {
+            **RAW,
+            "warehouse": str(root),
+            "lifecycle": {"policy": dict(policy or {"kind": "ema"}), **lifecycle},
+            "store": dict(store or {}),
+        }
         self.config: FactoryConfig = parse_config(raw)
         self.root = root
 
@@ -79,22 +108,46 @@ class Shop:
         assert daily is not None
         source = str(store.daily_folder(day, fingerprint).relative_to(store.home))
         rotations = rotations_of(before) if before is not None else {}
-        edition = store.compose(day, before, daily, self.config.lifecycle, self.config.store, {}, source, rotations).edition
-        write_json(edition.folder / "report.json", {"day": str(day), "edition": edition.digest, "forced": [], "coverage": {}, "snapshots": {}})
+        edition = store.compose(
+            day, before, daily, self.config.lifecycle, self.config.store, {}, source, rotations
+        ).edition
+        write_json(
+            edition.folder / "report.json",
+            {
+                "day": str(day),
+                "edition": edition.digest,
+                "forced": [],
+                "coverage": {},
+                "snapshots": {},
+            },
+        )
         return edition
 
-    def publish(self, day: dt.date, snapshots: list[Snapshot], lane: str = MAIN, live: bool = True) -> Edition:
+    def publish(
+        self, day: dt.date, snapshots: list[Snapshot], lane: str = MAIN, live: bool = True
+    ) -> Edition:
         """One day: compose, switch, tidy."""
         edition = self.compose(day, snapshots, lane)
-        entry = Entry(day, edition.digest, str(edition.folder.relative_to(home_of(self.root, lane))), digest_of(str(day)))
+        entry = Entry(
+            day,
+            edition.digest,
+            str(edition.folder.relative_to(home_of(self.root, lane))),
+            digest_of(str(day)),
+        )
         switch_to(self.root, self.config, read_catalog(self.root).published(lane, entry, live))
         compact_where_due(self.root, self.config, lane)
         retire(self.root, self.config)
         return edition_of(self.root, lane, read_catalog(self.root).lane(lane).days[-1])
 
-    def vector(self, edition: Edition, value: int | str, name: str = "ctr_user") -> np.ndarray | None:
+    def vector(
+        self, edition: Edition, value: int | str, name: str = "ctr_user"
+    ) -> np.ndarray | None:
         """What a consumer gets of an edition: one vector, or a sequence."""
         served = edition.lookup(name, np.array([key_of(value)], np.uint64), edition.day)
         if not served.found_N[0]:
             return None
-        return served.vectors_ND[0] if served.sequence_NKD is None else served.sequence_NKD[0, : served.steps_N[0]]
+        return (
+            served.vectors_ND[0]
+            if served.sequence_NKD is None
+            else served.sequence_NKD[0, : served.steps_N[0]]
+        )

@@ -32,7 +32,9 @@ def pair(noise: float = 0.0, n: int = 300):
 def test_a_rotation_is_found_exactly() -> None:
     old, new = pair()
     ids = list(range(300))
-    fit = fit_rotation({"user": (vectors_of(ids, new, space=NEW), vectors_of(ids, old, space=space_of(4)))})
+    fit = fit_rotation(
+        {"user": (vectors_of(ids, new, space=NEW), vectors_of(ids, old, space=space_of(4)))}
+    )
     np.testing.assert_allclose(fit.rotation.matrix_DD, turn(1), atol=1e-5)
     assert fit.residual < 1e-10
     assert (fit.cosine, fit.shared) == (pytest.approx(1), 300)
@@ -43,26 +45,50 @@ def test_a_rotation_is_found_exactly() -> None:
 def test_the_figures_are_of_entities_it_was_not_fitted_on() -> None:
     generator = np.random.default_rng(3)
     ids = list(range(40))
-    noise = {side: vectors_of(ids, generator.standard_normal((40, 30)), space=space_of(30, side * 32)) for side in "ab"}
+    noise = {
+        side: vectors_of(ids, generator.standard_normal((40, 30)), space=space_of(30, side * 32))
+        for side in "ab"
+    }
     fit = fit_rotation({"user": (noise["b"], noise["a"])})
-    assert abs(fit.cosine) < 0.25  # fitted and measured on the same 20 vectors of 30 dimensions, it would look like .9
-    assert [why.split()[0] for why in refusals(fit, AlignConfig(min_shared=100))] == ["40", "mean", "residual"]
+    assert (
+        abs(fit.cosine) < 0.25
+    )  # fitted and measured on the same 20 vectors of 30 dimensions, it would look like .9
+    assert [why.split()[0] for why in refusals(fit, AlignConfig(min_shared=100))] == [
+        "40",
+        "mean",
+        "residual",
+    ]
 
 
 def test_one_rotation_serves_users_and_items() -> None:
     old, new = pair()
     ids = list(range(150))
-    fit = fit_rotation({
-        "user": (vectors_of(ids, new[:150], space=NEW), vectors_of(ids, old[:150], space=space_of(4))),
-        "item": (vectors_of(ids, new[150:], entity="item", space=NEW), vectors_of(ids, old[150:], entity="item", space=space_of(4))),
-    })  # fmt: skip
+    fit = fit_rotation(
+        {
+            "user": (
+                vectors_of(ids, new[:150], space=NEW),
+                vectors_of(ids, old[:150], space=space_of(4)),
+            ),
+            "item": (
+                vectors_of(ids, new[150:], entity="item", space=NEW),
+                vectors_of(ids, old[150:], entity="item", space=space_of(4)),
+            ),
+        }
+    )
     np.testing.assert_allclose(new @ fit.rotation.matrix_DD, old, atol=1e-5)
     assert set(fit.cosine_of) == {"user", "item"}
 
 
 def test_widths_must_be_equal_and_spaces_the_right_ones() -> None:
     with pytest.raises(SpaceMismatch, match="different widths"):
-        fit_rotation({"user": (vectors_of([1], [[1, 0]], space=space_of(2, "b" * 32)), vectors_of([1], [[1, 0, 0]]))})
+        fit_rotation(
+            {
+                "user": (
+                    vectors_of([1], [[1, 0]], space=space_of(2, "b" * 32)),
+                    vectors_of([1], [[1, 0, 0]]),
+                )
+            }
+        )
     rotation = Rotation(NEW, space_of(4), turn(1).astype(np.float32))
     with pytest.raises(SpaceMismatch):
         rotation.apply_to(space_of(4))
@@ -74,8 +100,15 @@ def two_lanes(root, noise: float = 0.0) -> Shop:
     shop = Shop(root, {"kind": "ema", "weight": 0.5}, align={"min_shared": 10})
     old, new = pair(noise)
     for n in range(2):
-        shop.publish(after(n), [vectors_of(list(range(300)), old * (n + 1), after(n), space=space_of(4))])
-        shop.publish(after(n), [vectors_of(list(range(300)), new * (n + 1), after(n), space=NEW)], lane="new", live=False)
+        shop.publish(
+            after(n), [vectors_of(list(range(300)), old * (n + 1), after(n), space=space_of(4))]
+        )
+        shop.publish(
+            after(n),
+            [vectors_of(list(range(300)), new * (n + 1), after(n), space=NEW)],
+            lane="new",
+            live=False,
+        )
     return shop
 
 
@@ -86,13 +119,21 @@ def test_an_aligned_lane_takes_over_and_goes_on_averaging(tmp_path) -> None:
     assert found["upstreams"]["ctr"]["cosine"] == pytest.approx(1)
     promote(tmp_path, shop.config, "new", after(1))
     assert shop.live.space("ctr_user") == space_of(4)  # readers stay in the space they know
-    np.testing.assert_allclose(shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], before, atol=1e-5)
+    np.testing.assert_allclose(
+        shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], before, atol=1e-5
+    )
     old, new = pair()
     shop.publish(after(2), [vectors_of(list(range(300)), new * 5, after(2), space=NEW)], lane="new")
-    expected = (old[5] * 1.5 + old[5] * 5) / 2  # the average goes on: today's vector is turned before it joins
-    np.testing.assert_allclose(shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], expected, atol=1e-4)
+    expected = (
+        old[5] * 1.5 + old[5] * 5
+    ) / 2  # the average goes on: today's vector is turned before it joins
+    np.testing.assert_allclose(
+        shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], expected, atol=1e-4
+    )
     rollback(tmp_path, shop.config, after(1))
-    np.testing.assert_allclose(shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], before, atol=1e-5)
+    np.testing.assert_allclose(
+        shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], before, atol=1e-5
+    )
     promote(tmp_path, shop.config, MAIN, after(1))
     assert read_catalog(tmp_path).live.lane == MAIN
 
@@ -100,7 +141,13 @@ def test_an_aligned_lane_takes_over_and_goes_on_averaging(tmp_path) -> None:
 def test_where_the_residual_says_no_nothing_changes(tmp_path) -> None:
     shop = two_lanes(tmp_path, noise=5.0)
     before = (tmp_path / "catalog.json").read_bytes()
-    with pytest.raises(SpaceMismatch, match=r"cosine after the rotation is 0\.\d+, at least 0.600 is needed(?s:.*)headwater promote 2025-01-02 --lane new"):
+    with pytest.raises(
+        SpaceMismatch,
+        match=(
+            r"cosine after the rotation is 0\.\d+, at least 0.600 is needed(?s:.*)headwater promote"
+            r" 2025-01-02 --lane new"
+        ),
+    ):
         align_lane(tmp_path, shop.config, "new")
     assert (tmp_path / "catalog.json").read_bytes() == before
     with pytest.raises(EditionMissing, match="has no edition yet"):
@@ -115,7 +162,11 @@ def test_a_lane_of_a_factory_runs_beside_is_aligned_and_promoted(make_factory) -
         raw["lifecycle"]["align"] = {"min_shared": 10, "min_cosine": -1, "max_residual": 9}
 
     main = make_factory(change)
-    lane = Factory(main.config.model_copy(update={"lanes": parse_lanes(make_factory, change)}), main.root, lane="v2")
+    lane = Factory(
+        main.config.model_copy(update={"lanes": parse_lanes(make_factory, change)}),
+        main.root,
+        lane="v2",
+    )
     for factory in (main, lane):
         for _ in factory.backfill(day(0), day(2)):
             pass

@@ -1,4 +1,6 @@
-"""The catalog as a value: whatever happens in whatever order, it does what a plain model of it does."""
+"""The catalog as a value: whatever happens in whatever order, it does what a plain model of it
+does.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,12 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.catalog, self.days, self.withdrawn, self.live = Catalog(), list[int](), list[int](), None
+        self.catalog, self.days, self.withdrawn, self.live = (
+            Catalog(),
+            list[int](),
+            list[int](),
+            None,
+        )
 
     @rule(live=st.booleans())
     def publish(self, live: bool) -> None:
@@ -44,7 +51,9 @@ class Model(RuleBasedStateMachine):
 
     @rule(n=st.integers(0, 12))
     def promote(self, n: int) -> None:
-        legal = (n in self.days and (self.live is None or n >= self.live)) or (self.withdrawn[:1] == [n])
+        legal = (n in self.days and (self.live is None or n >= self.live)) or (
+            self.withdrawn[:1] == [n]
+        )
         if not legal:
             with pytest.raises(StoreError):
                 self.catalog.promoted(MAIN, after(n))
@@ -54,7 +63,9 @@ class Model(RuleBasedStateMachine):
         if n not in self.days:
             self.days.append(self.withdrawn.pop(0))
             if self.live is not None and before.live.entry.day == before.lane(MAIN).days[-1].day:
-                assert self.catalog.rolled_back(before.live.entry.day) == before  # promote, then rollback: the identity
+                assert (
+                    self.catalog.rolled_back(before.live.entry.day) == before
+                )  # promote, then rollback: the identity
         self.live = n
 
     @rule(n=st.one_of(st.none(), st.integers(0, 12)))
@@ -73,14 +84,20 @@ class Model(RuleBasedStateMachine):
             again = again.promoted(MAIN, after(known))
         if gone and gone[-1] == self.live:
             assert again == before
-        self.days, self.withdrawn, self.live = [known for known in self.days if known <= target], gone + self.withdrawn, target
+        self.days, self.withdrawn, self.live = (
+            [known for known in self.days if known <= target],
+            gone + self.withdrawn,
+            target,
+        )
 
     @invariant()
     def it_is_what_the_model_is(self) -> None:
         lane = self.catalog.lane(MAIN)
         assert [old.day for old in lane.days] == [after(n) for n in self.days]
         assert [old.day for old in lane.withdrawn] == [after(n) for n in self.withdrawn]
-        assert (self.catalog.live.entry.day if self.catalog.live else None) == (after(self.live) if self.live is not None else None)
+        assert (self.catalog.live.entry.day if self.catalog.live else None) == (
+            after(self.live) if self.live is not None else None
+        )
         assert Catalog.from_json(json.loads(json.dumps(self.catalog.as_json()))) == self.catalog
 
 
@@ -97,7 +114,11 @@ def test_a_replayed_live_day_moves_readers_and_an_earlier_one_does_not() -> None
 def test_a_day_goes_in_order_or_not_at_all() -> None:
     with pytest.raises(StoreError, match="averages remember"):
         chain(1, 3).published(MAIN, entry(2), go_live=False)
-    assert [old.day for old in chain(1, 3).slipped_in(MAIN, entry(2)).lane(MAIN).days] == [after(1), after(2), after(3)]
+    assert [old.day for old in chain(1, 3).slipped_in(MAIN, entry(2)).lane(MAIN).days] == [
+        after(1),
+        after(2),
+        after(3),
+    ]
 
 
 def test_pins_hold_and_let_go() -> None:

@@ -19,7 +19,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def headwater(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "headwater.app.cli", *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "headwater.app.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
 
 
 def answer(*arguments: object) -> dict:
@@ -32,7 +38,9 @@ def answer(*arguments: object) -> dict:
 def some_user(done) -> str:
     import polars as pl
 
-    return str(pl.read_parquet(done.parent / "world" / "impressions" / f"{day(0)}.parquet")["user_id"][0])
+    return str(
+        pl.read_parquet(done.parent / "world" / "impressions" / f"{day(0)}.parquet")["user_id"][0]
+    )
 
 
 def test_status_names_every_edition_and_the_live_one(done) -> None:
@@ -58,18 +66,29 @@ def test_lookup_answers_from_the_live_edition_as_the_edition_holds_it(done, some
 
 
 def test_an_unknown_id_says_so_with_exit_2_and_no_vector(done, some_user) -> None:
-    for arguments in (("lookup", "user", some_user, "nobody"), ("similar", "item", "ad-999999"), ("retrieve", "nobody")):
+    for arguments in (
+        ("lookup", "user", some_user, "nobody"),
+        ("similar", "item", "ad-999999"),
+        ("retrieve", "nobody"),
+    ):
         done_ = headwater(*arguments, "--factory", done, "--json")
         assert (done_.returncode, done_.stdout) == (2, "")
-        assert re.search(r"error: no (user|item) '(nobody|ad-999999)' in the live edition", done_.stderr)
+        assert re.search(
+            r"error: no (user|item) '(nobody|ad-999999)' in the live edition", done_.stderr
+        )
 
 
 def test_similar_and_retrieve_rank_by_cosine(done, some_user) -> None:
     near = answer("similar", "item", "ad-1", "-k", 5, "--factory", done)["items"]
     assert "ad-1" not in [item["id"] for item in near]
-    assert [item["score"] for item in near] == sorted((item["score"] for item in near), reverse=True)
+    assert [item["score"] for item in near] == sorted(
+        (item["score"] for item in near), reverse=True
+    )
     assert len(answer("retrieve", some_user, "-k", 7, "--factory", done)["items"]) == 7
-    assert answer("retrieve", some_user, "--upstream", "cvr", "--factory", done)["embedding"] == "cvr_item"
+    assert (
+        answer("retrieve", some_user, "--upstream", "cvr", "--factory", done)["embedding"]
+        == "cvr_item"
+    )
     assert headwater("retrieve", some_user, "--upstream", "nope", "--factory", done).returncode == 2
 
 
@@ -78,8 +97,26 @@ def test_lift_prints_the_table_with_its_keys(done) -> None:
     assert (found["table"], found["consumer"]) == ("T2", "ctr")
     assert [row["arm"] for row in found["rows"]] == ["none", "all", "shuffled"]
     assert set(found["rows"][0]) == {
-        "arm", "baseline", "roc_auc", "roc_auc_lift_pct", "low", "high", "row_low", "row_high", "p_value", "p_holm", "rows_needed", "pr_auc", "pr_auc_lift_pct",
-        "pr_low", "pr_high", "log_loss", "ne", "seeds", "n"}  # fmt: skip
+        "arm",
+        "baseline",
+        "roc_auc",
+        "roc_auc_lift_pct",
+        "low",
+        "high",
+        "row_low",
+        "row_high",
+        "p_value",
+        "p_holm",
+        "rows_needed",
+        "pr_auc",
+        "pr_auc_lift_pct",
+        "pr_low",
+        "pr_high",
+        "log_loss",
+        "ne",
+        "seeds",
+        "n",
+    }
     assert found["rows"][0]["roc_auc_lift_pct"] is None
     assert answer("lift", "--table", "T3", "--factory", done)["consumer"] == "cvr"
     assert "no table named 'T9'" in headwater("lift", "--table", "T9", "--factory", done).stderr
@@ -87,19 +124,42 @@ def test_lift_prints_the_table_with_its_keys(done) -> None:
 
 def test_run_of_a_past_day_changes_nothing(done) -> None:
     before = answer("status", "--factory", done)
-    assert answer("run", "--day", day(1), "--factory", done)["edition"] == before["editions"][1]["digest"]
+    assert (
+        answer("run", "--day", day(1), "--factory", done)["edition"]
+        == before["editions"][1]["digest"]
+    )
     assert answer("status", "--factory", done) == before
 
 
 def test_recipes_init_and_check(tmp_path) -> None:
-    assert [recipe["recipe"] for recipe in answer("recipes")["recipes"]] == ["adsworld", "kuairand", "kuairand_retrieval"]
-    path = answer("init", "adsworld", "--data", tmp_path / "w", "--out", tmp_path / "f", "--size", "tiny", "--days", 3)["factory"]
+    assert [recipe["recipe"] for recipe in answer("recipes")["recipes"]] == [
+        "adsworld",
+        "kuairand",
+        "kuairand_retrieval",
+    ]
+    path = answer(
+        "init",
+        "adsworld",
+        "--data",
+        tmp_path / "w",
+        "--out",
+        tmp_path / "f",
+        "--size",
+        "tiny",
+        "--days",
+        3,
+    )["factory"]
     found = answer("check", "--factory", path, "--explain")
     assert found["logs"]["impressions"] == {"first_day": str(day(0)), "last_day": str(day(2))}
-    assert found["values"]["upstreams.ctr.width"] == {"value": 16, "from": "derived from size: tiny"}
+    assert found["values"]["upstreams.ctr.width"] == {
+        "value": 16,
+        "from": "derived from size: tiny",
+    }
     assert found["values"]["lifecycle.expire_days"]["from"] == "declared"
     assert not (tmp_path / "f" / "warehouse").exists()  # check writes nothing
-    again = headwater("init", "adsworld", "--data", tmp_path / "w2", "--out", tmp_path / "f", "--size", "tiny")
+    again = headwater(
+        "init", "adsworld", "--data", tmp_path / "w2", "--out", tmp_path / "f", "--size", "tiny"
+    )
     assert again.returncode == 2
     assert "another factory" in again.stderr
     missing = headwater("init", "kuairand", "--data", tmp_path, "--out", tmp_path / "k")
@@ -124,14 +184,20 @@ def test_check_reports_problems_of_config_and_of_data_at_once(tmp_path, world) -
 
 def test_the_demo_runs_to_its_tables_and_again_changes_nothing(tmp_path) -> None:
     found = answer("demo", "--out", tmp_path / "demo", "--size", "tiny", "--days", 8)
-    assert [(table["table"], sum(row["baseline"] == "none" for row in table["rows"])) for table in found["tables"]] == [("T2", 6), ("T3", 5)]
+    assert [
+        (table["table"], sum(row["baseline"] == "none" for row in table["rows"]))
+        for table in found["tables"]
+    ] == [("T2", 6), ("T3", 5)]
     assert 0.7 < found["best_reachable_auc"]["click"] < 0.95
     assert Path(found["report"]).stat().st_size > 1_000_000  # the drawing library is inside
     assert answer("demo", "--out", tmp_path / "demo", "--size", "tiny", "--days", 8) == found
 
 
 def test_errors_are_one_message_and_exit_2(tmp_path) -> None:
-    for arguments in (("status", "--factory", tmp_path / "no.yaml"), ("run", "--day", "yesterday", "--factory", tmp_path / "no.yaml")):
+    for arguments in (
+        ("status", "--factory", tmp_path / "no.yaml"),
+        ("run", "--day", "yesterday", "--factory", tmp_path / "no.yaml"),
+    ):
         done = headwater(*arguments)
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
@@ -140,18 +206,22 @@ def test_errors_are_one_message_and_exit_2(tmp_path) -> None:
 
 def test_reading_needs_no_torch(done, some_user) -> None:
     script = (
-        "import sys; sys.modules['torch'] = None; sys.modules['safetensors'] = None\n"
-        "from headwater import Reader\n"
-        f"reader = Reader.load({str(done)!r})\n"
-        f"print(len(reader.retrieve({some_user!r}, 3)['items']), len(reader.lookup('user', [{some_user!r}])['vectors']))"
+        "import sys; sys.modules['torch'] = None; sys.modules['safetensors'] = None\nfrom"
+        " headwater import Reader\nreader ="
+        f" Reader.load({str(done)!r})\nprint(len(reader.retrieve({some_user!r}, 3)['items']),"
+        f" len(reader.lookup('user', [{some_user!r}])['vectors']))"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert ran.stdout.split() == ["3", "1"], ran.stderr
 
 
 def test_help_is_quick_because_torch_stays_out() -> None:
     script = "import sys, headwater.app.cli; print('torch' in sys.modules, 'polars' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert ran.stdout.split() == ["False", "False"]
 
 

@@ -17,15 +17,25 @@ def judged(noise: float, seeds: tuple[int, ...] = (0, 1), rows: int = 600) -> Ju
     """The arm `all` knows the label under noise; `none` is a coin that both factories share."""
     labels = (np.arange(rows) % 3 == 0).astype(np.float32)
     coin = np.random.default_rng(1).random((9, rows))
-    known = {seed: labels * 0.6 + noise * np.random.default_rng(10 + seed).random(rows) for seed in seeds}
-    return Judged(labels, np.arange(rows) // 4, np.full(rows, 739000), {"none": {seed: coin[seed] for seed in seeds}, "all": known})
+    known = {
+        seed: labels * 0.6 + noise * np.random.default_rng(10 + seed).random(rows) for seed in seeds
+    }
+    return Judged(
+        labels,
+        np.arange(rows) // 4,
+        np.full(rows, 739000),
+        {"none": {seed: coin[seed] for seed in seeds}, "all": known},
+    )
 
 
 def test_points_are_the_difference_of_the_two_lifts() -> None:
     a, b = judged(1.0), judged(0.8)
 
     def gain(one: Judged) -> float:
-        mean = {arm: np.mean([roc_auc_score(one.labels_N, scores) for scores in by_seed.values()]) for arm, by_seed in one.scores.items()}
+        mean = {
+            arm: np.mean([roc_auc_score(one.labels_N, scores) for scores in by_seed.values()])
+            for arm, by_seed in one.scores.items()
+        }
         return 100 * (mean["all"] / mean["none"] - 1)
 
     (found,) = lift_differences(a, b, 50, 0.95, 0)
@@ -33,13 +43,23 @@ def test_points_are_the_difference_of_the_two_lifts() -> None:
     assert found.points == pytest.approx(gain(b) - gain(a))
     assert 0 < found.low < found.points < found.high
     (back,) = lift_differences(b, a, 50, 0.95, 0)
-    assert (back.points, back.low, back.high) == pytest.approx((-found.points, -found.high, -found.low))
+    assert (back.points, back.low, back.high) == pytest.approx(
+        (-found.points, -found.high, -found.low)
+    )
 
 
 def test_what_both_share_cancels() -> None:
-    """The same ranking, written as other probabilities: no draw of users or seeds can tell them apart."""
+    """The same ranking, written as other probabilities: no draw of users or seeds can tell them
+    apart.
+    """
     a = judged(1.0)
-    b = replace(a, scores={arm: {seed: scores**3 for seed, scores in by_seed.items()} for arm, by_seed in a.scores.items()})
+    b = replace(
+        a,
+        scores={
+            arm: {seed: scores**3 for seed, scores in by_seed.items()}
+            for arm, by_seed in a.scores.items()
+        },
+    )
     (found,) = lift_differences(a, b, 30, 0.95, 0)
     assert (found.points, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-9)
 
@@ -53,7 +73,12 @@ def test_the_interval_covers_the_chance_of_seeds_that_are_not_shared() -> None:
 def test_other_rows_are_refused() -> None:
     a = judged(1.0)
     assert same_rows(a, judged(0.5))
-    for b in (judged(1.0, rows=300), replace(a, labels_N=1 - a.labels_N), replace(a, users_N=a.users_N + 1), replace(a, days_N=a.days_N + 1)):
+    for b in (
+        judged(1.0, rows=300),
+        replace(a, labels_N=1 - a.labels_N),
+        replace(a, users_N=a.users_N + 1),
+        replace(a, days_N=a.days_N + 1),
+    ):
         assert not same_rows(a, b)
         with pytest.raises(ExperimentError, match="judged other rows"):
             lift_differences(a, b, 10, 0.95, 0)
@@ -61,7 +86,10 @@ def test_other_rows_are_refused() -> None:
 
 def test_both_need_the_baseline_and_two_classes() -> None:
     a = judged(1.0)
-    for b in (replace(a, scores={"all": a.scores["all"]}), replace(a, scores={"none": a.scores["none"]})):
+    for b in (
+        replace(a, scores={"all": a.scores["all"]}),
+        replace(a, scores={"none": a.scores["none"]}),
+    ):
         if "none" in b.scores:
             assert lift_differences(a, b, 10, 0.95, 0) == []  # no arm in common
         else:

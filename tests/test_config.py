@@ -13,7 +13,14 @@ from headwater.errors import ConfigError
 
 GOOD = {
     "name": "shop",
-    "logs": {"feed": {"path": "feed.parquet", "time": "ts", "entities": {"user": "u", "item": "i"}, "features": {"tab": "categorical"}}},
+    "logs": {
+        "feed": {
+            "path": "feed.parquet",
+            "time": "ts",
+            "entities": {"user": "u", "item": "i"},
+            "features": {"tab": "categorical"},
+        }
+    },
     "entities": {"user": {}, "item": {}},
     "tasks": {"click": {"log": "feed", "label": "clicked"}},
     "upstreams": {"ctr": {"tasks": ["click"]}},
@@ -37,26 +44,62 @@ def test_five_faults_are_all_reported_with_their_paths() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(raw)
     assert len(caught.value.problems) == 5
-    for path in ("logs.feed.features.tab", "tasks.click.log", "lifecycle.policy.ema.weight", "upstreams.ctr.sise", "time_zone"):
-        assert any(problem.startswith(f"{path.replace('.ema', '')}:") or problem.startswith(f"{path}:") for problem in caught.value.problems), path
+    for path in (
+        "logs.feed.features.tab",
+        "tasks.click.log",
+        "lifecycle.policy.ema.weight",
+        "upstreams.ctr.sise",
+        "time_zone",
+    ):
+        assert any(
+            problem.startswith(f"{path.replace('.ema', '')}:") or problem.startswith(f"{path}:")
+            for problem in caught.value.problems
+        ), path
 
 
 @pytest.mark.parametrize(
     ("change", "path"),
     [
         (lambda raw: raw["logs"]["feed"]["entities"].update(shop="s"), "logs.feed.entities.shop"),
-        (lambda raw: raw.update(histories={"user": {"of": "ad", "log": "feed"}}), "histories.user.of"),
-        (lambda raw: raw["tasks"].update(buy={"log": "feed", "label": "b", "given": "clik"}), "tasks.buy.given"),
-        (lambda raw: raw.update(downstream={"ctr": {"task": "click", "arms": ["none", "ctr_usr"]}}), "downstream.ctr.arms"),
-        (lambda raw: raw.update(downstream={"ctr": {"task": "click", "arms": ["all"]}}), "downstream.ctr.arms"),
+        (
+            lambda raw: raw.update(histories={"user": {"of": "ad", "log": "feed"}}),
+            "histories.user.of",
+        ),
+        (
+            lambda raw: raw["tasks"].update(buy={"log": "feed", "label": "b", "given": "clik"}),
+            "tasks.buy.given",
+        ),
+        (
+            lambda raw: raw.update(
+                downstream={"ctr": {"task": "click", "arms": ["none", "ctr_usr"]}}
+            ),
+            "downstream.ctr.arms",
+        ),
+        (
+            lambda raw: raw.update(downstream={"ctr": {"task": "click", "arms": ["all"]}}),
+            "downstream.ctr.arms",
+        ),
         (lambda raw: raw["entities"]["user"].update(table="users.parquet"), "entities.user.key"),
         (lambda raw: raw.update(store={"buckets": 3}), "store.buckets"),
-        (lambda raw: raw.update(evaluation={"start": "2025-02-01", "end": "2025-01-01"}), "evaluation"),
+        (
+            lambda raw: raw.update(evaluation={"start": "2025-02-01", "end": "2025-01-01"}),
+            "evaluation",
+        ),
         (lambda raw: raw.update(downstream={"../../x": {"task": "click"}}), "downstream.../../x"),
-        (lambda raw: raw.update(downstream={"ctr": {"task": "click", "seeds": [0, 0]}}), "downstream.ctr.seeds"),
+        (
+            lambda raw: raw.update(downstream={"ctr": {"task": "click", "seeds": [0, 0]}}),
+            "downstream.ctr.seeds",
+        ),
         # a label that matures later, held by a history, would be known too early
-        (lambda raw: (raw["tasks"].update(buy={"log": "feed", "label": "bought", "matures_days": 3}),
-                      raw.update(histories={"user": {"of": "item", "log": "feed", "actions": ["bought"]}})), "histories.user"),
+        (
+            lambda raw: (
+                raw["tasks"].update(buy={"log": "feed", "label": "bought", "matures_days": 3}),
+                raw.update(
+                    histories={"user": {"of": "item", "log": "feed", "actions": ["bought"]}}
+                ),
+            ),
+            "histories.user",
+        ),
     ],
 )
 def test_broken_references_are_named(change, path) -> None:
@@ -86,17 +129,26 @@ def test_the_digest_follows_what_shapes_results_and_nothing_else() -> None:
     assert parse_config(GOOD | {"seed": 1}).digest() != base
 
 
-@pytest.mark.parametrize(("consumer", "said"), [
-    ({"also": {"clik": 1.0}}, "downstream.ctr.also.clik: no task named 'clik'"),
-    ({"also": {"click": 1.0}}, "downstream.ctr.also.click: is the consumer's own task"),
-    ({"also": {"late": 1.0}}, "downstream.ctr.also.late: matures after 3 days, later than the consumer's own task"),
-    ({"also": {"bought": 0.0}}, "downstream.ctr.also.bought"),
-    ({"sequence": {"heads": 3}}, "feature_width 8 should be a multiple of sequence.heads 3"),
-    ({"arms": ["none", "all-ctr_usr"]}, "arm 'all-ctr_usr': no embedding named 'ctr_usr'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("consumer", "said"),
+    [
+        ({"also": {"clik": 1.0}}, "downstream.ctr.also.clik: no task named 'clik'"),
+        ({"also": {"click": 1.0}}, "downstream.ctr.also.click: is the consumer's own task"),
+        (
+            {"also": {"late": 1.0}},
+            "downstream.ctr.also.late: matures after 3 days, later than the consumer's own task",
+        ),
+        ({"also": {"bought": 0.0}}, "downstream.ctr.also.bought"),
+        ({"sequence": {"heads": 3}}, "feature_width 8 should be a multiple of sequence.heads 3"),
+        ({"arms": ["none", "all-ctr_usr"]}, "arm 'all-ctr_usr': no embedding named 'ctr_usr'"),
+    ],
+)
 def test_a_consumer_s_faults_are_named(consumer, said) -> None:
     raw = copy.deepcopy(GOOD)
-    raw["tasks"] |= {"late": {"log": "feed", "label": "bought", "matures_days": 3}, "bought": {"log": "feed", "label": "bought"}}
+    raw["tasks"] |= {
+        "late": {"log": "feed", "label": "bought", "matures_days": 3},
+        "bought": {"log": "feed", "label": "bought"},
+    }
     raw["downstream"] = {"ctr": {"task": "click"} | consumer}
     with pytest.raises(ConfigError, match=re.escape(said)):
         parse_config(raw)
@@ -106,5 +158,7 @@ def test_a_late_label_of_several_columns_may_not_enter_a_history() -> None:
     raw = copy.deepcopy(GOOD)
     raw["tasks"]["late"] = {"log": "feed", "label": ["liked", "bought"], "matures_days": 3}
     raw["histories"] = {"user": {"of": "item", "log": "feed", "actions": ["bought"]}}
-    with pytest.raises(ConfigError, match="'bought' is the label of the task 'late', which matures later"):
+    with pytest.raises(
+        ConfigError, match="'bought' is the label of the task 'late', which matures later"
+    ):
         parse_config(raw)

@@ -22,7 +22,9 @@ path.write_text(yaml.safe_dump(raw | {"workers": 0}, sort_keys=False))
 def test_every_block_of_the_lifecycle_page_runs(tmp_path) -> None:
     page = (ROOT / "docs" / "lifecycle.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    first, rest = blocks[0].split("\n", 1)  # after `init`: fewer arms and seeds, so that it is quick; what the page shows stays as it is
+    first, rest = blocks[0].split(
+        "\n", 1
+    )  # after `init`: fewer arms and seeds, so that it is quick; what the page shows stays as it is
     script = "\n".join(["set -eu", first, f'"{sys.executable}" cut.py', rest, *blocks[1:]])
     (tmp_path / "cut.py").write_text(CUT)
     headwater = tmp_path / "bin" / "headwater"
@@ -30,8 +32,20 @@ def test_every_block_of_the_lifecycle_page_runs(tmp_path) -> None:
     headwater.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headwater.app.cli "$@"\n')
     headwater.chmod(0o755)
     env = os.environ | {"PATH": f"{headwater.parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     commands = set(re.findall(r"^headwater (\w+)", "\n".join(blocks), flags=re.MULTILINE))
-    assert commands >= {"promote", "rollback", "pin", "unpin", "compact", "align", "erase", "rebuild", "run"}
+    assert commands >= {
+        "promote",
+        "rollback",
+        "pin",
+        "unpin",
+        "compact",
+        "align",
+        "erase",
+        "rebuild",
+        "run",
+    }
     assert "not removed:" in done.stdout

@@ -1,4 +1,6 @@
-"""Fifty kills and fifty full disks for each operation of the lifecycle; see drill.py for what is asked afterwards."""
+"""Fifty kills and fifty full disks for each operation of the lifecycle; see drill.py for what is
+asked afterwards.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,17 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-DRILLS = [(operation, how) for operation in ("publish", "promote", "rollback", "compact", "erase") for how in ("kill", "disk")]
+DRILLS = [
+    (operation, how)
+    for operation in ("publish", "promote", "rollback", "compact", "erase")
+    for how in ("kill", "disk")
+]
 
 
 @pytest.fixture(scope="module")
-def drills(tmp_path_factory) -> Iterator[dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]]]:
+def drills(
+    tmp_path_factory,
+) -> Iterator[dict[tuple[str, str], Future[subprocess.CompletedProcess[str]]]]:
     """All drills, two at a time, each in a process of its own."""
 
     def drill(operation: str, how: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +37,9 @@ def drills(tmp_path_factory) -> Iterator[dict[tuple[str, str], Future[subprocess
 
 
 @pytest.mark.parametrize(("operation", "how"), DRILLS)
-def test_readers_see_one_whole_edition_and_the_next_run_repairs_the_rest(drills, operation, how) -> None:
+def test_readers_see_one_whole_edition_and_the_next_run_repairs_the_rest(
+    drills, operation, how
+) -> None:
     done = drills[operation, how].result()
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)

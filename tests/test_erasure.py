@@ -1,4 +1,6 @@
-"""Erasure: gone from every byte of the warehouse, for good, with a proof; and nobody else is touched."""
+"""Erasure: gone from every byte of the warehouse, for good, with a proof; and nobody else is
+touched.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,16 @@ from shop import Shop, after, vectors_of
 
 
 def traces(warehouse: Path, value: str, text: bool = True) -> list[str]:
-    """Files whose bytes hold an id as text, or its key or number as 8 bytes, little- or big-endian; Parquet read as tables too."""
+    """Files whose bytes hold an id as text, or its key or number as 8 bytes, little- or big-endian;
+    Parquet read as tables too.
+    """
     key = key_of(value)
-    patterns = [value.encode(), key.to_bytes(8, "little"), key.to_bytes(8, "big"), str(key).encode()]
+    patterns = [
+        value.encode(),
+        key.to_bytes(8, "little"),
+        key.to_bytes(8, "big"),
+        str(key).encode(),
+    ]
     if not text:
         patterns.remove(value.encode())  # a short id stands in other ids, and in any file by chance
     if value.isdigit():
@@ -33,14 +42,23 @@ def traces(warehouse: Path, value: str, text: bool = True) -> list[str]:
         data = path.read_bytes()
         if path.suffix == ".parquet":
             frame = pl.read_parquet(path)
-            data += b"|".join(str(cell).encode() for row in frame.select(pl.col(pl.String, pl.UInt64, pl.Int64)).iter_rows() for cell in row)
+            data += b"|".join(
+                str(cell).encode()
+                for row in frame.select(pl.col(pl.String, pl.UInt64, pl.Int64)).iter_rows()
+                for cell in row
+            )
         if any(pattern in data for pattern in patterns):
             found.append(str(path.relative_to(warehouse)))
     return found
 
 
 def one_user(factory: Factory) -> str:
-    frame = pl.concat([pl.read_parquet(factory.root / "world" / "impressions" / f"{day(n)}.parquet") for n in range(3)])
+    frame = pl.concat(
+        [
+            pl.read_parquet(factory.root / "world" / "impressions" / f"{day(n)}.parquet")
+            for n in range(3)
+        ]
+    )
     return str(frame["user_id"].value_counts(sort=True)["user_id"][0])
 
 
@@ -56,7 +74,9 @@ def name_people(factory: Factory) -> None:
     for path in (factory.root / "world").rglob("*.parquet"):
         frame = pl.read_parquet(path)
         if "user_id" in frame.columns:
-            frame.with_columns(("person-" + pl.col("user_id").cast(pl.String) + "-x").alias("user_id")).write_parquet(path)
+            frame.with_columns(
+                ("person-" + pl.col("user_id").cast(pl.String) + "-x").alias("user_id")
+            ).write_parquet(path)
 
 
 @pytest.fixture
@@ -78,8 +98,18 @@ def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> Non
         (factory.home / "reports" / name).parent.mkdir(parents=True, exist_ok=True)
         (factory.home / "reports" / name).write_text(user)
     assert {name.split("/")[0] for name in traces(factory.warehouse, user)} >= {
-        "segments", "editions", "daily", "online", "predictions", "judged", "quarantine", "reports"}  # fmt: skip
-    others = Reader(factory.config, factory.root).lookup("user", [one for one in users_of(factory) if one != user])
+        "segments",
+        "editions",
+        "daily",
+        "online",
+        "predictions",
+        "judged",
+        "quarantine",
+        "reports",
+    }
+    others = Reader(factory.config, factory.root).lookup(
+        "user", [one for one in users_of(factory) if one != user]
+    )
     proof = erase(factory.warehouse, factory.config, factory.schema, "user", [user])
     assert traces(factory.warehouse, user) == []
     assert proof["verified"]
@@ -89,7 +119,9 @@ def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> Non
     assert removed["predictions"] >= 1
     assert removed["quarantine/impressions"] == 1
     tombstone = json.loads((factory.warehouse / "tombstones.json").read_text())
-    assert tombstone["tombstones"] == [["user", hashlib.sha256(f"{tombstone['salt']}|user|{key_of(user)}".encode()).hexdigest()]]
+    assert tombstone["tombstones"] == [
+        ["user", hashlib.sha256(f"{tombstone['salt']}|user|{key_of(user)}".encode()).hexdigest()]
+    ]
     reader = Reader(factory.config, factory.root)
     with pytest.raises(StoreError, match="no user"):
         reader.lookup("user", [user])
@@ -101,14 +133,18 @@ def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> Non
 
 
 def users_of(factory: Factory) -> list[str]:
-    return [str(value) for value in Reader(factory.config, factory.root).edition().read("ctr_user").ids]
+    return [
+        str(value) for value in Reader(factory.config, factory.root).edition().read("ctr_user").ids
+    ]
 
 
 def test_later_days_and_replays_respect_the_tombstone(factory, make_factory) -> None:
     user = one_user(factory)
     erase(factory.warehouse, factory.config, factory.schema, "user", [user])
     again = make_factory(lambda raw: raw["store"].update(compact_after=2))
-    assert again.run_day(day(2))["day"] == str(day(2))  # done: its inputs cannot be compared any more, and it is left as it is
+    assert again.run_day(day(2))["day"] == str(
+        day(2)
+    )  # done: its inputs cannot be compared any more, and it is left as it is
     report = again.run_day(day(4))
     assert report["erased"]["impressions"] > 0
     again.run_day(day(1), replay=True)
@@ -158,19 +194,37 @@ def test_damaged_tombstones_stop_everything(tmp_path) -> None:
 
 
 def test_what_no_catalog_names_is_erased_too(tmp_path) -> None:
-    """A lane killed before its first switch, an online store that is no longer declared, and a warehouse that published nothing yet."""
+    """A lane killed before its first switch, an online store that is no longer declared, and a
+    warehouse that published nothing yet.
+    """
     from headwater.schema import Schema
 
     shop = Shop(tmp_path)
     shop.publish(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])])
     shop.compose(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])], lane="v2")
-    assert {name.split("/")[0] for name in traces(tmp_path, "person-7-x")} >= {"online", "lanes", "segments"}
+    assert {name.split("/")[0] for name in traces(tmp_path, "person-7-x")} >= {
+        "online",
+        "lanes",
+        "segments",
+    }
     without = Shop(tmp_path, store={"online": "none"})
-    assert erase(tmp_path, without.config, Schema.from_config(without.config, tmp_path), "user", ["person-7-x"])["verified"]
+    assert erase(
+        tmp_path,
+        without.config,
+        Schema.from_config(without.config, tmp_path),
+        "user",
+        ["person-7-x"],
+    )["verified"]
     assert traces(tmp_path, "person-7-x") == []
     empty = Shop(tmp_path / "empty")
     empty.compose(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])])
-    assert erase(empty.root, empty.config, Schema.from_config(empty.config, empty.root), "user", ["person-7-x"])["verified"]
+    assert erase(
+        empty.root,
+        empty.config,
+        Schema.from_config(empty.config, empty.root),
+        "user",
+        ["person-7-x"],
+    )["verified"]
     assert traces(empty.root, "person-7-x") == []
 
 
@@ -185,14 +239,22 @@ def test_lost_tombstones_are_missed(tmp_path) -> None:
         Tombstones.read(tmp_path)
 
 
-def test_killed_while_a_superseded_segment_is_removed_the_next_run_finishes(tmp_path, monkeypatch) -> None:
+def test_killed_while_a_superseded_segment_is_removed_the_next_run_finishes(
+    tmp_path, monkeypatch
+) -> None:
     from headwater import files
     from headwater.lifecycle import finish_erasures
     from headwater.schema import Schema
 
     shop = Shop(tmp_path, {"kind": "ema", "weight": 0.5})
     for n in range(2):
-        shop.publish(after(n), [vectors_of(["gone", "stays"], np.eye(2) + n, after(n)), vectors_of(["i"], np.ones((1, 2)), after(n), "item")])
+        shop.publish(
+            after(n),
+            [
+                vectors_of(["gone", "stays"], np.eye(2) + n, after(n)),
+                vectors_of(["i"], np.ones((1, 2)), after(n), "item"),
+            ],
+        )
     schema = Schema.from_config(shop.config, shop.root)
     real, cut = files.shutil.rmtree, []
 

@@ -1,4 +1,6 @@
-"""Feature kinds by known answers: what is encoded, what a model fits on past days, and that missing has a meaning of its own."""
+"""Feature kinds by known answers: what is encoded, what a model fits on past days, and that missing
+has a meaning of its own.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ UTC = ZoneInfo("UTC")
 HOUR, DAY_US = 3_600_000_000, 86_400_000_000
 
 
-# ---- vocabularies ----------------------------------------------------------------------------------------------------
+# ---- vocabularies --------------------------------------------------------------------------------
 
 
 def test_a_vocabulary_gives_frequent_new_values_the_next_slots_day_by_day() -> None:
@@ -40,7 +42,9 @@ def test_a_vocabulary_gives_frequent_new_values_the_next_slots_day_by_day() -> N
     words.observe(torch.tensor([5, 7, 0, 0]))  # one day in two pieces: 5 thrice, 9 twice, 7 once
     words.learn()
     assert words(torch.tensor([[5, 9], [7, 0]])).tolist() == [[2, 3], [1, 0]]
-    words.observe(torch.tensor([7, 7, -4, -4, -4, 5]))  # one slot is left: the more frequent takes it, and hashes may be negative
+    words.observe(
+        torch.tensor([7, 7, -4, -4, -4, 5])
+    )  # one slot is left: the more frequent takes it, and hashes may be negative
     words.learn()
     assert words(torch.tensor([5, 9, -4, 7, 0])).tolist() == [2, 3, 4, 1, 0]
     words.observe(torch.tensor([7] * 9))
@@ -55,7 +59,10 @@ def test_a_learned_vocabulary_comes_as_hashes_and_has_two_slots_more() -> None:
     features = {"a": Categorical(buckets=4), "b": Categorical(vocabulary=10, min_count=3)}
     assert BlockSpec.of(features) == BlockSpec((5, 12), (), 0, (), learned=((1, 3),))
     block = encode(pl.DataFrame({"a": ["x", None], "b": ["y", None]}), features, "table", "UTC")
-    assert block.categorical_NC[:, 1].tolist() == [int(hash_values(pl.Series(["y"]), seed=0).view(np.int64)[0]), 0]
+    assert block.categorical_NC[:, 1].tolist() == [
+        int(hash_values(pl.Series(["y"]), seed=0).view(np.int64)[0]),
+        0,
+    ]
 
 
 def test_a_value_that_pieces_of_a_day_hold_once_each_is_counted_over_the_day() -> None:
@@ -74,7 +81,9 @@ def test_a_value_that_pieces_of_a_day_hold_once_each_is_counted_over_the_day() -
 
 def test_booleans_are_values_as_a_column_of_booleans_spells_them() -> None:
     kind = Categorical(values=[True, False])
-    assert encode(pl.DataFrame({"b": [True, False, None]}), {"b": kind}, "t", "UTC").categorical_NC[:, 0].tolist() == [2, 3, 0]
+    assert encode(pl.DataFrame({"b": [True, False, None]}), {"b": kind}, "t", "UTC").categorical_NC[
+        :, 0
+    ].tolist() == [2, 3, 0]
     with pytest.raises(ValueError, match="each may be named once"):
         Categorical(values=("a", "a"))
     with pytest.raises(ValueError, match="at least 1 item"):
@@ -84,7 +93,9 @@ def test_booleans_are_values_as_a_column_of_booleans_spells_them() -> None:
 def test_small_numbers_are_scaled_too_and_a_constant_is_no_noise() -> None:
     norm, small = RunningNorm(2), torch.linspace(0, 1e-4, 101)
     norm.observe(torch.stack([small, torch.full((101,), 1e6)], dim=1))
-    assert norm.scaled(torch.tensor([[1e-4, 1e6]]))[0].tolist() == pytest.approx([3**0.5, 0], abs=0.05)
+    assert norm.scaled(torch.tensor([[1e-4, 1e6]]))[0].tolist() == pytest.approx(
+        [3**0.5, 0], abs=0.05
+    )
 
 
 def test_values_and_vocabulary_are_two_ways() -> None:
@@ -92,20 +103,27 @@ def test_values_and_vocabulary_are_two_ways() -> None:
         Categorical(values=("a",), vocabulary=3)
 
 
-# ---- numbers ---------------------------------------------------------------------------------------------------------
+# ---- numbers -------------------------------------------------------------------------------------
 
 
 def test_quantiles_are_ranks_among_all_days_observed() -> None:
     ranks = RunningQuantiles(1, points=100)
     generator = torch.Generator().manual_seed(0)
-    first, second = torch.rand(4000, 1, generator=generator), 1 + torch.rand(12000, 1, generator=generator)
+    first, second = (
+        torch.rand(4000, 1, generator=generator),
+        1 + torch.rand(12000, 1, generator=generator),
+    )
     assert ranks(torch.tensor([[0.5]])).item() == 0  # nothing observed yet
     ranks.observe(first)
     asked = torch.tensor([[-1.0], [0.25], [0.5], [2.0], [float("nan")]])
     expected = np.array([0, 0.25, 0.5, 1, 0.5]) - 0.5
     np.testing.assert_allclose(ranks(asked)[:, 0].numpy() / 12**0.5, expected, atol=0.02)
     ranks.observe(second)  # three rows in four lie in [1, 2] now
-    np.testing.assert_allclose(ranks(torch.tensor([[0.5], [1.0], [1.5]]))[:, 0].numpy() / 12**0.5, np.array([0.125, 0.25, 0.625]) - 0.5, atol=0.02)
+    np.testing.assert_allclose(
+        ranks(torch.tensor([[0.5], [1.0], [1.5]]))[:, 0].numpy() / 12**0.5,
+        np.array([0.125, 0.25, 0.625]) - 0.5,
+        atol=0.02,
+    )
     values = torch.cat([first, second])
     out = ranks(values)
     assert out.mean().item() == pytest.approx(0, abs=0.02)
@@ -115,7 +133,9 @@ def test_quantiles_are_ranks_among_all_days_observed() -> None:
 def test_ties_have_the_rank_of_their_middle() -> None:
     ranks = RunningQuantiles(1, points=100)
     ranks.observe(torch.tensor([[0.0]] * 50 + [[1.0]] * 50))
-    np.testing.assert_allclose(ranks(torch.tensor([[0.0], [1.0]]))[:, 0].numpy() / 12**0.5, [-0.25, 0.25], atol=0.01)
+    np.testing.assert_allclose(
+        ranks(torch.tensor([[0.0], [1.0]]))[:, 0].numpy() / 12**0.5, [-0.25, 0.25], atol=0.01
+    )
 
 
 def test_a_number_read_by_rank_leaves_the_others_and_the_flags_as_they_are() -> None:
@@ -126,10 +146,14 @@ def test_a_number_read_by_rank_leaves_the_others_and_the_flags_as_they_are() -> 
     x = torch.stack([torch.linspace(-1, 1, 101), torch.linspace(-1, 1, 101) ** 3], dim=1)
     tokens.observe(FeatureTensors(torch.zeros(101, 0, dtype=torch.long), (), x, ()))
     numbers = tokens._numbers(torch.tensor([[1.0, 1.0], [float("nan"), float("nan")]]))
-    np.testing.assert_allclose(numbers.numpy(), [[1 / x[:, 0].std(correction=0), 12**0.5 * 0.495, 0, 0], [0, 0, 1, 1]], atol=0.02)
+    np.testing.assert_allclose(
+        numbers.numpy(),
+        [[1 / x[:, 0].std(correction=0), 12**0.5 * 0.495, 0, 0], [0, 0, 1, 1]],
+        atol=0.02,
+    )
 
 
-# ---- moments ---------------------------------------------------------------------------------------------------------
+# ---- moments -------------------------------------------------------------------------------------
 
 
 def test_a_moment_of_an_entity_as_age_recency_and_cycles(tmp_path) -> None:
@@ -138,11 +162,15 @@ def test_a_moment_of_an_entity_as_age_recency_and_cycles(tmp_path) -> None:
     from headwater.schema import Entity
 
     at = dt.datetime(2025, 1, 4, 6, tzinfo=dt.UTC)  # a Saturday
-    pl.DataFrame({"id": [1, 2, 3], "t": [at, dt.datetime(2025, 1, 6, 3, tzinfo=dt.UTC), None]}).write_parquet(tmp_path / "e.parquet")
+    pl.DataFrame(
+        {"id": [1, 2, 3], "t": [at, dt.datetime(2025, 1, 6, 3, tzinfo=dt.UTC), None]}
+    ).write_parquet(tmp_path / "e.parquet")
     kind = Timestamp(read=("age", "recency", "cycles"))
     table = EntityTable(Entity("item", (str(tmp_path / "e.parquet"),), "id", {"t": kind}), UTC)
     event = int(dt.datetime(2025, 1, 6, 12, tzinfo=dt.UTC).timestamp()) * 1_000_000
-    found = table.gather(keys_of(pl.Series([1, 2, 3])), dt.date(2025, 1, 6), np.full(3, event)).numeric_NF
+    found = table.gather(
+        keys_of(pl.Series([1, 2, 3])), dt.date(2025, 1, 6), np.full(3, event)
+    ).numeric_NF
     turn = 2 * np.pi * np.array([6 / 24, 6 / 24, 5 / 7, 5 / 7])
     waves = [np.sin(turn[0]), np.cos(turn[1]), np.sin(turn[2]), np.cos(turn[3])]
     np.testing.assert_allclose(found[0], [np.log1p(1), np.log1p(54), *waves], rtol=1e-5, atol=1e-6)
@@ -154,22 +182,45 @@ def test_a_moment_of_an_entity_as_age_recency_and_cycles(tmp_path) -> None:
 
 def test_a_moment_of_a_row_is_read_relative_to_the_event_and_never_from_after_it() -> None:
     now = int(dt.datetime(2025, 1, 6, 12, tzinfo=dt.UTC).timestamp()) * 1_000_000
-    frame = pl.DataFrame({"last_visit": [now - 5 * HOUR, now + HOUR, None]}).with_columns(pl.col("last_visit").cast(pl.Datetime("us", "UTC")))
-    block = context_block(frame, {"last_visit": Timestamp(read=("recency",))}, "log", UTC, dt.date(2025, 1, 6), np.full(3, now))
+    frame = pl.DataFrame({"last_visit": [now - 5 * HOUR, now + HOUR, None]}).with_columns(
+        pl.col("last_visit").cast(pl.Datetime("us", "UTC"))
+    )
+    block = context_block(
+        frame,
+        {"last_visit": Timestamp(read=("recency",))},
+        "log",
+        UTC,
+        dt.date(2025, 1, 6),
+        np.full(3, now),
+    )
     np.testing.assert_allclose(block.numeric_NF, [[np.log1p(5)], [np.nan], [np.nan]], rtol=1e-6)
     assert MISSING_MOMENT < 0
 
 
-# ---- missing ---------------------------------------------------------------------------------------------------------
+# ---- missing -------------------------------------------------------------------------------------
 
 
 def test_missing_is_a_token_of_its_own_for_every_kind() -> None:
     torch.manual_seed(0)
     tokens = FeatureTokens([3], [4], 1, [2], width=3).eval()
     tokens.no_vector.data.fill_(0.7)
-    zero = FeatureTensors(torch.tensor([[1]]), (torch.tensor([[1, 0]]),), torch.zeros(1, 1), (torch.zeros(1, 2),))
-    none = FeatureTensors(torch.tensor([[0]]), (torch.tensor([[0, 0]]),), torch.full((1, 1), float("nan")), (torch.full((1, 2), float("nan")),))
-    tokens.observe(FeatureTensors(torch.tensor([[1]] * 3), (torch.ones(3, 2, dtype=torch.long),), torch.tensor([[-1.0], [0], [1]]), (torch.zeros(3, 2),)))
+    zero = FeatureTensors(
+        torch.tensor([[1]]), (torch.tensor([[1, 0]]),), torch.zeros(1, 1), (torch.zeros(1, 2),)
+    )
+    none = FeatureTensors(
+        torch.tensor([[0]]),
+        (torch.tensor([[0, 0]]),),
+        torch.full((1, 1), float("nan")),
+        (torch.full((1, 2), float("nan")),),
+    )
+    tokens.observe(
+        FeatureTensors(
+            torch.tensor([[1]] * 3),
+            (torch.ones(3, 2, dtype=torch.long),),
+            torch.tensor([[-1.0], [0], [1]]),
+            (torch.zeros(3, 2),),
+        )
+    )
     there, missing = tokens(zero)[0], tokens(none)[0]
     assert all(not torch.allclose(a, b) for a, b in zip(there, missing, strict=True))
     torch.testing.assert_close(missing[0], tokens.table.weight[0])
@@ -177,17 +228,26 @@ def test_missing_is_a_token_of_its_own_for_every_kind() -> None:
     assert missing[2].tolist() == pytest.approx([0.7] * 3)
 
 
-# ---- pairs -----------------------------------------------------------------------------------------------------------
+# ---- pairs ---------------------------------------------------------------------------------------
 
 
 def test_pair_numbers_by_hand() -> None:
     nan = float("nan")
-    history = Histories(np.array([[7, 8, 7], [8, 0, 0], [0, 0, 0]], np.uint64), np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]], np.uint8),
-                        np.array([[7200, 9000, nan], [nan, nan, nan], [nan, nan, nan]], np.float32))  # fmt: skip
-    own = np.array([[11, 12], [11, 0], [0, 0]])  # codes of the row's own item; 0 is no value, and shares nothing
-    past = np.array([[[11, 0], [13, 0], [12, 13]], [[13, 0], [0, 0], [0, 0]], [[0, 0], [0, 0], [0, 0]]])
+    history = Histories(
+        np.array([[7, 8, 7], [8, 0, 0], [0, 0, 0]], np.uint64),
+        np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]], np.uint8),
+        np.array([[7200, 9000, nan], [nan, nan, nan], [nan, nan, nan]], np.float32),
+    )
+    own = np.array(
+        [[11, 12], [11, 0], [0, 0]]
+    )  # codes of the row's own item; 0 is no value, and shares nothing
+    past = np.array(
+        [[[11, 0], [13, 0], [12, 13]], [[13, 0], [0, 0], [0, 0]], [[0, 0], [0, 0], [0, 0]]]
+    )
     found = pair_numbers(history, 1, own, past)
-    np.testing.assert_allclose(found[0], [np.log1p(2), 2 / 4, np.log1p(2)], rtol=1e-6)  # two of three events, one acted on, two hours ago
+    np.testing.assert_allclose(
+        found[0], [np.log1p(2), 2 / 4, np.log1p(2)], rtol=1e-6
+    )  # two of three events, one acted on, two hours ago
     np.testing.assert_allclose(found[1:], [[0, 0.5, nan], [0, 0.5, nan]])
 
 
@@ -205,19 +265,43 @@ def test_pairs_reach_the_context_and_know_nothing_of_the_row_itself_or_later(mak
         raw["histories"]["user"]["pairs"] = ["id", "category"]
 
     plain, paired = make_factory(), make_factory(change)
-    rows = {name: read_day(factory, day(1)).examples["impressions", day(1)] for name, factory in (("plain", plain), ("paired", paired))}
+    rows = {
+        name: read_day(factory, day(1)).examples["impressions", day(1)]
+        for name, factory in (("plain", plain), ("paired", paired))
+    }
     extra = rows["paired"].context.numeric_NF[:, rows["plain"].context.numeric_NF.shape[1] :]
-    assert extra.shape[1] == 2 * 3 == paired.log.specs("impressions")["context"].numeric - plain.log.specs("impressions")["context"].numeric
-    frame = pl.concat([factory_day.frame for factory_day in (paired.log.logs["impressions"].day(day(n)) for n in (0, 1))])
+    assert (
+        extra.shape[1]
+        == 2 * 3
+        == paired.log.specs("impressions")["context"].numeric
+        - plain.log.specs("impressions")["context"].numeric
+    )
+    frame = pl.concat(
+        [
+            factory_day.frame
+            for factory_day in (paired.log.logs["impressions"].day(day(n)) for n in (0, 1))
+        ]
+    )
     items = pl.read_parquet(paired.root / "world" / "items.parquet").select("ad_id", "category")
     frame = frame.join(items, on="ad_id", how="left", maintain_order="left")
     today = frame.filter(pl.col("time_us") >= int(rows["paired"].times_us_N[0]))
     for row in range(0, len(today), 7):  # the slow twin
         now = today.row(row, named=True)
-        past = frame.filter((pl.col("user_id") == now["user_id"]) & (pl.col("time_us") < now["time_us"]) & (pl.col("is_click") == 1)).tail(30)
-        alike = [past.filter(pl.col("ad_id") == now["ad_id"]), past.filter(pl.col("category") == now["category"])]
-        expected = [np.log1p(len(alike[0])), (alike[0]["is_long_click"].sum() + 1) / (len(alike[0]) + 2),
-                    np.log1p(len(alike[1])), (alike[1]["is_long_click"].sum() + 1) / (len(alike[1]) + 2)]  # fmt: skip
+        past = frame.filter(
+            (pl.col("user_id") == now["user_id"])
+            & (pl.col("time_us") < now["time_us"])
+            & (pl.col("is_click") == 1)
+        ).tail(30)
+        alike = [
+            past.filter(pl.col("ad_id") == now["ad_id"]),
+            past.filter(pl.col("category") == now["category"]),
+        ]
+        expected = [
+            np.log1p(len(alike[0])),
+            (alike[0]["is_long_click"].sum() + 1) / (len(alike[0]) + 2),
+            np.log1p(len(alike[1])),
+            (alike[1]["is_long_click"].sum() + 1) / (len(alike[1]) + 2),
+        ]
         np.testing.assert_allclose(extra[row, [0, 1, 3, 4]], expected, rtol=1e-5)
     assert (extra[:, 3] > 0).any()
 
@@ -226,11 +310,17 @@ def test_pairs_name_categorical_features(make_factory) -> None:
     def change(raw) -> None:
         raw["histories"]["user"]["pairs"] = ["id", "price"]
 
-    with pytest.raises(ConfigError, match=r"histories.user.pairs: no categorical feature of 'item' named 'price'; declared: id, advertiser"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            r"histories.user.pairs: no categorical feature of 'item' named 'price'; declared: id,"
+            r" advertiser"
+        ),
+    ):
         make_factory(change)
 
 
-# ---- the page --------------------------------------------------------------------------------------------------------
+# ---- the page ------------------------------------------------------------------------------------
 
 
 def merged(raw, change):
@@ -240,10 +330,16 @@ def merged(raw, change):
     return {**raw, **{key: merged(raw.get(key), value) for key, value in change.items()}}
 
 
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / "upstream.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(
+    r"^```yaml\n(.*?)^```",
+    (ROOT / "docs" / "upstream.md").read_text(),
+    flags=re.MULTILINE | re.DOTALL,
+)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[yaml.safe_load(block).__str__()[:40] for block in BLOCKS])
+@pytest.mark.parametrize(
+    "block", BLOCKS, ids=[yaml.safe_load(block).__str__()[:40] for block in BLOCKS]
+)
 def test_every_setting_on_the_upstream_page_trains(tmp_path, world, block) -> None:
     raw = tiny_config(world)
     raw["downstream"], raw["upstreams"] = {}, {"ctr": raw["upstreams"]["ctr"]}
@@ -257,6 +353,22 @@ def test_the_page_shows_every_setting_of_an_upstream() -> None:
     from headwater.config import UpstreamConfig
 
     page = (ROOT / "docs" / "upstream.md").read_text()
-    usual = {"seed", "epochs", "learning_rate", "id_learning_rate", "weight_decay", "dropout", "id_buckets", "token_width", "tokens", "hidden", "batch_rows"}
-    assert [name for name in UpstreamConfig.model_fields if name not in usual and not re.search(rf"\b{name}\b", page)] == []
+    usual = {
+        "seed",
+        "epochs",
+        "learning_rate",
+        "id_learning_rate",
+        "weight_decay",
+        "dropout",
+        "id_buckets",
+        "token_width",
+        "tokens",
+        "hidden",
+        "batch_rows",
+    }
+    assert [
+        name
+        for name in UpstreamConfig.model_fields
+        if name not in usual and not re.search(rf"\b{name}\b", page)
+    ] == []
     assert len(BLOCKS) >= 6

@@ -1,8 +1,10 @@
-"""The golden factory comes out as it was recorded: what moves behind the seams changes no vector, no score and no table.
+"""The golden factory comes out as it was recorded: what moves behind the seams changes no vector,
+no score and no table.
 
-On the machine it was recorded on, to the byte. Elsewhere another processor adds in another order, so there all that is not a float must
-be equal (keys, ids, days seen, steps, counts) and the size of the vectors nearly so. A change that means to change it records it anew
-(`python -m golden.scenario record golden/recorded.json` in `tests/`) and says in its commit what differs.
+On the machine it was recorded on, to the byte. Elsewhere another processor adds in another order,
+so there all that is not a float must be equal (keys, ids, days seen, steps, counts) and the size of
+the vectors nearly so. A change that means to change it records it anew (`python -m golden.scenario
+record golden/recorded.json` in `tests/`) and says in its commit what differs.
 """
 
 from __future__ import annotations
@@ -16,7 +18,17 @@ from golden import adapter
 from golden.scenario import differences, flat, run
 
 RECORDED = Path(__file__).parent / "golden" / "recorded.json"
-WITHOUT_FLOATS = ("/keys", "/seen", "/steps", "/ids", "/rows", "/space", "/day", "/withdrawn", "/live")
+WITHOUT_FLOATS = (
+    "/keys",
+    "/seen",
+    "/steps",
+    "/ids",
+    "/rows",
+    "/space",
+    "/day",
+    "/withdrawn",
+    "/live",
+)
 
 
 def test_the_golden_factory_is_what_was_recorded(tmp_path) -> None:

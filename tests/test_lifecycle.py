@@ -28,7 +28,9 @@ def day_of(shop: Shop, n: int, value: float | None = None, **options):
     """Publish a day on which everyone's vector says which day it is."""
     vector = [float(n + 1 if value is None else value), 1.0]
     users = vectors_of(IDS, [vector] * len(IDS), after(n))
-    return shop.publish(after(n), [users, vectors_of(ITEMS, [vector] * len(ITEMS), after(n), "item")], **options)
+    return shop.publish(
+        after(n), [users, vectors_of(ITEMS, [vector] * len(ITEMS), after(n), "item")], **options
+    )
 
 
 def seen_by(reader: Reader) -> float:
@@ -36,7 +38,9 @@ def seen_by(reader: Reader) -> float:
 
 
 def test_rollback_takes_readers_and_averages_back(tmp_path) -> None:
-    shop, straight = (Shop(tmp_path / name, {"kind": "ema", "weight": 0.5}) for name in ("shop", "straight"))
+    shop, straight = (
+        Shop(tmp_path / name, {"kind": "ema", "weight": 0.5}) for name in ("shop", "straight")
+    )
     for n in range(3):
         day_of(shop, n)
         if n < 2:
@@ -48,7 +52,9 @@ def test_rollback_takes_readers_and_averages_back(tmp_path) -> None:
     assert shop.reader.similar("item", "i1")["edition"] == str(after(1))
     day_of(shop, 2, value=7)
     day_of(straight, 2, value=7)
-    assert seen_by(shop.reader) == seen_by(straight.reader) == 4.25  # continues from day 1, as if the bad days had never been
+    assert (
+        seen_by(shop.reader) == seen_by(straight.reader) == 4.25
+    )  # continues from day 1, as if the bad days had never been
     assert shop.live.digest == straight.live.digest
 
 
@@ -84,7 +90,9 @@ def test_a_pinned_consumer_stays_while_others_move_on(tmp_path, monkeypatch) -> 
     for n in range(1, 6):
         day_of(shop, n)
     assert seen_by(Reader(shop.config, shop.root, consumer="ads")) == 1
-    assert Reader(shop.config, shop.root, consumer="ads").similar("item", "i1")["edition"] == str(D0)
+    assert Reader(shop.config, shop.root, consumer="ads").similar("item", "i1")["edition"] == str(
+        D0
+    )
     assert seen_by(Reader(shop.config, shop.root, consumer="others")) == 6
     unpin(shop.root, shop.config, "ads")
     assert seen_by(Reader(shop.config, shop.root, consumer="ads")) == 6
@@ -99,12 +107,20 @@ def test_retention_keeps_the_window_what_is_live_and_what_is_pinned(tmp_path, mo
     for n in range(4, 9):
         day_of(shop, n)
     chain = read_catalog(tmp_path).lane(MAIN).days
-    assert [entry.day for entry in chain if entry.folder is not None] == [after(n) for n in (1, 6, 7, 8)]
+    assert [entry.day for entry in chain if entry.folder is not None] == [
+        after(n) for n in (1, 6, 7, 8)
+    ]
     kept = {entry.folder for _, entry in read_catalog(tmp_path).mentioned()}
     assert {str(path.relative_to(tmp_path)) for path in (tmp_path / "editions").glob("*/*")} == kept
-    assert {path.parent.name for path in (tmp_path / "daily").glob("*/*")} == {str(after(n)) for n in (1, 6, 7, 8)}
-    needed = {tmp_path / "segments" / name / segment for _, entry in read_catalog(tmp_path).mentioned()
-              for name, found in edition_of(tmp_path, MAIN, entry).snapshots.items() for segment in found["segments"]}  # fmt: skip
+    assert {path.parent.name for path in (tmp_path / "daily").glob("*/*")} == {
+        str(after(n)) for n in (1, 6, 7, 8)
+    }
+    needed = {
+        tmp_path / "segments" / name / segment
+        for _, entry in read_catalog(tmp_path).mentioned()
+        for name, found in edition_of(tmp_path, MAIN, entry).snapshots.items()
+        for segment in found["segments"]
+    }
     assert set((tmp_path / "segments").glob("*/*")) == needed
     with pytest.raises(EditionMissing, match="removed by retention"):
         rollback(shop.root, shop.config, after(3))
@@ -115,15 +131,23 @@ def test_compaction_changes_no_answer(tmp_path) -> None:
     generator = np.random.default_rng(0)
     for n in range(5):
         some = sorted(generator.choice(60, 25, replace=False).tolist())
-        shop.publish(after(n), [vectors_of([f"u{k}" for k in some], generator.standard_normal((25, 2)), after(n))])
+        shop.publish(
+            after(n),
+            [vectors_of([f"u{k}" for k in some], generator.standard_normal((25, 2)), after(n))],
+        )
     before = shop.live
     answers = {f"u{k}": shop.vector(before, f"u{k}") for k in range(60)}
-    looked_up = shop.reader.lookup("user", [value for value, found in answers.items() if found is not None])
+    looked_up = shop.reader.lookup(
+        "user", [value for value, found in answers.items() if found is not None]
+    )
     assert len(before.part("ctr_user").segments) == 5
     assert compact_where_due(tmp_path, shop.config, MAIN, always=True) == ["ctr_user"]
     retire(tmp_path, shop.config)
     assert len(shop.live.part("ctr_user").segments) == 1
-    assert (shop.live.digest, shop.live.part("ctr_user").digest) == (before.digest, before.part("ctr_user").digest)
+    assert (shop.live.digest, shop.live.part("ctr_user").digest) == (
+        before.digest,
+        before.part("ctr_user").digest,
+    )
     for value, found in answers.items():
         np.testing.assert_array_equal(shop.vector(shop.live, value), found)
     assert shop.reader.lookup("user", list(looked_up["vectors"])) == looked_up
@@ -131,7 +155,10 @@ def test_compaction_changes_no_answer(tmp_path) -> None:
 
 def test_a_days_publish_writes_what_is_fresh_and_not_everything(tmp_path) -> None:
     shop = Shop(tmp_path, store={"online": "none"})
-    shop.publish(D0, [vectors_of(list(range(20_000)), np.random.default_rng(0).standard_normal((20_000, 16)))])
+    shop.publish(
+        D0,
+        [vectors_of(list(range(20_000)), np.random.default_rng(0).standard_normal((20_000, 16)))],
+    )
     shop.publish(after(1), [vectors_of(list(range(500)), np.ones((500, 16)), after(1))])
     delta = shop.live.part("ctr_user").segments[-1]
     assert delta.rows == 500
@@ -140,32 +167,56 @@ def test_a_days_publish_writes_what_is_fresh_and_not_everything(tmp_path) -> Non
 
 
 @pytest.mark.parametrize(("encoding", "worst"), [("float32", 0), ("float16", 1e-3), ("int8", 1e-2)])
-def test_what_is_served_is_quantised_after_averaging_and_alike_everywhere(tmp_path, encoding, worst) -> None:
+def test_what_is_served_is_quantised_after_averaging_and_alike_everywhere(
+    tmp_path, encoding, worst
+) -> None:
     shop = Shop(tmp_path, {"kind": "ema", "weight": 0.5}, {"encoding": encoding})
     exact = Shop(tmp_path / "exact", {"kind": "ema", "weight": 0.5})
     vectors = np.random.default_rng(0).standard_normal((4, 30, 8))
     for n in range(4):
         for one in (shop, exact):
             one.publish(after(n), [vectors_of(IDS, vectors[n], after(n))])
-    np.testing.assert_array_equal(shop.live.read("ctr_user").vectors_ND, exact.live.read("ctr_user").vectors_ND)  # averages stay float32
+    np.testing.assert_array_equal(
+        shop.live.read("ctr_user").vectors_ND, exact.live.read("ctr_user").vectors_ND
+    )  # averages stay float32
     for value in IDS:
         served, true = shop.vector(shop.live, value), exact.vector(exact.live, value)
-        assert shop.reader.lookup("user", [value])["vectors"][value]["ctr_user"] == served.tolist()  # training and serving read the same bits
+        assert (
+            shop.reader.lookup("user", [value])["vectors"][value]["ctr_user"] == served.tolist()
+        )  # training and serving read the same bits
         np.testing.assert_allclose(served, true, atol=worst * np.abs(true).max())
 
 
-def test_rebuilding_from_daily_snapshots_gives_the_published_editions_digest_for_digest(tmp_path) -> None:
-    shop = Shop(tmp_path / "w", {"kind": "ema", "weight": 0.7, "warm_up_days": 1}, {"compact_after": 2})
+def test_rebuilding_from_daily_snapshots_gives_the_published_editions_digest_for_digest(
+    tmp_path,
+) -> None:
+    shop = Shop(
+        tmp_path / "w", {"kind": "ema", "weight": 0.7, "warm_up_days": 1}, {"compact_after": 2}
+    )
     generator = np.random.default_rng(1)
     for n in (0, 1, 3, 4, 5):
         some = sorted(generator.choice(40, 20, replace=False).tolist())
         shop.publish(after(n), [vectors_of(some, generator.standard_normal((20, 2)), after(n))])
     days = rebuild(shop.root, shop.config, MAIN, tmp_path / "again")
     assert [found["edition"] for found in days] == [found["published"] for found in days]
-    for entry, again in zip(read_catalog(shop.root).lane(MAIN).days, read_catalog(tmp_path / "again").lane(MAIN).days, strict=True):
-        a, b = edition_of(shop.root, MAIN, entry).read("ctr_user"), edition_of(tmp_path / "again", MAIN, again).read("ctr_user")
+    for entry, again in zip(
+        read_catalog(shop.root).lane(MAIN).days,
+        read_catalog(tmp_path / "again").lane(MAIN).days,
+        strict=True,
+    ):
+        a, b = (
+            edition_of(shop.root, MAIN, entry).read("ctr_user"),
+            edition_of(tmp_path / "again", MAIN, again).read("ctr_user"),
+        )
         assert a.digest == b.digest  # of the vectors themselves, bit for bit
-    rebuild(shop.root, shop.config, MAIN, tmp_path / "mean", parse_policy("{kind: mean, k: 2}"), after(1))
+    rebuild(
+        shop.root,
+        shop.config,
+        MAIN,
+        tmp_path / "mean",
+        parse_policy("{kind: mean, k: 2}"),
+        after(1),
+    )
     other = Shop(tmp_path / "mean", {"kind": "mean", "k": 2})
     assert other.live.day == after(5)
     assert read_catalog(tmp_path / "mean").lane(MAIN).days[0].day == after(1)
@@ -178,7 +229,9 @@ def test_rebuilding_from_daily_snapshots_gives_the_published_editions_digest_for
 def test_a_view_serves_what_it_has_and_cannot_see_a_later_day(tmp_path) -> None:
     shop = Shop(tmp_path)
     edition = day_of(shop, 0)
-    served = EditionView(after(2), edition).read("ctr_user", np.array([key_of("nobody"), key_of("u1")], np.uint64), after(3))
+    served = EditionView(after(2), edition).read(
+        "ctr_user", np.array([key_of("nobody"), key_of("u1")], np.uint64), after(3)
+    )
     assert served.found_N.tolist() == [False, True]
     assert served.vectors_ND.tolist() == [[0, 0], [1, 1]]
     assert served.age_days_N.tolist() == [0, 3]
@@ -186,7 +239,11 @@ def test_a_view_serves_what_it_has_and_cannot_see_a_later_day(tmp_path) -> None:
         EditionView(after(1), edition).read("ctr_user", np.zeros(1, np.uint64), after(1))
     with pytest.raises(LeakError, match="was given the edition"):
         EditionView(after(-1), edition)
-    assert not [name for name in dir(EditionView(D0, edition)) if name in ("live", "days", "latest", "as_of")]
+    assert not [
+        name
+        for name in dir(EditionView(D0, edition))
+        if name in ("live", "days", "latest", "as_of")
+    ]
 
 
 def test_rows_of_many_days_read_what_was_served_to_each(tmp_path) -> None:
@@ -202,10 +259,23 @@ def test_rows_of_many_days_read_what_was_served_to_each(tmp_path) -> None:
     served = point_in_time(view, "ctr_user", 2, keys, days)
     assert served.vectors_ND[:, 0].tolist() == [3, 1, 0, 0]
     assert served.found_N.tolist() == [True, True, False, False]
-    new = shop.compose(after(9), [vectors_of(["u1"], [[1, 1]], after(9), space=space_of(2, "b" * 32))], lane="other")
+    new = shop.compose(
+        after(9),
+        [vectors_of(["u1"], [[1, 1]], after(9), space=space_of(2, "b" * 32))],
+        lane="other",
+    )
     with pytest.raises(SpaceMismatch, match="2 spaces"):
-        point_in_time(lambda day: EditionView(D0, new if day == after(10) else editions[D0]) if day != after(10) else EditionView(after(9), new),
-                      "ctr_user", 2, keys[:2], np.array([after(10).toordinal(), after(1).toordinal()]))  # fmt: skip
+        point_in_time(
+            lambda day: (
+                EditionView(D0, new if day == after(10) else editions[D0])
+                if day != after(10)
+                else EditionView(after(9), new)
+            ),
+            "ctr_user",
+            2,
+            keys[:2],
+            np.array([after(10).toordinal(), after(1).toordinal()]),
+        )
 
 
 @pytest.mark.parametrize("part", ["steps.npy", "states.npy", "segment.json"])
@@ -246,7 +316,9 @@ def test_a_write_that_fails_leaves_nothing(tmp_path) -> None:
 
 
 def _read_until(root: str, stop, results) -> None:
-    """A reader process: every answer must come whole from one edition, in which all vectors say the same day."""
+    """A reader process: every answer must come whole from one edition, in which all vectors say the
+    same day.
+    """
     shop = Shop(Path(root), {"kind": "latest"}, {"compact_after": 3}, keep_days=5)
     answers, editions, problems, reader = 0, set(), [], shop.reader
     for n in itertools.count():
@@ -254,8 +326,12 @@ def _read_until(root: str, stop, results) -> None:
             break
         try:
             found = reader.lookup("user", IDS[:6]) if n % 3 else reader.retrieve("u1", 3)
-            expected = {float((np.datetime64(found["edition"]) - np.datetime64(str(D0))).astype(int) + 1)}
-            values = {vector["ctr_user"][0] % 1000 for vector in found.get("vectors", {}).values()} or expected
+            expected = {
+                float((np.datetime64(found["edition"]) - np.datetime64(str(D0))).astype(int) + 1)
+            }
+            values = {
+                vector["ctr_user"][0] % 1000 for vector in found.get("vectors", {}).values()
+            } or expected
             if values != expected:
                 problems.append(f"{found['edition']}: {values}")
             answers, editions = answers + 1, editions | {found["digest"]}
@@ -264,12 +340,16 @@ def _read_until(root: str, stop, results) -> None:
     results.put((answers, len(editions), problems[:3]))
 
 
-def test_no_reader_fails_or_sees_two_editions_while_a_hundred_are_published_and_rolled_back(tmp_path) -> None:
+def test_no_reader_fails_or_sees_two_editions_while_a_hundred_are_published_and_rolled_back(
+    tmp_path,
+) -> None:
     shop = Shop(tmp_path, {"kind": "latest"}, {"compact_after": 3}, keep_days=5)
     day_of(shop, 0)
     context = multiprocessing.get_context("spawn")
     stop, results = context.Event(), context.Queue()
-    readers = [context.Process(target=_read_until, args=(str(tmp_path), stop, results)) for _ in range(2)]
+    readers = [
+        context.Process(target=_read_until, args=(str(tmp_path), stop, results)) for _ in range(2)
+    ]
     for process in readers:
         process.start()
     time.sleep(2)  # until both have imported
@@ -292,15 +372,34 @@ def test_no_reader_fails_or_sees_two_editions_while_a_hundred_are_published_and_
 def test_a_replay_with_the_same_inputs_touches_no_file_that_readers_follow(tmp_path) -> None:
     shop = Shop(tmp_path)
     day_of(shop, 0)
-    stamps = {path: path.stat().st_ino for path in (*shop.live.folder.rglob("*"), *(tmp_path / "segments").rglob("*"))}
-    store, daily = EditionStore(tmp_path), EditionStore.read_daily(D0, tmp_path / str(shop.live.daily))
+    stamps = {
+        path: path.stat().st_ino
+        for path in (*shop.live.folder.rglob("*"), *(tmp_path / "segments").rglob("*"))
+    }
+    store, daily = (
+        EditionStore(tmp_path),
+        EditionStore.read_daily(D0, tmp_path / str(shop.live.daily)),
+    )
 
     def again() -> Edition:
-        return store.compose(D0, None, daily, shop.config.lifecycle, shop.config.store, {}, shop.live.daily, {}, again=True).edition
+        return store.compose(
+            D0,
+            None,
+            daily,
+            shop.config.lifecycle,
+            shop.config.store,
+            {},
+            shop.live.daily,
+            {},
+            again=True,
+        ).edition
 
     assert again().digest == shop.live.digest
     assert {path: path.stat().st_ino for path in stamps} == stamps
-    for damaged in (shop.live.folder / "ctr_user" / "row.npy", shop.live.part("ctr_user").segments[0].folder / "states.npy"):
+    for damaged in (
+        shop.live.folder / "ctr_user" / "row.npy",
+        shop.live.part("ctr_user").segments[0].folder / "states.npy",
+    ):
         whole = damaged.read_bytes()
         damaged.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         assert again().read("ctr_user").vectors_ND[0].tolist() == [1, 1]

@@ -49,8 +49,12 @@ def test_a_row_read_by_several_look_ups_moves_once_by_the_sum_of_its_gradients()
     before = table.weight.clone()
     (3 * table(torch.tensor([[1, 2], [1, 1]])).sum() + table(torch.tensor([1])).sum()).backward()
     RowwiseAdagrad([table], lr=0.5).step()
-    torch.testing.assert_close(table.squares, torch.tensor([0.0, 100.0, 9.0, 0.0]))  # row 1: 3 + 3 + 3 + 1
-    torch.testing.assert_close(before - table.weight, torch.tensor([[0.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.0, 0.0]]))
+    torch.testing.assert_close(
+        table.squares, torch.tensor([0.0, 100.0, 9.0, 0.0])
+    )  # row 1: 3 + 3 + 3 + 1
+    torch.testing.assert_close(
+        before - table.weight, torch.tensor([[0.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.0, 0.0]])
+    )
     RowwiseAdagrad([table], lr=0.5).step()
     torch.testing.assert_close(table.squares[1], torch.tensor(100.0))  # a gradient is used once
 
@@ -74,14 +78,18 @@ def test_rows_that_were_not_seen_do_not_move() -> None:
 
 
 def test_running_norm_matches_numpy_over_all_days() -> None:
-    days = [np.random.default_rng(n).normal(5 * n, 1 + n, (50, 2)).astype(np.float32) for n in range(3)]
+    days = [
+        np.random.default_rng(n).normal(5 * n, 1 + n, (50, 2)).astype(np.float32) for n in range(3)
+    ]
     days[0][3, 1] = np.nan
     norm = RunningNorm(2)
     for rows in days:
         norm.observe(torch.from_numpy(rows))
     whole = np.concatenate(days)
     np.testing.assert_allclose(norm.mean, np.nanmean(whole, axis=0), rtol=1e-6)
-    np.testing.assert_allclose((norm.spread / norm.count).sqrt(), np.nanstd(whole, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        (norm.spread / norm.count).sqrt(), np.nanstd(whole, axis=0), rtol=1e-6
+    )
     out = norm(torch.tensor([[float("nan"), 5.0]]))
     assert out[0, 0] == 0
     assert out[0, 2:].tolist() == [1, 0]
@@ -101,7 +109,9 @@ def test_cross_layer_by_hand() -> None:
 
 def test_contrastive_loss_matches_a_slow_twin() -> None:
     generator = torch.Generator().manual_seed(0)
-    users, items = (nn.functional.normalize(torch.randn(8, 4, generator=generator), dim=1) for _ in range(2))
+    users, items = (
+        nn.functional.normalize(torch.randn(8, 4, generator=generator), dim=1) for _ in range(2)
+    )
     keys = torch.tensor([1, 2, 2, 3, 1, 4, 5, 2])
     positive = torch.tensor([1, 1, 0, 0, 1, 1, 0, 0], dtype=torch.bool)
     log_q = torch.randn(8, generator=generator)
@@ -109,9 +119,15 @@ def test_contrastive_loss_matches_a_slow_twin() -> None:
     for i in range(8):
         if positive[i]:
             own = math.exp(users[i] @ items[i] / 0.2 - log_q[i])
-            others = sum(math.exp(users[i] @ items[j] / 0.2 - log_q[j]) for j in range(8) if keys[j] != keys[i])
+            others = sum(
+                math.exp(users[i] @ items[j] / 0.2 - log_q[j])
+                for j in range(8)
+                if keys[j] != keys[i]
+            )
             losses.append(-math.log(own / (own + others)))
-    assert contrastive_loss(users, items, keys, positive, log_q, 0.2).item() == pytest.approx(np.mean(losses), rel=1e-5)
+    assert contrastive_loss(users, items, keys, positive, log_q, 0.2).item() == pytest.approx(
+        np.mean(losses), rel=1e-5
+    )
 
 
 def test_accidental_hits_are_no_negatives() -> None:
@@ -125,7 +141,14 @@ def test_accidental_hits_are_no_negatives() -> None:
 
 def test_without_positives_the_contrastive_loss_is_zero() -> None:
     users = torch.randn(3, 2, requires_grad=True)
-    loss = contrastive_loss(users, torch.randn(3, 2), torch.arange(3), torch.zeros(3, dtype=torch.bool), torch.zeros(3), 0.1)
+    loss = contrastive_loss(
+        users,
+        torch.randn(3, 2),
+        torch.arange(3),
+        torch.zeros(3, dtype=torch.bool),
+        torch.zeros(3),
+        0.1,
+    )
     loss.backward()
     assert loss.item() == 0
 
@@ -133,7 +156,9 @@ def test_without_positives_the_contrastive_loss_is_zero() -> None:
 def test_streaming_frequency_finds_how_often_items_come() -> None:
     frequency, generator = StreamingFrequency(4), np.random.default_rng(0)
     for _ in range(3000):
-        present = [slot for slot, rate in ((1, 1.0), (2, 0.5), (3, 0.1)) if generator.random() < rate]
+        present = [
+            slot for slot, rate in ((1, 1.0), (2, 0.5), (3, 0.1)) if generator.random() < rate
+        ]
         log_q = frequency.observe(torch.tensor(present))
     np.testing.assert_allclose((1 / frequency.gap[1:]).numpy(), [1.0, 0.5, 0.1], rtol=0.5)
     assert log_q[0].item() == pytest.approx(0, abs=1e-6)
@@ -145,7 +170,10 @@ def test_streaming_frequency_by_hand() -> None:
     frequency.observe(torch.tensor([2]))  # step 2: 0.5 * 0 + 0.5 * 2
     frequency.observe(torch.tensor([1, 1]))  # step 3: 0.5 * 0.5 + 0.5 * 2
     assert frequency.gap.tolist() == [0, 1.25, 1]
-    assert frequency.log_q(torch.tensor([0, 1])).tolist() == [-math.inf, pytest.approx(-math.log(1.25))]
+    assert frequency.log_q(torch.tensor([0, 1])).tolist() == [
+        -math.inf,
+        pytest.approx(-math.log(1.25)),
+    ]
 
 
 def test_masked_bce_counts_defined_rows_only() -> None:
@@ -154,8 +182,12 @@ def test_masked_bce_counts_defined_rows_only() -> None:
 
 
 def tokens_of(**changes) -> FeatureTensors:
-    base = {"categorical_BC": torch.tensor([[1], [2]]), "multi_BK": (torch.tensor([[1, 2], [0, 0]]),), "numeric_BF": torch.ones(2, 1),
-            "vectors_BD": (torch.ones(2, 3),)}  # fmt: skip
+    base = {
+        "categorical_BC": torch.tensor([[1], [2]]),
+        "multi_BK": (torch.tensor([[1, 2], [0, 0]]),),
+        "numeric_BF": torch.ones(2, 1),
+        "vectors_BD": (torch.ones(2, 3),),
+    }
     return FeatureTensors(**(base | changes))
 
 
@@ -164,8 +196,12 @@ def test_feature_tokens_average_the_values_of_one_cell() -> None:
     out = block(tokens_of())
     assert out.shape == (2, block.tokens, 2) == (2, 5, 2)
     torch.testing.assert_close(out[0, 0], block.table.weight[1])
-    torch.testing.assert_close(out[0, 1], (block.table.weight[3 + 1] + block.table.weight[3 + 2]) / 2)
-    torch.testing.assert_close(out[1, 1], block.table.weight[3])  # an empty cell is "missing", slot 0
+    torch.testing.assert_close(
+        out[0, 1], (block.table.weight[3 + 1] + block.table.weight[3 + 2]) / 2
+    )
+    torch.testing.assert_close(
+        out[1, 1], block.table.weight[3]
+    )  # an empty cell is "missing", slot 0
 
 
 def test_history_tokens_ignore_padding_and_survive_an_empty_history() -> None:
@@ -173,7 +209,14 @@ def test_history_tokens_ignore_padding_and_survive_an_empty_history() -> None:
     ids, block = RowTable(10, 4).eval(), HistoryTokens(actions=1, width=4).eval()
 
     def of(slots, actions, gaps):
-        return block(HistoryTensors(torch.tensor([slots]), torch.tensor([actions], dtype=torch.uint8), torch.tensor([gaps])), ids)
+        return block(
+            HistoryTensors(
+                torch.tensor([slots]),
+                torch.tensor([actions], dtype=torch.uint8),
+                torch.tensor([gaps]),
+            ),
+            ids,
+        )
 
     short = of([3, 0, 0], [1, 0, 0], [60.0, float("nan"), float("nan")])
     noisy = of([3, 0, 0], [1, 1, 1], [60.0, 5.0, 9.0])
@@ -184,17 +227,30 @@ def test_history_tokens_ignore_padding_and_survive_an_empty_history() -> None:
 
 def test_sequence_encoder_ignores_padding_and_sees_order_and_candidate() -> None:
     torch.manual_seed(0)
-    encoder, table = SequenceEncoder(actions=1, width=8, length=4, layers=2, heads=2).eval(), RowTable(20, 8, scale=1.0).eval()
+    encoder, table = (
+        SequenceEncoder(actions=1, width=8, length=4, layers=2, heads=2).eval(),
+        RowTable(20, 8, scale=1.0).eval(),
+    )
     candidate = torch.randn(3, 8)
 
     def run(slots: list[list[int]], candidate: torch.Tensor = candidate) -> torch.Tensor:
         n, length = len(slots), len(slots[0])
-        return encoder(HistoryTensors(torch.tensor(slots), torch.zeros(n, length), torch.full((n, length), float("nan"))), table, candidate)
+        return encoder(
+            HistoryTensors(
+                torch.tensor(slots), torch.zeros(n, length), torch.full((n, length), float("nan"))
+            ),
+            table,
+            candidate,
+        )
 
     padded = run([[3, 5, 0, 0], [5, 3, 0, 0], [0, 0, 0, 0]])
     assert padded.shape == (3, 2, 8)
     assert torch.isfinite(padded).all()
-    torch.testing.assert_close(padded[:2], run([[3, 5], [5, 3]], candidate[:2]))  # padding adds nothing
+    torch.testing.assert_close(
+        padded[:2], run([[3, 5], [5, 3]], candidate[:2])
+    )  # padding adds nothing
     assert not torch.allclose(padded[0, 1], run([[5, 3]], candidate[:1])[0, 1])  # order counts
     assert torch.equal(padded[2, 1], torch.zeros(8))  # no events: the candidate alone
-    assert not torch.allclose(padded[0, 0], run([[3, 5, 0, 0]], candidate[1:2])[0, 0])  # the candidate is among what is attended
+    assert not torch.allclose(
+        padded[0, 0], run([[3, 5, 0, 0]], candidate[1:2])[0, 0]
+    )  # the candidate is among what is attended

@@ -9,11 +9,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headwater.nn import Dhen, DhenLayer, Mmoe, Negatives, SharedBottom, contrastive_loss, mixed_log_q, whole_space_bce
-from headwater.nn.blocks import BLOCKS, CrossBlock, FullCrossBlock, LinearBlock, ParallelMaskBlock, SerialMaskBlock, TokenMix
+from headwater.nn import (
+    Dhen,
+    DhenLayer,
+    Mmoe,
+    Negatives,
+    SharedBottom,
+    contrastive_loss,
+    mixed_log_q,
+    whole_space_bce,
+)
+from headwater.nn.blocks import (
+    BLOCKS,
+    CrossBlock,
+    FullCrossBlock,
+    LinearBlock,
+    ParallelMaskBlock,
+    SerialMaskBlock,
+    TokenMix,
+)
 from headwater.nn.heads import HEADS
 
-# ---- blocks ----------------------------------------------------------------------------------------------------------
+# ---- blocks --------------------------------------------------------------------------------------
 
 
 def layer_norm(x: np.ndarray) -> np.ndarray:
@@ -43,7 +60,10 @@ def test_the_parallel_masknet_joins_blocks_that_each_mask_the_input() -> None:
     block, x = ParallelMaskBlock(3, 2, 4, 8, 2), torch.randn(5, 3, 4)
     for row, out in zip(x, block(x), strict=True):
         v = row.flatten().double().numpy()
-        twin = affine(block.join, np.concatenate([mask_on_hidden(branch, v, layer_norm(v)) for branch in block.branches]))
+        twin = affine(
+            block.join,
+            np.concatenate([mask_on_hidden(branch, v, layer_norm(v)) for branch in block.branches]),
+        )
         np.testing.assert_allclose(out.flatten().detach().numpy(), twin, atol=1e-5)
 
 
@@ -62,7 +82,8 @@ def test_the_cross_block_by_hand() -> None:
             up.bias.copy_(torch.tensor([0.0, 1.0]))
         block.out.weight.copy_(torch.tensor([[1.0, 10.0]]))
         block.out.bias.zero_()
-    # x0 = (2, 3): V x0 = 5, x1 = (2*5 + 2, 3*1 + 3) = (12, 6); V x1 = 18, x2 = (2*18 + 12, 3*1 + 6) = (48, 9)
+    # x0 = (2, 3): V x0 = 5, x1 = (2*5 + 2, 3*1 + 3) = (12, 6); V x1 = 18, x2 = (2*18 + 12, 3*1 + 6)
+    # = (48, 9)
     assert block(torch.tensor([[[2.0], [3.0]]])).item() == 48 + 90
 
 
@@ -74,7 +95,8 @@ def test_the_full_cross_block_by_hand() -> None:
             layer.bias.copy_(torch.tensor([0.0, 1.0]))
         block.out.weight.copy_(torch.tensor([[1.0, 10.0]]))
         block.out.bias.zero_()
-    # x0 = (2, 3): W x0 + b = (5, 7), x1 = (2*5 + 2, 3*7 + 3) = (12, 24); W x1 + b = (36, 49), x2 = (2*36 + 12, 3*49 + 24) = (84, 171)
+    # x0 = (2, 3): W x0 + b = (5, 7), x1 = (2*5 + 2, 3*7 + 3) = (12, 24); W x1 + b = (36, 49), x2 =
+    # (2*36 + 12, 3*49 + 24) = (84, 171)
     assert block(torch.tensor([[[2.0], [3.0]]])).item() == 84 + 1710
 
 
@@ -83,7 +105,9 @@ class Plus(nn.Module):
 
     amount = 1.0
 
-    def __init__(self, tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int) -> None:
+    def __init__(
+        self, tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int
+    ) -> None:
         super().__init__()
         self.tokens_out = tokens_out
 
@@ -98,11 +122,16 @@ class Twice(Plus):
 
 @pytest.mark.parametrize("ensemble", ["sum", "weighted", "concat"])
 @pytest.mark.parametrize("shortcut", ["identity", "learned"])
-def test_a_layer_is_the_norm_of_its_ensemble_and_its_shortcut(ensemble, shortcut, monkeypatch) -> None:
+def test_a_layer_is_the_norm_of_its_ensemble_and_its_shortcut(
+    ensemble, shortcut, monkeypatch
+) -> None:
     monkeypatch.setitem(BLOCKS, "plus", Plus)
     monkeypatch.setitem(BLOCKS, "twice", Twice)
     torch.manual_seed(0)
-    layer, x = DhenLayer(["plus", "twice"], 2, 2, 3, 8, 1, 0.0, ensemble, shortcut), torch.randn(4, 2, 3)
+    layer, x = (
+        DhenLayer(["plus", "twice"], 2, 2, 3, 8, 1, 0.0, ensemble, shortcut),
+        torch.randn(4, 2, 3),
+    )
     if layer.weights is not None:
         layer.weights.data = torch.tensor([0.5, -2.0])
     parts = [x + 1, 2 * x]
@@ -111,18 +140,24 @@ def test_a_layer_is_the_norm_of_its_ensemble_and_its_shortcut(ensemble, shortcut
     else:
         weights = [0.5, -2.0] if ensemble == "weighted" else [1, 1]
         total = sum(weight * part for weight, part in zip(weights, parts, strict=True))
-    total = total + (x if shortcut == "identity" else torch.einsum("st,bte->bse", layer.shortcut.weight_ST, x))
+    total = total + (
+        x if shortcut == "identity" else torch.einsum("st,bte->bse", layer.shortcut.weight_ST, x)
+    )
     torch.testing.assert_close(layer(x), nn.functional.layer_norm(total, (3,)))
     assert isinstance(layer.shortcut, TokenMix) == (shortcut == "learned")
 
 
 def test_a_stack_has_any_number_of_layers_and_learns_the_shortcut_where_tokens_change() -> None:
     stack = Dhen(7, 2, 4, 8, layers=[["linear"], ["mlp", "dcn", "masknet"], ["transformer"]])
-    assert [type(layer.shortcut).__name__ for layer in stack.layers] == ["TokenMix", "Identity", "TokenMix"]
+    assert [type(layer.shortcut).__name__ for layer in stack.layers] == [
+        "TokenMix",
+        "Identity",
+        "TokenMix",
+    ]
     assert stack(torch.randn(3, 7, 4)).shape == (3, 2, 4)
 
 
-# ---- heads -----------------------------------------------------------------------------------------------------------
+# ---- heads ---------------------------------------------------------------------------------------
 
 
 def test_mmoe_matches_a_slow_twin() -> None:
@@ -130,7 +165,9 @@ def test_mmoe_matches_a_slow_twin() -> None:
     head, x = Mmoe(4, 5, ["a", "b"], experts=3), torch.randn(6, 4)
     found = head(x)
     for row in range(6):
-        experts = [torch.relu(expert[0].weight @ x[row] + expert[0].bias) for expert in head.experts]
+        experts = [
+            torch.relu(expert[0].weight @ x[row] + expert[0].bias) for expert in head.experts
+        ]
         for place, task in enumerate(("a", "b")):
             gate = head.gates[place]
             shares = torch.softmax(gate.weight @ x[row] + gate.bias, dim=0)
@@ -142,11 +179,17 @@ def test_mmoe_matches_a_slow_twin() -> None:
 @pytest.mark.parametrize("name", list(HEADS))
 def test_every_head_gives_each_task_a_logit_a_row_and_gradients_to_all_it_has(name) -> None:
     torch.manual_seed(0)
-    head, x = HEADS[name](4, 8, ["train", "values"], 2), torch.randn(32, 4, requires_grad=True)  # names that torch's modules have methods of
+    head, x = (
+        HEADS[name](4, 8, ["train", "values"], 2),
+        torch.randn(32, 4, requires_grad=True),
+    )  # names that torch's modules have methods of
     found = head(x)
     assert {task: logit.shape for task, logit in found.items()} == {"train": (32,), "values": (32,)}
     sum(logit.square().sum() for logit in found.values()).backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in head.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0
+        for parameter in head.parameters()
+    )
     changed = x.detach().clone()
     changed[1:] += 1
     torch.testing.assert_close(head(changed)["train"][0], found["train"][0])
@@ -154,16 +197,23 @@ def test_every_head_gives_each_task_a_logit_a_row_and_gradients_to_all_it_has(na
 
 def test_a_shared_bottom_gives_each_task_layers_of_its_own() -> None:
     head = SharedBottom(3, 4, ["a", "b"], 1)
-    gradient = torch.autograd.grad(head(torch.randn(2, 3))["a"].sum(), list(head.towers[1].parameters()), allow_unused=True)
+    gradient = torch.autograd.grad(
+        head(torch.randn(2, 3))["a"].sum(), list(head.towers[1].parameters()), allow_unused=True
+    )
     assert all(part is None for part in gradient)
 
 
-# ---- losses ----------------------------------------------------------------------------------------------------------
+# ---- losses --------------------------------------------------------------------------------------
 
 
 def test_whole_space_loss_matches_a_slow_twin() -> None:
     given, logit = [0.3, -1.2, 4.0, -30.0], [1.5, 0.0, -2.0, 3.0]
-    labels = [1.0, 0.0, float("nan"), float("nan")]  # clicked and converted; clicked; not clicked; not clicked
+    labels = [
+        1.0,
+        0.0,
+        float("nan"),
+        float("nan"),
+    ]  # clicked and converted; clicked; not clicked; not clicked
     expected = []
     for a, b, label in zip(given, logit, labels, strict=True):
         p = 1 / (1 + math.exp(-a)) / (1 + math.exp(-b))
@@ -182,7 +232,9 @@ def test_whole_space_loss_survives_certainty() -> None:
 
 def test_mixed_negatives_match_a_slow_twin() -> None:
     generator = torch.Generator().manual_seed(0)
-    users, items, more = (nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=1) for n in (5, 5, 3))
+    users, items, more = (
+        nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=1) for n in (5, 5, 3)
+    )
     keys, extra = torch.tensor([1, 2, 3, 2, 4]), torch.tensor([2, 9, 8])
     positive = torch.tensor([1, 0, 1, 1, 0], dtype=torch.bool)
     log_q, log_q_more = torch.randn(5, generator=generator), torch.randn(3, generator=generator)
@@ -190,10 +242,20 @@ def test_mixed_negatives_match_a_slow_twin() -> None:
     for i in range(5):
         if positive[i]:
             own = math.exp(users[i] @ items[i] / 0.5 - log_q[i])
-            others = sum(math.exp(users[i] @ items[j] / 0.5 - log_q[j]) for j in range(5) if keys[j] != keys[i])
-            others += sum(math.exp(users[i] @ more[j] / 0.5 - log_q_more[j]) for j in range(3) if extra[j] != keys[i])
+            others = sum(
+                math.exp(users[i] @ items[j] / 0.5 - log_q[j])
+                for j in range(5)
+                if keys[j] != keys[i]
+            )
+            others += sum(
+                math.exp(users[i] @ more[j] / 0.5 - log_q_more[j])
+                for j in range(3)
+                if extra[j] != keys[i]
+            )
             losses.append(-math.log(own / (own + others)))
-    found = contrastive_loss(users, items, keys, positive, log_q, torch.tensor(0.5), Negatives(more, extra, log_q_more))
+    found = contrastive_loss(
+        users, items, keys, positive, log_q, torch.tensor(0.5), Negatives(more, extra, log_q_more)
+    )
     assert found.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
@@ -205,5 +267,7 @@ def test_mixed_log_q_is_of_the_batch_and_the_draw() -> None:
 def test_a_learned_temperature_gets_a_gradient() -> None:
     temperature = torch.tensor(0.1, requires_grad=True)
     users, items = torch.randn(4, 3), torch.randn(4, 3)
-    contrastive_loss(users, items, torch.arange(4), torch.ones(4, dtype=torch.bool), torch.zeros(4), temperature).backward()
+    contrastive_loss(
+        users, items, torch.arange(4), torch.ones(4, dtype=torch.bool), torch.zeros(4), temperature
+    ).backward()
     assert temperature.grad.abs() > 0

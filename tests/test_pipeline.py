@@ -20,7 +20,14 @@ import pytest
 import yaml
 
 from conftest import day, tiny_config
-from headwater.errors import ConfigError, EditionConflict, GateError, LogError, ModelError, StoreError
+from headwater.errors import (
+    ConfigError,
+    EditionConflict,
+    GateError,
+    LogError,
+    ModelError,
+    StoreError,
+)
 from headwater.lifecycle import rollback
 from headwater.pipeline import Factory
 from headwater.reader import Reader
@@ -29,8 +36,11 @@ from headwater.store import Edition, read_catalog, write_catalog
 
 def bytes_of(folder: Path) -> dict[str, str]:
     """Digest of every file below, locks and what is made again at need aside."""
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix not in (".lock", ".mdb") and "cache" not in path.parts}  # fmt: skip
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".lock", ".mdb") and "cache" not in path.parts
+    }
 
 
 def run(factory: Factory, last: int) -> dict[str, str]:
@@ -47,14 +57,22 @@ def test_running_past_days_again_changes_no_byte(make_factory) -> None:
 
 
 def test_the_same_inputs_elsewhere_give_the_same_editions(make_factory) -> None:
-    assert run(make_factory(name="one"), 1) == run(make_factory(lambda raw: raw.update(workers=2), name="two"), 1)
+    assert run(make_factory(name="one"), 1) == run(
+        make_factory(lambda raw: raw.update(workers=2), name="two"), 1
+    )
 
 
 def change_a_label(factory: Factory, n: int) -> None:
     path = factory.root / "world" / "impressions" / f"{day(n)}.parquet"
     frame = pl.read_parquet(path)
     first = pl.int_range(pl.len()) == 0
-    frame.with_columns(pl.when(first).then(1 - pl.col("is_click")).otherwise(pl.col("is_click")).cast(pl.Int8).alias("is_click")).write_parquet(path)
+    frame.with_columns(
+        pl.when(first)
+        .then(1 - pl.col("is_click"))
+        .otherwise(pl.col("is_click"))
+        .cast(pl.Int8)
+        .alias("is_click")
+    ).write_parquet(path)
 
 
 def test_a_changed_input_is_a_conflict_until_it_is_replaced(make_factory) -> None:
@@ -87,10 +105,14 @@ def test_a_replay_of_a_day_that_cannot_be_read_costs_nothing(make_factory) -> No
 def test_a_replay_that_was_killed_is_finished_by_the_next_run(make_factory) -> None:
     factory = make_factory()
     editions = run(factory, 2)
-    (factory.warehouse / "replay.json").write_text(json.dumps([str(day(1)), str(day(2))]))  # killed before its first day was done
+    (factory.warehouse / "replay.json").write_text(
+        json.dumps([str(day(1)), str(day(2))])
+    )  # killed before its first day was done
     assert make_factory().run_day(day(3))["day"] == str(day(3))
     assert not (factory.warehouse / "replay.json").exists()
-    assert {str(known): factory.edition(known).digest for known in factory.days_done()[:3]} == editions
+    assert {
+        str(known): factory.edition(known).digest for known in factory.days_done()[:3]
+    } == editions
 
 
 def test_what_an_unfinished_day_left_behind_is_not_built_upon(make_factory) -> None:
@@ -99,7 +121,9 @@ def test_what_an_unfinished_day_left_behind_is_not_built_upon(make_factory) -> N
         run(factory, 0)
     catalog = (one.warehouse / "catalog.json").read_text()
     one.run_day(day(1))
-    (one.warehouse / "catalog.json").write_text(catalog)  # as if killed just before the switch: checkpoint and edition are there
+    (one.warehouse / "catalog.json").write_text(
+        catalog
+    )  # as if killed just before the switch: checkpoint and edition are there
     for factory in (one, two):
         factory.run_day(day(2))
     assert one.edition(day(2)).digest == two.edition(day(2)).digest
@@ -133,7 +157,12 @@ def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_facto
 def test_a_day_counts_as_served_only_when_there_was_an_edition_to_read(make_factory) -> None:
     factory = make_factory(lambda raw: raw["lifecycle"].update(lag_days=2))
     run(factory, 2)
-    kept = [pl.read_parquet(factory.warehouse / "predictions" / "ctr" / f"{day(n)}.parquet")["served"][0] for n in range(3)]
+    kept = [
+        pl.read_parquet(factory.warehouse / "predictions" / "ctr" / f"{day(n)}.parquet")["served"][
+            0
+        ]
+        for n in range(3)
+    ]
     assert kept == [False, False, True]
 
 
@@ -147,8 +176,14 @@ def test_labels_are_never_joined_to_other_rows(make_factory) -> None:
 
 
 def test_an_upstream_may_learn_tasks_that_mature_apart(make_factory) -> None:
-    factory = make_factory(lambda raw: raw["upstreams"]["ctr"].update(tasks=["click", "conversion"]))
-    assert [report["upstream"]["ctr"]["steps"] for report in factory.backfill(day(0), day(2))] == [2, 2, 3]
+    factory = make_factory(
+        lambda raw: raw["upstreams"]["ctr"].update(tasks=["click", "conversion"])
+    )
+    assert [report["upstream"]["ctr"]["steps"] for report in factory.backfill(day(0), day(2))] == [
+        2,
+        2,
+        3,
+    ]
 
 
 def test_a_changed_config_is_a_conflict_too(make_factory) -> None:
@@ -169,7 +204,9 @@ def test_a_day_cannot_be_slipped_in(make_factory) -> None:
 def test_a_refused_edition_is_kept_aside_and_not_published(make_factory) -> None:
     run(make_factory(), 0)
     factory = make_factory(lambda raw: raw.update(gates={"min_effective_rank": 1e6}))
-    with pytest.raises(GateError, match=r"effective rank is .*, allowed 1e(?s:.*)It lies in .*refused/2025-01-07"):
+    with pytest.raises(
+        GateError, match=r"effective rank is .*, allowed 1e(?s:.*)It lies in .*refused/2025-01-07"
+    ):
         factory.run_day(day(1))
     assert factory.days_done() == [day(0)]
     assert Reader(factory.config, factory.root).edition().day == day(0)
@@ -177,7 +214,9 @@ def test_a_refused_edition_is_kept_aside_and_not_published(make_factory) -> None
     assert len(Edition.load(aside).read("ctr_user")) > 50  # whole, for inspection
     why = json.loads((aside / "refused.json").read_text())
     assert all("effective rank" in line for line in why["failed"])
-    assert run(make_factory(), 1)[str(day(1))] == Edition.load(aside).digest  # the threshold put right, the same edition is published
+    assert (
+        run(make_factory(), 1)[str(day(1))] == Edition.load(aside).digest
+    )  # the threshold put right, the same edition is published
     judged = pl.read_parquet(factory.warehouse / "judged" / "ctr" / f"{day(1)}.parquet")
     assert len(judged)
 
@@ -189,7 +228,12 @@ def test_force_publishes_and_is_written_down_everywhere(make_factory) -> None:
     assert factory.entry(day(0)).forced == tuple(report["forced"])
     monitor = json.loads((factory.warehouse / "monitors" / f"{day(0)}.json").read_text())
     assert monitor["forced"] == report["forced"]
-    failed = [gate for found in monitor["snapshots"].values() for gate in found["gates"] if not gate["passed"]]
+    failed = [
+        gate
+        for found in monitor["snapshots"].values()
+        for gate in found["gates"]
+        if not gate["passed"]
+    ]
     assert {gate["check"] for gate in failed} == {"effective rank"}
     assert all({"figure", "threshold", "reason"} <= set(gate) for gate in failed)
 
@@ -200,7 +244,9 @@ def test_a_day_whose_log_is_broken_is_refused_by_the_gates(make_factory) -> None
     run(factory, 3)
     path = factory.root / "world" / "impressions" / f"{day(4)}.parquet"
     frame = pl.read_parquet(path)
-    frame.filter(pl.col("user_id").is_in(frame["user_id"].unique().sort()[:12].implode())).write_parquet(path)
+    frame.filter(
+        pl.col("user_id").is_in(frame["user_id"].unique().sort()[:12].implode())
+    ).write_parquet(path)
     with pytest.raises(GateError, match="ctr_user: fresh rows"):
         make_factory().run_day(day(4))
 
@@ -211,7 +257,9 @@ def test_a_missed_a_late_and_a_corrected_day_have_one_command(make_factory) -> N
     for n in (0, 2, 3):  # day 1 was missed, or its data came late
         mended.run_day(day(n))
     make_factory(name="mended").run_day(day(1), replay=True)
-    assert [mended.edition(day(n)).digest for n in range(4)] == [straight.edition(day(n)).digest for n in range(4)]
+    assert [mended.edition(day(n)).digest for n in range(4)] == [
+        straight.edition(day(n)).digest for n in range(4)
+    ]
     assert Reader(mended.config, mended.root).edition().day == day(3)
 
 
@@ -233,7 +281,9 @@ def test_readers_stay_served_throughout_a_replay(make_factory, monkeypatch) -> N
 
 
 def test_labels_that_mature_late_never_change_a_published_edition(make_factory) -> None:
-    """Conversions come days after their click: the editions of the days in between are the same whether they come or not."""
+    """Conversions come days after their click: the editions of the days in between are the same
+    whether they come or not.
+    """
     one, two = make_factory(name="one"), make_factory(name="two")
     run(one, 3)
     for path in (two.root / "world" / "purchases").glob("*.parquet"):
@@ -242,27 +292,43 @@ def test_labels_that_mature_late_never_change_a_published_edition(make_factory) 
     two = make_factory(name="two")
     for n in range(2):
         two.run_day(day(n))
-    assert [one.edition(day(n)).digest for n in range(2)] == [two.edition(day(n)).digest for n in range(2)]
+    assert [one.edition(day(n)).digest for n in range(2)] == [
+        two.edition(day(n)).digest for n in range(2)
+    ]
 
 
 def test_another_policy_is_replayed_without_training_an_upstream(make_factory) -> None:
     factory = make_factory()
     run(factory, 2)
-    stamps = {path: path.stat().st_mtime_ns for name in ("ctr", "cvr") for path in (factory.warehouse / "models" / name).rglob("*")}
+    stamps = {
+        path: path.stat().st_mtime_ns
+        for name in ("ctr", "cvr")
+        for path in (factory.warehouse / "models" / name).rglob("*")
+    }
     other = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}))
     with pytest.raises(EditionConflict):
         other.run_day(day(0))
     other.run_day(day(0), replay=True)
-    assert {path: path.stat().st_mtime_ns for name in ("ctr", "cvr") for path in (factory.warehouse / "models" / name).rglob("*")} == stamps
-    fresh = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}), name="fresh")
+    assert {
+        path: path.stat().st_mtime_ns
+        for name in ("ctr", "cvr")
+        for path in (factory.warehouse / "models" / name).rglob("*")
+    } == stamps
+    fresh = make_factory(
+        lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}), name="fresh"
+    )
     run(fresh, 2)
-    assert [other.edition(day(n)).digest for n in range(3)] == [fresh.edition(day(n)).digest for n in range(3)]
+    assert [other.edition(day(n)).digest for n in range(3)] == [
+        fresh.edition(day(n)).digest for n in range(3)
+    ]
 
 
 def test_rankers_read_sequences(make_factory) -> None:
     factory = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "last", "k": 3}))
     run(factory, 2)
-    served = factory.served_on(day(3)).read("ctr_user", factory.edition(day(2)).part("ctr_user").keys, day(3))
+    served = factory.served_on(day(3)).read(
+        "ctr_user", factory.edition(day(2)).part("ctr_user").keys, day(3)
+    )
     assert served.sequence_NKD.shape[1:] == (3, served.space.width)
     assert set(np.unique(served.steps_N)) == {1, 2, 3}
 
@@ -275,40 +341,72 @@ def test_rollback_of_a_factory_continues_from_the_right_state(make_factory) -> N
     assert not mended.report_path(day(1)).exists()
     again = make_factory(name="mended")
     run(again, 3)
-    assert [again.edition(day(n)).digest for n in range(4)] == [straight.edition(day(n)).digest for n in range(4)]
+    assert [again.edition(day(n)).digest for n in range(4)] == [
+        straight.edition(day(n)).digest for n in range(4)
+    ]
 
 
 def test_a_kept_window_lets_old_days_go(make_factory, monkeypatch) -> None:
-    monkeypatch.setattr("headwater.lifecycle.retention.MARGIN_DAYS", -3)  # the tiny world has six days
+    monkeypatch.setattr(
+        "headwater.lifecycle.retention.MARGIN_DAYS", -3
+    )  # the tiny world has six days
     with pytest.raises(ConfigError, match="lifecycle.keep_days: 4 is too short; .* at least 5"):
         make_factory(lambda raw: raw["lifecycle"].update(keep_days=4))
     factory = make_factory(lambda raw: raw["lifecycle"].update(keep_days=5))
     run(factory, 5)
     assert factory.days_done() == [day(n) for n in range(6)]
     assert [factory.edition_if_kept(day(n)) is not None for n in range(6)] == [False, *[True] * 5]
-    assert {path.parent.name for path in (factory.warehouse / "models" / "ctr").glob("*/*")} == {str(day(n)) for n in range(1, 6)}
+    assert {path.parent.name for path in (factory.warehouse / "models" / "ctr").glob("*/*")} == {
+        str(day(n)) for n in range(1, 6)
+    }
     assert make_factory(lambda raw: raw["lifecycle"].update(keep_days=5)).run_day(day(0))["edition"]
 
 
 def test_what_was_judged_was_not_learnt_yet(make_factory) -> None:
-    """Scrambling a day's labels changes the models of later days, never the predictions of that day itself."""
+    """Scrambling a day's labels changes the models of later days, never the predictions of that day
+    itself.
+    """
     one, two = make_factory(name="one"), make_factory(name="two")
     run(one, 2)
     path = two.root / "world" / "impressions" / f"{day(2)}.parquet"
     frame = pl.read_parquet(path)
-    frame.with_columns(pl.col("is_click").reverse(), pl.lit(0, dtype=pl.Int8).alias("is_long_click")).write_parquet(path)
+    frame.with_columns(
+        pl.col("is_click").reverse(), pl.lit(0, dtype=pl.Int8).alias("is_long_click")
+    ).write_parquet(path)
     run(two, 2)
-    predicted = [pl.read_parquet(f.warehouse / "predictions" / "ctr" / f"{day(2)}.parquet") for f in (one, two)]
+    predicted = [
+        pl.read_parquet(f.warehouse / "predictions" / "ctr" / f"{day(2)}.parquet")
+        for f in (one, two)
+    ]
     scores = [name for name in predicted[0].columns if "|" in name]
     without_counters = [frame.select(scores) for frame in predicted]
-    users_first = [frame.with_row_index("n").unique("user", keep="first").sort("n")["n"] for frame in predicted]
+    users_first = [
+        frame.with_row_index("n").unique("user", keep="first").sort("n")["n"] for frame in predicted
+    ]
     # a user's first row of the day has no earlier row of that day in its history
     assert without_counters[0][users_first[0]].equals(without_counters[1][users_first[1]])
 
 
 def start(path: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "headwater.app.cli", "backfill", "--factory", str(path), "--from", str(day(0)), "--to", str(day(3)), "--no-report"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "headwater.app.cli",
+        "backfill",
+        "--factory",
+        str(path),
+        "--from",
+        str(day(0)),
+        "--to",
+        str(day(3)),
+        "--no-report",
+    ]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def test_killed_ten_times_it_ends_where_an_undisturbed_run_ends(tmp_path, world, done) -> None:
@@ -320,8 +418,14 @@ def test_killed_ten_times_it_ends_where_an_undisturbed_run_ends(tmp_path, world,
     while kills < 10:
         process, before = start(path), set(bytes_of(warehouse))
         deadline = time.monotonic() + 60
-        while set(bytes_of(warehouse)) <= before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)  # until it has begun to write; it may have removed what a kill left behind before
+        while (
+            set(bytes_of(warehouse)) <= before
+            and process.poll() is None
+            and time.monotonic() < deadline
+        ):
+            time.sleep(
+                0.01
+            )  # until it has begun to write; it may have removed what a kill left behind before
         time.sleep(moments.uniform(0, 0.5))
         if process.poll() is not None:
             break
@@ -335,14 +439,19 @@ def test_killed_ten_times_it_ends_where_an_undisturbed_run_ends(tmp_path, world,
     last = start(path)
     assert last.wait() == 0, last.stderr.read().decode()
     expected, found = read_catalog(done.parent / "warehouse"), read_catalog(warehouse)
-    assert [(entry.day, entry.digest) for entry in found.lane("main").days] == [(entry.day, entry.digest) for entry in expected.lane("main").days]
+    assert [(entry.day, entry.digest) for entry in found.lane("main").days] == [
+        (entry.day, entry.digest) for entry in expected.lane("main").days
+    ]
     assert found.live.entry.day == day(3)
     assert not list(warehouse.rglob(".tmp-*"))
     assert kills >= 5
 
 
 def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_factory) -> None:
-    """Six days run, five kept: whatever the window still holds can be run again, and rankers learn no day more than once."""
+    """Six days run, five kept: whatever the window still holds can be run again, and rankers learn
+    no day more than once.
+    """
+
     def change(raw) -> None:
         raw["lifecycle"].update(keep_days=5)
 
@@ -350,14 +459,22 @@ def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_fact
     run(straight, 5)
     factory = make_factory(change)
     run(factory, 5)
-    shutil.rmtree(factory.warehouse / "models" / "downstream" / "ctr" / str(day(3)), ignore_errors=True)
+    shutil.rmtree(
+        factory.warehouse / "models" / "downstream" / "ctr" / str(day(3)), ignore_errors=True
+    )
     make_factory(change).run_day(day(4), replay=True)
     rollback(factory.warehouse, factory.config, day(3))
     again = make_factory(change)
     again.run_day(day(4))
     again.run_day(day(5))
-    assert [again.edition(day(n)).digest for n in (3, 4, 5)] == [straight.edition(day(n)).digest for n in (3, 4, 5)]
-    (factory.warehouse / "catalog.json").write_text((factory.warehouse / "catalog.json").read_text().replace(str(again.entry(day(1)).folder), "gone", 1))
+    assert [again.edition(day(n)).digest for n in (3, 4, 5)] == [
+        straight.edition(day(n)).digest for n in (3, 4, 5)
+    ]
+    (factory.warehouse / "catalog.json").write_text(
+        (factory.warehouse / "catalog.json")
+        .read_text()
+        .replace(str(again.entry(day(1)).folder), "gone", 1)
+    )
     catalog = read_catalog(factory.warehouse)
     write_catalog(factory.warehouse, catalog.renewed({"gone": None}, "main"))
     with pytest.raises(StoreError, match="has left the point-in-time window"):
@@ -379,7 +496,11 @@ def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> No
     import headwater.pipeline as pipeline
 
     learnt, learn = [], pipeline.learn_downstream
-    monkeypatch.setattr(pipeline, "learn_downstream", lambda f, inputs, *rest: (learnt.append(inputs.day), learn(f, inputs, *rest)))
+    monkeypatch.setattr(
+        pipeline,
+        "learn_downstream",
+        lambda f, inputs, *rest: (learnt.append(inputs.day), learn(f, inputs, *rest)),
+    )
     make_factory().run_day(day(1), replay=True)
     assert learnt == [day(n) for n in (1, 2, 3, 4)]
 

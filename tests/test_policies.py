@@ -1,4 +1,6 @@
-"""Policies through the store: hand numbers, a slow twin, and properties that must hold for any days."""
+"""Policies through the store: hand numbers, a slow twin, and properties that must hold for any
+days.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,31 @@ from headwater.errors import SpaceMismatch, StoreError
 from shop import D0, Shop, after, space_of, vectors_of
 
 POLICIES: list[dict[str, Any]] = [
-    {"kind": "ema", "weight": 0.8}, {"kind": "ema", "weight": 0.2}, {"kind": "ema", "half_life_days": 2.0}, {"kind": "latest"}, {"kind": "mean", "k": 3},
-    {"kind": "last", "k": 3}, {"kind": "ema", "weight": 0.5, "renormalize": True}, {"kind": "ema", "weight": 0.5, "warm_up_days": 2},
+    {"kind": "ema", "weight": 0.8},
+    {"kind": "ema", "weight": 0.2},
+    {"kind": "ema", "half_life_days": 2.0},
+    {"kind": "latest"},
+    {"kind": "mean", "k": 3},
+    {"kind": "last", "k": 3},
+    {"kind": "ema", "weight": 0.5, "renormalize": True},
+    {"kind": "ema", "weight": 0.5, "warm_up_days": 2},
     {"kind": "mean", "k": 2, "warm_up_days": 2},
-]  # fmt: skip
+]
 
 
 def publish(shop: Shop, days: dict[int, dict[Any, list[float]]]) -> dict[int, Any]:
-    return {n: shop.publish(after(n), [vectors_of(list(seen), list(seen.values()), after(n))]) for n, seen in days.items()}
+    return {
+        n: shop.publish(after(n), [vectors_of(list(seen), list(seen.values()), after(n))])
+        for n, seen in days.items()
+    }
 
 
 def test_one_step_by_hand(tmp_path) -> None:
     shop = Shop(tmp_path, {"kind": "ema", "weight": 0.8})
     edition = publish(shop, {0: {1: [1, 0], 2: [0, 1]}, 1: {2: [1, 1], 3: [2, 2]}})[1]
-    np.testing.assert_allclose([shop.vector(edition, n) for n in (1, 2, 3)], [[1, 0], [0.2, 1.0], [2, 2]], rtol=1e-6)  # carried, averaged, first sight
+    np.testing.assert_allclose(
+        [shop.vector(edition, n) for n in (1, 2, 3)], [[1, 0], [0.2, 1.0], [2, 2]], rtol=1e-6
+    )  # carried, averaged, first sight
     served = edition.lookup("ctr_user", np.sort(edition.part("ctr_user").keys), after(1))
     assert sorted(served.age_days_N.tolist()) == [0, 0, 1]
 
@@ -41,7 +54,10 @@ def test_one_step_by_hand(tmp_path) -> None:
         ({"kind": "mean", "k": 2}, [3, 0]),
         ({"kind": "mean", "k": 9}, [7 / 3, 0]),
         ({"kind": "ema", "weight": 0.5}, [2.75, 0]),  # (1, 2) -> 1.5, (1.5, 4) -> 2.75
-        ({"kind": "ema", "half_life_days": 1.0}, [3.375, 0]),  # gaps of 1 and 2 days: 1.5, then 1.5 / 4 + 4 x 3 / 4
+        (
+            {"kind": "ema", "half_life_days": 1.0},
+            [3.375, 0],
+        ),  # gaps of 1 and 2 days: 1.5, then 1.5 / 4 + 4 x 3 / 4
         ({"kind": "ema", "weight": 0.5, "renormalize": True}, [1, 0]),
     ],
 )
@@ -57,7 +73,10 @@ def test_the_last_k_are_a_sequence_newest_first(tmp_path) -> None:
     assert shop.vector(editions[1], 7).tolist() == [[1, 0], [0, 0]]
     assert shop.vector(editions[4], 7).tolist() == [[4, 0], [3, 0], [2, 0]]
     assert shop.vector(editions[4], 8).tolist() == [[9, 9]]
-    assert editions[4].read("ctr_user").vectors_ND.shape == (2, 2)  # the newest stands for the entity in a search
+    assert editions[4].read("ctr_user").vectors_ND.shape == (
+        2,
+        2,
+    )  # the newest stands for the entity in a search
     assert shop.reader.lookup("user", [7])["vectors"]["7"]["ctr_user"] == [[4, 0], [3, 0], [2, 0]]
 
 
@@ -70,7 +89,9 @@ def test_a_young_space_does_not_remember(tmp_path) -> None:
 
 def test_an_entity_expires_after_its_days_and_not_before(tmp_path) -> None:
     shop = Shop(tmp_path, {"kind": "ema", "weight": 0.5}, expire_days=3)
-    editions = publish(shop, {0: {1: [1, 0]}, 3: {2: [0, 1]}, 4: {2: [0, 1]}, 5: {1: [3, 0], 2: [0, 1]}})
+    editions = publish(
+        shop, {0: {1: [1, 0]}, 3: {2: [0, 1]}, 4: {2: [0, 1]}, 5: {1: [3, 0], 2: [0, 1]}}
+    )
     assert shop.vector(editions[3], 1).tolist() == [1, 0]
     assert shop.vector(editions[4], 1) is None
     assert shop.vector(editions[5], 1).tolist() == [3, 0]  # back again: a first sight
@@ -93,13 +114,23 @@ def test_mixed_spaces_raise(tmp_path) -> None:
 
 
 class Twin:
-    """The policies written as plainly as can be: a list of daily vectors an entity, folded anew every day."""
+    """The policies written as plainly as can be: a list of daily vectors an entity, folded anew
+    every day.
+    """
 
     def __init__(self, policy: dict[str, Any], expire: int) -> None:
-        self.policy, self.expire, self.seen = policy, expire, dict[Any, list[tuple[int, np.ndarray]]]()
+        self.policy, self.expire, self.seen = (
+            policy,
+            expire,
+            dict[Any, list[tuple[int, np.ndarray]]](),
+        )
 
     def day(self, n: int, vectors: dict[Any, list[float]]) -> None:
-        for value in [value for value, sights in self.seen.items() if n - sights[-1][0] > self.expire and value not in vectors]:
+        for value in [
+            value
+            for value, sights in self.seen.items()
+            if n - sights[-1][0] > self.expire and value not in vectors
+        ]:
             del self.seen[value]
         for value, vector in vectors.items():
             self.seen.setdefault(value, []).append((n, np.array(vector, np.float64)))
@@ -118,29 +149,54 @@ class Twin:
             return np.mean(late[-policy["k"] :], axis=0)
         if policy["kind"] == "last":
             return np.array(late[: -policy["k"] - 1 : -1])
-        unit = (lambda x: x / max(np.linalg.norm(x), 1e-12)) if policy.get("renormalize") else (lambda x: x)
+        unit = (
+            (lambda x: x / max(np.linalg.norm(x), 1e-12))
+            if policy.get("renormalize")
+            else (lambda x: x)
+        )
         average = unit(late[0])
         for (before, _), (day, vector) in itertools.pairwise(sights):
-            weight = 2 ** (-(day - before) / policy["half_life_days"]) if "half_life_days" in policy else policy["weight"]
+            weight = (
+                2 ** (-(day - before) / policy["half_life_days"])
+                if "half_life_days" in policy
+                else policy["weight"]
+            )
             average = unit(weight * average + (1 - weight) * vector)
         return average
 
 
-DAYS = st.lists(st.dictionaries(st.integers(0, 12), st.tuples(st.floats(-5, 5, width=32), st.floats(-5, 5, width=32)), max_size=8), min_size=1, max_size=6)
+DAYS = st.lists(
+    st.dictionaries(
+        st.integers(0, 12),
+        st.tuples(st.floats(-5, 5, width=32), st.floats(-5, 5, width=32)),
+        max_size=8,
+    ),
+    min_size=1,
+    max_size=6,
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(DAYS, st.sampled_from(POLICIES), st.sampled_from([1, 2, 64]), st.sampled_from([1, 2, 200]))
 def test_the_store_does_what_the_slow_twin_does(days, policy, bucket_rows, compact_after) -> None:
     with tempfile.TemporaryDirectory() as root:
-        shop = Shop(Path(root), policy, {"bucket_rows": bucket_rows, "compact_after": compact_after, "online": "none"}, expire_days=3)
+        shop = Shop(
+            Path(root),
+            policy,
+            {"bucket_rows": bucket_rows, "compact_after": compact_after, "online": "none"},
+            expire_days=3,
+        )
         twin = Twin(policy, 3)
         for n, seen in enumerate(days):
             twin.day(n, seen)
-            edition = shop.publish(after(n), [vectors_of(list(seen), list(seen.values()), after(n), space=space_of())])
+            edition = shop.publish(
+                after(n), [vectors_of(list(seen), list(seen.values()), after(n), space=space_of())]
+            )
             assert edition.part("ctr_user").rows == len(twin.seen)
             for value in twin.seen:
-                np.testing.assert_allclose(shop.vector(edition, value), twin.vector(value), rtol=1e-4, atol=1e-4)
+                np.testing.assert_allclose(
+                    shop.vector(edition, value), twin.vector(value), rtol=1e-4, atol=1e-4
+                )
 
 
 @settings(max_examples=40, deadline=None)
@@ -153,9 +209,26 @@ def test_hull_constants_and_the_order_of_ids(days, policy, shuffle) -> None:
         for n, vectors in enumerate(days):
             mixed = list(vectors.items())
             shuffle.shuffle(mixed)
-            a = one.publish(after(n), [vectors_of(list(vectors), list(vectors.values()), after(n), space=space_of())])
-            b = two.publish(after(n), [vectors_of([v for v, _ in mixed], [x for _, x in mixed], after(n), space=space_of())])
-            c = same.publish(after(n), [vectors_of(list(vectors), [[1.25, -0.3]] * len(vectors), after(n), space=space_of())])
+            a = one.publish(
+                after(n),
+                [vectors_of(list(vectors), list(vectors.values()), after(n), space=space_of())],
+            )
+            b = two.publish(
+                after(n),
+                [
+                    vectors_of(
+                        [v for v, _ in mixed], [x for _, x in mixed], after(n), space=space_of()
+                    )
+                ],
+            )
+            c = same.publish(
+                after(n),
+                [
+                    vectors_of(
+                        list(vectors), [[1.25, -0.3]] * len(vectors), after(n), space=space_of()
+                    )
+                ],
+            )
             assert a.digest == b.digest  # the order of ids is irrelevant
             for value, vector in vectors.items():
                 seen.setdefault(value, []).append(list(vector))
@@ -164,21 +237,31 @@ def test_hull_constants_and_the_order_of_ids(days, policy, shuffle) -> None:
                 if not policy.get("renormalize"):
                     assert (found >= np.min(history, axis=0) - 1e-4).all()  # in the convex hull
                     assert (found <= np.max(history, axis=0) + 1e-4).all()
-                    assert (np.atleast_2d(same.vector(c, value)) == np.float32([1.25, -0.3])).all()  # a constant stays one, bit for bit
+                    assert (
+                        np.atleast_2d(same.vector(c, value)) == np.float32([1.25, -0.3])
+                    ).all()  # a constant stays one, bit for bit
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 6), st.floats(0.5, 8), st.tuples(st.floats(-5, 5, width=32), st.floats(-5, 5, width=32)))
+@given(
+    st.integers(1, 6),
+    st.floats(0.5, 8),
+    st.tuples(st.floats(-5, 5, width=32), st.floats(-5, 5, width=32)),
+)
 def test_a_gap_of_g_days_equals_g_steps(gap, half_life, vector) -> None:
     policy = {"kind": "ema", "half_life_days": half_life}
     with tempfile.TemporaryDirectory() as root:
-        gapped, stepped = (Shop(Path(root) / name, policy, {"online": "none"}) for name in ("gapped", "stepped"))
+        gapped, stepped = (
+            Shop(Path(root) / name, policy, {"online": "none"}) for name in ("gapped", "stepped")
+        )
         for shop in (gapped, stepped):
             shop.publish(D0, [vectors_of([1], [[1, -1]])])
         once = gapped.publish(after(gap), [vectors_of([1], [vector], after(gap))])
         for n in range(1, gap + 1):
             often = stepped.publish(after(n), [vectors_of([1], [vector], after(n))])
-        np.testing.assert_allclose(gapped.vector(once, 1), stepped.vector(often, 1), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            gapped.vector(once, 1), stepped.vector(often, 1), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_averages_cannot_go_on_from_states_of_another_depth(tmp_path) -> None:
@@ -193,5 +276,3 @@ def test_text_ids_and_integers_may_follow_each_other(tmp_path) -> None:
     edition = shop.publish(after(1), [vectors_of(["2", "zoë"], [[0, 1], [1, 1]], after(1))])
     assert sorted(map(str, edition.read("ctr_user").ids)) == ["1", "2", "zoë"]
     assert shop.reader.lookup("user", ["zoë", 2])["vectors"]["2"]["ctr_user"] == [0, 1]
-
-

@@ -31,15 +31,17 @@ FEATURES: dict[str, Feature] = {
 
 def frame(rows: int, seed: int = 0) -> pl.DataFrame:
     generator = np.random.default_rng(seed)
-    return pl.DataFrame({
-        "row": np.arange(rows),
-        "ad": generator.integers(0, 100, rows),
-        "place": [("top", "side", "else", None)[i] for i in generator.integers(0, 4, rows)],
-        "tags": [("a|b", "c", "", "a|d|e|f")[i] for i in generator.integers(0, 4, rows)],
-        "price": generator.random(rows),
-        "at": 1_700_000_000 + np.arange(rows),
-        "click": generator.integers(0, 2, rows),
-    })
+    return pl.DataFrame(
+        {
+            "row": np.arange(rows),
+            "ad": generator.integers(0, 100, rows),
+            "place": [("top", "side", "else", None)[i] for i in generator.integers(0, 4, rows)],
+            "tags": [("a|b", "c", "", "a|d|e|f")[i] for i in generator.integers(0, 4, rows)],
+            "price": generator.random(rows),
+            "at": 1_700_000_000 + np.arange(rows),
+            "click": generator.integers(0, 2, rows),
+        }
+    )
 
 
 @pytest.fixture
@@ -60,23 +62,40 @@ def read(stream: RowStream, batch_rows: int, seed: int | None) -> list[list[np.n
     return [rows.arrays() for rows in stream.batches(batch_rows, seed)]
 
 
-def test_a_stream_in_order_is_the_whole_log_encoded_at_once(files: list[str], tmp_path: Path) -> None:
+def test_a_stream_in_order_is_the_whole_log_encoded_at_once(
+    files: list[str], tmp_path: Path
+) -> None:
     whole = pl.concat([pl.read_parquet(file) for file in files])
     at = whole["at"].to_numpy() * 1_000_000
-    block = context_block(whole, FEATURES, "log", stream_module.ZoneInfo("UTC"), dt.date(2030, 1, 1), at)
-    wanted = [block.categorical_NC, *block.multi_NK, block.numeric_NF, whole["click"].to_numpy()[:, None]]
+    block = context_block(
+        whole, FEATURES, "log", stream_module.ZoneInfo("UTC"), dt.date(2030, 1, 1), at
+    )
+    wanted = [
+        block.categorical_NC,
+        *block.multi_NK,
+        block.numeric_NF,
+        whole["click"].to_numpy()[:, None],
+    ]
     stream = RowStream(files, FEATURES, ["click"], kept=tmp_path / "kept")
     assert len(stream) == 1700
     for _ in ("encoded", "as kept"):
         batches = read(stream, 256, None)
         assert [len(arrays[0]) for arrays in batches] == [256] * 6 + [164]
-        for found, expected in zip((np.concatenate(column) for column in zip(*batches, strict=True)), wanted, strict=True):
+        for found, expected in zip(
+            (np.concatenate(column) for column in zip(*batches, strict=True)), wanted, strict=True
+        ):
             np.testing.assert_array_equal(found, expected)
     assert len(list((tmp_path / "kept").iterdir())) == 7  # row groups
 
 
 def test_the_order_depends_on_the_seed_alone(files: list[str], tmp_path: Path) -> None:
-    stream = RowStream(files, {"row": Numeric(kind="numeric", log=False)}, [], kept=tmp_path / "kept", window_rows=400)
+    stream = RowStream(
+        files,
+        {"row": Numeric(kind="numeric", log=False)},
+        [],
+        kept=tmp_path / "kept",
+        window_rows=400,
+    )
 
     def order(seed: int, of: RowStream = stream) -> list[float]:
         return [float(x) for arrays in read(of, 100, seed) for x in arrays[0 + 1][:, 0]]
@@ -100,7 +119,14 @@ def test_windows_stay_within_their_bound(files: list[str]) -> None:
 
 def test_a_changed_file_is_encoded_again(files: list[str], tmp_path: Path) -> None:
     def price() -> float:
-        return float(sum(arrays[2][:, 0].sum() for arrays in read(RowStream(files[:1], FEATURES, [], kept=tmp_path / "kept"), 512, None)))
+        return float(
+            sum(
+                arrays[2][:, 0].sum()
+                for arrays in read(
+                    RowStream(files[:1], FEATURES, [], kept=tmp_path / "kept"), 512, None
+                )
+            )
+        )
 
     before = price()
     frame(700).with_columns(price=pl.lit(2.0)).write_parquet(files[0])
@@ -132,7 +158,11 @@ def test_tensors_of_a_stream(files: list[str]) -> None:
     assert [len(batch.labels_BL) for batch in batches] == [512, 512, 512, 164]
     features = batches[0].features
     assert features.categorical_BC.dtype == torch.int32
-    assert (tuple(features.categorical_BC.shape), features.multi_BK[0].shape[1], features.numeric_BF.shape[1]) == ((512, 2), 3, 1 + 4)
+    assert (
+        tuple(features.categorical_BC.shape),
+        features.multi_BK[0].shape[1],
+        features.numeric_BF.shape[1],
+    ) == ((512, 2), 3, 1 + 4)
 
 
 def test_ahead_gives_everything_in_order_and_no_more_than_its_depth() -> None:

@@ -1,4 +1,6 @@
-"""Training logged elsewhere: what is logged, where it goes, and that a tracker which fails stops no day."""
+"""Training logged elsewhere: what is logged, where it goes, and that a tracker which fails stops no
+day.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +25,33 @@ def with_tracking(kind: str, uri: str | None = None):
 
 def test_the_series_of_a_day_by_hand() -> None:
     report = {
-        "day": "1970-01-11", "upstream": {"ctr": {"steps": 4, "total_steps": 10, "curve": [(2, 0.7), (4, 0.5)], "temperature": 0.08}},
-        "quality": {"ctr": {"roc_auc": {"none": 0.6, "a+b": 0.7, "new": None}}}, "coverage": {"ctr_user": 0.9},
+        "day": "1970-01-11",
+        "upstream": {
+            "ctr": {
+                "steps": 4,
+                "total_steps": 10,
+                "curve": [(2, 0.7), (4, 0.5)],
+                "temperature": 0.08,
+            }
+        },
+        "quality": {"ctr": {"roc_auc": {"none": 0.6, "a+b": 0.7, "new": None}}},
+        "coverage": {"ctr_user": 0.9},
         "snapshots": {"ctr_user": {"cosine_median": 0.8}, "ctr_item": {"cosine_median": None}},
-    }  # fmt: skip
+    }
     assert series_of(report) == {
-        "upstream/ctr/loss": [(8, 0.7), (10, 0.5)], "upstream/ctr/temperature": [(10, 0.08)],
-        "roc_auc/ctr/none": [(10, 0.6)], "roc_auc/ctr/a and b": [(10, 0.7)], "coverage/ctr_user": [(10, 0.9)], "cosine/ctr_user": [(10, 0.8)],
-    }  # fmt: skip
+        "upstream/ctr/loss": [(8, 0.7), (10, 0.5)],
+        "upstream/ctr/temperature": [(10, 0.08)],
+        "roc_auc/ctr/none": [(10, 0.6)],
+        "roc_auc/ctr/a and b": [(10, 0.7)],
+        "coverage/ctr_user": [(10, 0.9)],
+        "cosine/ctr_user": [(10, 0.8)],
+    }
 
 
 def test_tensorboard_holds_the_loss_of_every_batch_since_the_space_began(make_factory) -> None:
-    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip install 'headwater[tensorboard]'")
+    pytest.importorskip(
+        "tensorboard", reason="TensorBoard is not installed: pip install 'headwater[tensorboard]'"
+    )
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     factory = make_factory(with_tracking("tensorboard"))
@@ -43,12 +60,18 @@ def test_tensorboard_holds_the_loss_of_every_batch_since_the_space_began(make_fa
     events.Reload()
     found = [(event.step, event.value) for event in events.Scalars("upstream/ctr/loss")]
     expected = [point for report in reports for point in series_of(report)["upstream/ctr/loss"]]
-    assert [step for step, _ in found] == [step for step, _ in expected] == list(range(1, len(expected) + 1))
+    assert (
+        [step for step, _ in found]
+        == [step for step, _ in expected]
+        == list(range(1, len(expected) + 1))
+    )
     assert [value for _, value in found] == pytest.approx([value for _, value in expected])
 
 
 def test_mlflow_gets_one_run_a_factory(make_factory, tmp_path, monkeypatch) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed: pip install 'headwater[mlflow]'")
+    mlflow = pytest.importorskip(
+        "mlflow", reason="MLflow is not installed: pip install 'headwater[mlflow]'"
+    )
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (tmp_path / "mlflow").as_uri()
     factory = make_factory(with_tracking("mlflow", uri))
@@ -71,7 +94,9 @@ class Broken:
 """
 
 
-def test_a_tracker_that_fails_or_is_not_installed_stops_no_day(make_factory, tmp_path: Path, monkeypatch) -> None:
+def test_a_tracker_that_fails_or_is_not_installed_stops_no_day(
+    make_factory, tmp_path: Path, monkeypatch
+) -> None:
     (tmp_path / "broken_tracker.py").write_text(TRACKER)
     monkeypatch.syspath_prepend(tmp_path)
     factory = make_factory(with_tracking("broken_tracker:Broken"))
@@ -89,5 +114,7 @@ def test_mlflow_needs_a_server(make_factory) -> None:
 
 
 def test_an_unknown_tracker_is_said_before_a_day_is_run(make_factory) -> None:
-    with pytest.raises(ConfigError, match="no tracker named 'wandb'; there are: tensorboard, mlflow"):
+    with pytest.raises(
+        ConfigError, match="no tracker named 'wandb'; there are: tensorboard, mlflow"
+    ):
         make_factory(with_tracking("wandb"))

@@ -1,4 +1,6 @@
-"""Upstream models in full: one over several logs, content for those never seen, tasks over the whole space, going on within a day."""
+"""Upstream models in full: one over several logs, content for those never seen, tasks over the
+whole space, going on within a day.
+"""
 
 from __future__ import annotations
 
@@ -51,14 +53,19 @@ def weights(folder) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-# ---- one upstream over several logs ----------------------------------------------------------------------------------
+# ---- one upstream over several logs --------------------------------------------------------------
 
 
-def test_one_upstream_learns_two_logs_and_gives_one_vector_of_one_space_to_whom_either_shows(task_of) -> None:
+def test_one_upstream_learns_two_logs_and_gives_one_vector_of_one_space_to_whom_either_shows(
+    task_of,
+) -> None:
     task, ids = task_of()
     assert task.plan.logs == ("impressions", "visits")
     assert task.plan.tasks == {"impressions": ("click", "long_click"), "visits": ("purchase",)}
-    assert {entity: sorted(found) for entity, found in task.plan.histories.items()} == {"user": ["impressions", "visits"], "item": []}
+    assert {entity: sorted(found) for entity, found in task.plan.histories.items()} == {
+        "user": ["impressions", "visits"],
+        "item": [],
+    }
     fit_day(task)
     made = {snapshot.entity: snapshot for snapshot in embed_day(task, task.plan.space(day(0)), ids)}
     for entity, snapshot in made.items():
@@ -68,12 +75,28 @@ def test_one_upstream_learns_two_logs_and_gives_one_vector_of_one_space_to_whom_
     # the vector is of the last row, in whichever log that is
     impressions, visits = task.show
     both = np.intersect1d(impressions.keys["user"], visits.keys["user"])
-    last = {rows.log: {key: rows.times_us_N[rows.keys["user"] == key].max() for key in both} for rows in task.show}
+    last = {
+        rows.log: {key: rows.times_us_N[rows.keys["user"] == key].max() for key in both}
+        for rows in task.show
+    }
     later = next(key for key in both if last["visits"][key] > last["impressions"][key])
     first = np.flatnonzero(visits.keys["user"] == later)[-1]
-    moved = replace(visits, histories={name: replace(past, keys_NL=np.where(np.arange(len(visits))[:, None] == first, 0, past.keys_NL).astype(np.uint64))
-                                       for name, past in visits.histories.items()})  # fmt: skip
-    other = {s.entity: s for s in embed_day(replace(task, show=(impressions, moved)), task.plan.space(day(0)), ids)}["user"]
+    moved = replace(
+        visits,
+        histories={
+            name: replace(
+                past,
+                keys_NL=np.where(np.arange(len(visits))[:, None] == first, 0, past.keys_NL).astype(
+                    np.uint64
+                ),
+            )
+            for name, past in visits.histories.items()
+        },
+    )
+    other = {
+        s.entity: s
+        for s in embed_day(replace(task, show=(impressions, moved)), task.plan.space(day(0)), ids)
+    }["user"]
     changed = (other.vectors_ND != made["user"].vectors_ND).any(axis=1)
     assert set(other.keys_N[changed]) <= {later}
 
@@ -85,7 +108,9 @@ def test_rows_of_one_log_read_the_users_history_in_the_other_as_of_their_own_tim
     assert set(visits.histories) == {"user", "user@impressions"}
     past = impressions.histories["user@visits"]
     for row in np.flatnonzero((past.keys_NL != 0).any(axis=1))[:20]:
-        mine = (visits.keys["user"] == impressions.keys["user"][row]) & (visits.times_us_N < impressions.times_us_N[row])
+        mine = (visits.keys["user"] == impressions.keys["user"][row]) & (
+            visits.times_us_N < impressions.times_us_N[row]
+        )
         expected = visits.keys["item"][mine][::-1][: past.keys_NL.shape[1]]
         np.testing.assert_array_equal(past.keys_NL[row][: len(expected)], expected)
     assert (past.keys_NL != 0).any()
@@ -93,7 +118,9 @@ def test_rows_of_one_log_read_the_users_history_in_the_other_as_of_their_own_tim
 
 def test_logs_are_woven_evenly_and_balanced_where_asked(task_of) -> None:
     task, _ = task_of(batch_rows=32)
-    parts = [Part(rows, np.arange(n), np.arange(0)) for rows, n in zip(task.show, (96, 32), strict=True)]
+    parts = [
+        Part(rows, np.arange(n), np.arange(0)) for rows, n in zip(task.show, (96, 32), strict=True)
+    ]
     assert [step.part for step in steps_of(task.plan, parts, 0)] == [0, 0, 1, 0]
     equal = replace(task.plan, config=task.plan.config.model_copy(update={"balance": "equal"}))
     steps = steps_of(equal, parts, 0)
@@ -106,7 +133,16 @@ def test_logs_are_woven_evenly_and_balanced_where_asked(task_of) -> None:
 def test_an_upstream_over_two_logs_runs_through_the_pipeline(make_factory) -> None:
     def change(raw) -> None:
         one()(raw)
-        raw["downstream"] = {"ctr": {"task": "click", "arms": ["none", "all"], "seeds": [0], "hidden": 8, "feature_width": 4, "id_buckets": 200}}
+        raw["downstream"] = {
+            "ctr": {
+                "task": "click",
+                "arms": ["none", "all"],
+                "seeds": [0],
+                "hidden": 8,
+                "feature_width": 4,
+                "id_buckets": 200,
+            }
+        }
 
     factory = make_factory(change)
     reports = list(factory.backfill(day(0), day(2)))
@@ -114,10 +150,12 @@ def test_an_upstream_over_two_logs_runs_through_the_pipeline(make_factory) -> No
     assert reports[-1]["coverage"]["one_user"] > 0.3
 
 
-# ---- content for those never seen ------------------------------------------------------------------------------------
+# ---- content for those never seen ----------------------------------------------------------------
 
 
-def test_whom_no_log_has_shown_gets_a_vector_of_content_marked_as_such_and_forgotten_at_first_sight(make_factory) -> None:
+def test_whom_no_log_has_shown_gets_a_vector_of_content_marked_as_such_and_forgotten_at_first_sight(
+    make_factory,
+) -> None:
     def change(raw) -> None:
         raw["upstreams"] = {"ctr": raw["upstreams"]["ctr"] | {"content_vectors": ["item"]}}
         raw["downstream"] = {}
@@ -139,14 +177,20 @@ def test_whom_no_log_has_shown_gets_a_vector_of_content_marked_as_such_and_forgo
     assert new.any()
     daily = factory.daily_of(day(1))["ctr_item"].segment
     rows = np.searchsorted(daily.keys, listed[new])
-    np.testing.assert_array_equal(second.vectors_ND[new], daily.gather(rows)[0])  # the first sight as it is, no average with the content
+    np.testing.assert_array_equal(
+        second.vectors_ND[new], daily.gather(rows)[0]
+    )  # the first sight as it is, no average with the content
     assert (second.age_days_N[new] == 0).all()
-    known = ~never & ~np.isin(listed, shown[1])  # seen yesterday only: its own vector is carried, content does not replace it
+    known = ~never & ~np.isin(
+        listed, shown[1]
+    )  # seen yesterday only: its own vector is carried, content does not replace it
     np.testing.assert_array_equal(second.vectors_ND[known], first.vectors_ND[known])
     assert (second.age_days_N[known] == 1).all()
 
 
-def test_who_has_expired_gets_a_vector_of_content_without_a_trace_of_the_old_one(make_factory) -> None:
+def test_who_has_expired_gets_a_vector_of_content_without_a_trace_of_the_old_one(
+    make_factory,
+) -> None:
     def change(raw) -> None:
         raw["upstreams"] = {"ctr": raw["upstreams"]["ctr"] | {"content_vectors": ["user"]}}
         raw["downstream"] = {}
@@ -157,7 +201,9 @@ def test_who_has_expired_gets_a_vector_of_content_without_a_trace_of_the_old_one
         frame = pl.read_parquet(file)
         if frame["time"].min().date() > day(0):
             frame.filter(pl.col("user_id") % 3 != 0).write_parquet(file)
-    gone = pl.read_parquet(factory.root / "world" / "users.parquet").filter(pl.col("user_id") % 3 == 0)["user_id"]
+    gone = pl.read_parquet(factory.root / "world" / "users.parquet").filter(
+        pl.col("user_id") % 3 == 0
+    )["user_id"]
     for n in range(3):
         factory.run_day(day(n), force=True)
     gone = keys_of(gone)
@@ -166,7 +212,9 @@ def test_who_has_expired_gets_a_vector_of_content_without_a_trace_of_the_old_one
     assert known.any()
     assert (last.age_days_N[known] == -1).all()
     daily = factory.daily_of(day(2))["ctr_user"].segment
-    np.testing.assert_array_equal(last.vectors_ND[known], daily.gather(np.searchsorted(daily.keys, gone[known]))[0])
+    np.testing.assert_array_equal(
+        last.vectors_ND[known], daily.gather(np.searchsorted(daily.keys, gone[known]))[0]
+    )
 
 
 def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None:
@@ -177,13 +225,23 @@ def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None
     factory = make_factory(change)
     inputs = read_day(factory, day(0))
     task = _upstream_tasks(factory, inputs)["ctr"]
-    ids = {entity: distinct_ids([inputs.events["impressions"]], entity) for entity in task.plan.entities}
+    ids = {
+        entity: distinct_ids([inputs.events["impressions"]], entity)
+        for entity in task.plan.entities
+    }
     fit_day(task)
     item = {s.entity: s for s in embed_day(task, task.plan.space(day(0)), ids)}["item"]
     catalog = task.catalogs["item"]
-    renamed = replace(catalog, keys_N=np.sort(catalog.keys_N ^ np.uint64(1 << 60)), ids=pl.Series([f"x{n}" for n in range(len(catalog.keys_N))]),
-                      block=catalog.block.take(np.argsort(catalog.keys_N ^ np.uint64(1 << 60))))  # fmt: skip
-    other = {s.entity: s for s in embed_day(replace(task, catalogs={"item": renamed}), task.plan.space(day(0)), ids)}["item"]
+    renamed = replace(
+        catalog,
+        keys_N=np.sort(catalog.keys_N ^ np.uint64(1 << 60)),
+        ids=pl.Series([f"x{n}" for n in range(len(catalog.keys_N))]),
+        block=catalog.block.take(np.argsort(catalog.keys_N ^ np.uint64(1 << 60))),
+    )
+    other = {
+        s.entity: s
+        for s in embed_day(replace(task, catalogs={"item": renamed}), task.plan.space(day(0)), ids)
+    }["item"]
     content = item.vectors_ND[item.content_N]
     of = dict(zip(other.keys_N, other.vectors_ND, strict=True))
     for key, vector in zip(item.keys_N[item.content_N][:10], content[:10], strict=True):
@@ -212,18 +270,31 @@ def test_content_needs_features(make_factory) -> None:
         raw["entities"]["item"]["features"] = {}
         raw["upstreams"]["ctr"]["content_vectors"] = ["item"]
 
-    with pytest.raises(ConfigError, match="upstreams.ctr.content_vectors: the entity 'item' has a table but no features"):
+    with pytest.raises(
+        ConfigError,
+        match="upstreams.ctr.content_vectors: the entity 'item' has a table but no features",
+    ):
         make_factory(change)
 
 
-def test_heads_that_do_not_divide_what_size_derives_are_found_before_a_day_is_trained(make_factory) -> None:
-    with pytest.raises(ConfigError, match="upstreams.one.dhen.heads: token_width 8 should be a multiple of 3"):
+def test_heads_that_do_not_divide_what_size_derives_are_found_before_a_day_is_trained(
+    make_factory,
+) -> None:
+    with pytest.raises(
+        ConfigError, match="upstreams.one.dhen.heads: token_width 8 should be a multiple of 3"
+    ):
         make_factory(one(size="tiny", dhen={"heads": 3}))
 
 
 def test_a_class_that_is_no_block_is_said(task_of) -> None:
     task, _ = task_of(dhen={"layers": [["torch.nn:Embedding"]]})
-    with pytest.raises(ConfigError, match="block 'torch.nn:Embedding': cannot be made as Embedding.tokens_in, tokens_out, width, hidden, heads."):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            "block 'torch.nn:Embedding': cannot be made as Embedding.tokens_in, tokens_out, width,"
+            " hidden, heads."
+        ),
+    ):
         fit_day(task)
 
 
@@ -232,19 +303,38 @@ def test_content_needs_a_table(make_factory) -> None:
         raw["entities"]["item"] = {}
         raw["upstreams"]["ctr"]["content_vectors"] = ["item"]
 
-    with pytest.raises(ConfigError, match="upstreams.ctr.content_vectors: the entity 'item' has no table"):
+    with pytest.raises(
+        ConfigError, match="upstreams.ctr.content_vectors: the entity 'item' has no table"
+    ):
         make_factory(change)
 
 
-# ---- tasks and losses ------------------------------------------------------------------------------------------------
+# ---- tasks and losses ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", [
-    {"heads": "mmoe", "experts": 3}, {"whole_space": ["long_click"]}, {"learn_temperature": True}, {"uniform_negatives": 8}, {"overtower": False},
-    {"ids": False}, {"balance": "equal"}, {"hidden_share": 0.5}, {"fast": True},
-    {"dhen": {"layers": [["dcn", "linear"], ["masknet_serial", "masknet_parallel"], ["mlp"]], "ensemble": "concat", "shortcut": "learned"}},
-    {"dhen": {"ensemble": "weighted"}},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"heads": "mmoe", "experts": 3},
+        {"whole_space": ["long_click"]},
+        {"learn_temperature": True},
+        {"uniform_negatives": 8},
+        {"overtower": False},
+        {"ids": False},
+        {"balance": "equal"},
+        {"hidden_share": 0.5},
+        {"fast": True},
+        {
+            "dhen": {
+                "layers": [["dcn", "linear"], ["masknet_serial", "masknet_parallel"], ["mlp"]],
+                "ensemble": "concat",
+                "shortcut": "learned",
+            }
+        },
+        {"dhen": {"ensemble": "weighted"}},
+    ],
+    ids=str,
+)
 def test_every_setting_trains_to_other_weights_saves_embeds_and_predicts(task_of, settings) -> None:
     task, ids = task_of(**settings)
     fit_day(task)
@@ -253,7 +343,10 @@ def test_every_setting_trains_to_other_weights_saves_embeds_and_predicts(task_of
     for rows in task.show:
         found = predict(task, rows)
         assert set(found) == set(task.plan.tasks[rows.log])
-        assert all(((values > 0) & (values < 1)).all() and len(values) == len(rows) for values in found.values())
+        assert all(
+            ((values > 0) & (values < 1)).all() and len(values) == len(rows)
+            for values in found.values()
+        )
     if settings != {"fast": True}:
         plain, _ = task_of()
         fit_day(plain)
@@ -262,7 +355,9 @@ def test_every_setting_trains_to_other_weights_saves_embeds_and_predicts(task_of
 
 def test_a_whole_space_task_whose_label_matures_alone_is_learnt_on_every_row(task_of) -> None:
     task, _ = task_of(whole_space=["long_click"])
-    late = replace(task.show[0], labels={"long_click": task.show[0].labels["long_click"]})  # the clicks were learnt on their own day
+    late = replace(
+        task.show[0], labels={"long_click": task.show[0].labels["long_click"]}
+    )  # the clicks were learnt on their own day
     clicked = np.flatnonzero(~np.isnan(late.labels["long_click"]))
     assert 0 < len(clicked) < len(late)
     (part,) = parts_of(replace(task, learn=(late,)))
@@ -279,10 +374,12 @@ def test_whole_space_is_for_tasks_given_another_of_the_same_upstream(make_factor
     assert "'conversion' is no task of this upstream" in str(caught.value)
 
 
-# ---- a day that is interrupted ---------------------------------------------------------------------------------------
+# ---- a day that is interrupted -------------------------------------------------------------------
 
 
-def test_a_killed_day_goes_on_within_itself_to_the_very_bytes_of_an_undisturbed_one(task_of, tmp_path, monkeypatch) -> None:
+def test_a_killed_day_goes_on_within_itself_to_the_very_bytes_of_an_undisturbed_one(
+    task_of, tmp_path, monkeypatch
+) -> None:
     from headwater.models.upstream import learning
 
     task, _ = task_of(batch_rows=32, checkpoint_steps=3, dropout=0.2, hidden_share=0.2, epochs=2)
@@ -310,11 +407,15 @@ def test_a_killed_day_goes_on_within_itself_to_the_very_bytes_of_an_undisturbed_
     monkeypatch.setattr(learning, "loss_of", lambda *args: steps.append(1) or loss_of(*args))
     fit_day(broken)
     assert weights(broken.folder) == weights(whole.folder)
-    assert len(steps) < len(steps_of(task.plan, parts_of(task), 0))  # it did go on, and did not begin again
+    assert len(steps) < len(
+        steps_of(task.plan, parts_of(task), 0)
+    )  # it did go on, and did not begin again
     assert [path.name for path in tmp_path.glob("broken*")] == ["broken"]
 
 
-def test_a_checkpoint_within_a_day_of_other_inputs_is_not_gone_on_from(task_of, tmp_path, monkeypatch) -> None:
+def test_a_checkpoint_within_a_day_of_other_inputs_is_not_gone_on_from(
+    task_of, tmp_path, monkeypatch
+) -> None:
     from headwater.models.upstream import learning
 
     task, _ = task_of(batch_rows=32, checkpoint_steps=2)
@@ -334,7 +435,9 @@ def test_a_checkpoint_within_a_day_of_other_inputs_is_not_gone_on_from(task_of, 
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
-def test_an_exploding_loss_stops_with_its_batch_and_keeps_what_was_good(task_of, monkeypatch) -> None:
+def test_an_exploding_loss_stops_with_its_batch_and_keeps_what_was_good(
+    task_of, monkeypatch
+) -> None:
     from headwater.models.upstream import learning
 
     task, _ = task_of(batch_rows=8, checkpoint_steps=10)
@@ -345,13 +448,16 @@ def test_an_exploding_loss_stops_with_its_batch_and_keeps_what_was_good(task_of,
         return loss_of(*args) * (1000 if len(calls) == 61 else 1)
 
     monkeypatch.setattr(learning, "loss_of", exploding)
-    with pytest.raises(ModelError, match=r"upstream one, day 2025-01-06, log \w+, batch 60 of \d+: the loss is .*, usual is"):
+    with pytest.raises(
+        ModelError,
+        match=r"upstream one, day 2025-01-06, log \w+, batch 60 of \d+: the loss is .*, usual is",
+    ):
         fit_day(task)
     assert not task.folder.exists()
     assert task.folder.with_name(f"{task.folder.name}.within").is_dir()
 
 
-# ---- loading and computing -------------------------------------------------------------------------------------------
+# ---- loading and computing -----------------------------------------------------------------------
 
 
 def test_many_rows_are_shuffled_in_bounded_windows(monkeypatch) -> None:
@@ -411,7 +517,9 @@ def test_a_saved_optimiser_goes_on_where_its_weights_are() -> None:
     other = torch.nn.Linear(2, 1, device="meta")
     again = Optimizers(other, lr=0.1, id_lr=0.1, weight_decay=0.0)
     again.restore(kept)
-    assert {value.device.type for entry in again.dense.state.values() for value in entry.values()} == {"meta"}
+    assert {
+        value.device.type for entry in again.dense.state.values() for value in entry.values()
+    } == {"meta"}
 
 
 def test_compiling_is_for_days_of_many_rows(task_of, monkeypatch) -> None:
@@ -428,30 +536,45 @@ def test_compiling_is_for_days_of_many_rows(task_of, monkeypatch) -> None:
     assert len(compiled) == 4  # two towers, and an overtower for each of two logs
 
 
-# ---- what a space is -------------------------------------------------------------------------------------------------
+# ---- what a space is -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [
-    lambda raw: raw["logs"]["impressions"]["features"]["surface"]["values"].reverse(),
-    lambda raw: raw["entities"]["item"]["features"].update(price={"kind": "numeric", "log": False}),
-    lambda raw: raw["entities"]["item"].update(features=dict(reversed(raw["entities"]["item"]["features"].items()))),
-    lambda raw: raw["histories"]["user"].update(where=None),
-    lambda raw: raw["histories"]["user"].update(length=3),
-    lambda raw: raw["tasks"]["click"].update(label="is_long_click"),
-    lambda raw: raw.update(time_zone="Asia/Shanghai"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw["logs"]["impressions"]["features"]["surface"]["values"].reverse(),
+        lambda raw: raw["entities"]["item"]["features"].update(
+            price={"kind": "numeric", "log": False}
+        ),
+        lambda raw: raw["entities"]["item"].update(
+            features=dict(reversed(raw["entities"]["item"]["features"].items()))
+        ),
+        lambda raw: raw["histories"]["user"].update(where=None),
+        lambda raw: raw["histories"]["user"].update(length=3),
+        lambda raw: raw["tasks"]["click"].update(label="is_long_click"),
+        lambda raw: raw.update(time_zone="Asia/Shanghai"),
+    ],
+)
 def test_what_changes_the_meaning_of_an_input_makes_another_space(make_factory, change) -> None:
-    plans = [make_factory(lambda raw, also=also: [one()(raw), also(raw)], name).upstreams["one"] for name, also in (("a", lambda raw: None), ("b", change))]
+    plans = [
+        make_factory(lambda raw, also=also: [one()(raw), also(raw)], name).upstreams["one"]
+        for name, also in (("a", lambda raw: None), ("b", change))
+    ]
     assert plans[0].signature != plans[1].signature
 
 
 def test_where_the_data_lies_is_no_part_of_a_space(make_factory) -> None:
     def elsewhere(raw) -> None:
         one()(raw)
-        raw["logs"]["impressions"]["path"] = raw["logs"]["impressions"]["path"].replace("*.parquet", "**.parquet")
+        raw["logs"]["impressions"]["path"] = raw["logs"]["impressions"]["path"].replace(
+            "*.parquet", "**.parquet"
+        )
         raw["downstream"], raw["workers"] = {}, 1
 
-    assert make_factory(one(), "a").upstreams["one"].signature == make_factory(elsewhere, "b").upstreams["one"].signature
+    assert (
+        make_factory(one(), "a").upstreams["one"].signature
+        == make_factory(elsewhere, "b").upstreams["one"].signature
+    )
 
 
 def test_each_log_has_its_own_estimate_of_what_comes_up_in_its_batches(task_of) -> None:
@@ -472,7 +595,10 @@ def test_uniform_negatives_differ_from_day_to_day(task_of) -> None:
     task, _ = task_of(uniform_negatives=16, seed=-1)
     parts = parts_of(task)
     step = steps_of(task.plan, parts, 0)[0]
-    today, again, tomorrow = (batch_of(at, parts, step, 0, Precision.of("cpu", fast=False)).pool[2] for at in (task, task, replace(task, day=day(1))))
+    today, again, tomorrow = (
+        batch_of(at, parts, step, 0, Precision.of("cpu", fast=False)).pool[2]
+        for at in (task, task, replace(task, day=day(1)))
+    )
     assert torch.equal(today, again)
     assert not torch.equal(today, tomorrow)
 
@@ -485,14 +611,20 @@ def test_losses_are_float32_under_bfloat16(task_of, monkeypatch) -> None:
     parts, kinds, real = parts_of(task), [], learning.contrastive_loss
     precision = Precision.of("cpu", fast=True)
     monkeypatch.setattr(Precision, "bfloat16", True)
-    monkeypatch.setattr(learning, "contrastive_loss", lambda *given: kinds.append((given[0] @ given[1].T).dtype) or real(*given))
+    monkeypatch.setattr(
+        learning,
+        "contrastive_loss",
+        lambda *given: kinds.append((given[0] @ given[1].T).dtype) or real(*given),
+    )
     step = learning.steps_of(task.plan, parts, 0)[0]
-    loss = learning.loss_of(task.plan, Trainee(task.plan), learning.batch_of(task, parts, step, 0, precision), precision)
+    loss = learning.loss_of(
+        task.plan, Trainee(task.plan), learning.batch_of(task, parts, step, 0, precision), precision
+    )
     assert loss.dtype == torch.float32
     assert set(kinds) == {torch.float32}
 
 
-# ---- blocks of other packages ----------------------------------------------------------------------------------------
+# ---- blocks of other packages --------------------------------------------------------------------
 
 BLOCK = """
 import torch
@@ -525,11 +657,18 @@ def test_a_block_of_another_package_is_used_by_its_name(task_of, tmp_path, monke
         np.testing.assert_allclose(np.linalg.norm(snapshot.vectors_ND, axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("no_such_package:Gate", "the module 'no_such_package' cannot be imported"), ("headwater.nn:NoBlock", "has no 'NoBlock'"),
-    ("headwater.nn:masked_bce", "should be a class"), ("maskent", "no block named 'maskent'; there are: masknet"),
-])  # fmt: skip
-def test_a_block_that_is_not_there_is_said_before_a_day_is_trained(make_factory, name, message) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_package:Gate", "the module 'no_such_package' cannot be imported"),
+        ("headwater.nn:NoBlock", "has no 'NoBlock'"),
+        ("headwater.nn:masked_bce", "should be a class"),
+        ("maskent", "no block named 'maskent'; there are: masknet"),
+    ],
+)
+def test_a_block_that_is_not_there_is_said_before_a_day_is_trained(
+    make_factory, name, message
+) -> None:
     with pytest.raises(ConfigError, match=message):
         make_factory(one(dhen={"layers": [[name]]}))
 
@@ -540,12 +679,19 @@ def test_a_block_that_a_package_offers_but_cannot_load_is_said(make_factory, mon
     from headwater import plugins
 
     broken = EntryPoint("gate", "no_such_package.blocks:Gate", "headwater.block")
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [broken] if group == "headwater.block" else [])
-    with pytest.raises(ConfigError, match="block 'gate': its package offers 'no_such_package.blocks:Gate', which cannot be loaded"):
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group: [broken] if group == "headwater.block" else []
+    )
+    with pytest.raises(
+        ConfigError,
+        match=(
+            "block 'gate': its package offers 'no_such_package.blocks:Gate', which cannot be loaded"
+        ),
+    ):
         make_factory(one(dhen={"layers": [["gate"]]}))
 
 
-# ---- days on disk ----------------------------------------------------------------------------------------------------
+# ---- days on disk --------------------------------------------------------------------------------
 
 
 def same(one, other) -> bool:
@@ -556,7 +702,11 @@ def test_a_day_is_encoded_once_and_again_when_its_data_changes(make_factory, mon
     from headwater.events import ExampleReader
 
     encoded, build = [], ExampleReader.build
-    monkeypatch.setattr(ExampleReader, "build", lambda self, events, *rest: encoded.append(events.log.name) or build(self, events, *rest))
+    monkeypatch.setattr(
+        ExampleReader,
+        "build",
+        lambda self, events, *rest: encoded.append(events.log.name) or build(self, events, *rest),
+    )
     factory = make_factory()
     first = read_day(factory, day(0))
     assert encoded == ["impressions", "visits"]
@@ -570,7 +720,9 @@ def test_a_day_is_encoded_once_and_again_when_its_data_changes(make_factory, mon
     assert not same(first.examples["impressions", day(0)], changed.examples["impressions", day(0)])
 
 
-def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_same_bytes(make_factory, tmp_path, monkeypatch) -> None:
+def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_same_bytes(
+    make_factory, tmp_path, monkeypatch
+) -> None:
     import pickle
 
     from headwater import pipeline
@@ -591,7 +743,9 @@ def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_s
     mapped = inputs.examples["impressions", day(3)]
     assert isinstance(mapped.histories["user"].keys_NL, caching.Mapped)
     assert same(mapped, task.show[0])
-    assert len(pickle.dumps(mapped)) < mapped.histories["user"].keys_NL.nbytes / 2  # another process gets paths
+    assert (
+        len(pickle.dumps(mapped)) < mapped.histories["user"].keys_NL.nbytes / 2
+    )  # another process gets paths
     assert same(pickle.loads(pickle.dumps(mapped)), mapped)
     streamed = _upstream_tasks(factory, inputs)["one"]
     fit_day(replace(streamed, folder=tmp_path / "b"))

@@ -1,7 +1,9 @@
-"""Polars: a full join streamed from file to file, in Arrow IPC (quicker) or in Parquet; Array columns are averaged by its own arithmetic.
+"""Polars: a full join streamed from file to file, in Arrow IPC (quicker) or in Parquet; Array
+columns are averaged by its own arithmetic.
 
-At 4 M rows as quick as its in-memory engine and a left join with the new rows after it, and quicker than an inner and two anti joins, which
-are the quickest at 1 M but take 1.4 times the memory at 4 M. Peak memory counts the pages of the mapped IPC file.
+At 4 M rows as quick as its in-memory engine and a left join with the new rows after it, and quicker
+than an inner and two anti joins, which are the quickest at 1 M but take 1.4 times the memory at 4
+M. Peak memory counts the pages of the mapped IPC file.
 """
 
 from __future__ import annotations
@@ -37,7 +39,11 @@ class PolarsMerge(Merge):
             .filter(~carried | (TODAY - pl.col("seen") <= EXPIRE_DAYS))
             .select(
                 "key",
-                vector=pl.when(carried).then("vector").when(first).then("vector_right").otherwise(mixed),
+                vector=pl.when(carried)
+                .then("vector")
+                .when(first)
+                .then("vector_right")
+                .otherwise(mixed),
                 seen=pl.when(carried).then("seen").otherwise(pl.lit(TODAY, dtype=pl.Int32)),
             )
         )
@@ -52,9 +58,17 @@ class PolarsMerge(Merge):
 
     def sink(self, frame: pl.LazyFrame, path: Path) -> None:
         if self.suffix == "arrow":
-            frame.sink_ipc(path, compression="uncompressed", maintain_order=False, engine="streaming")
+            frame.sink_ipc(
+                path, compression="uncompressed", maintain_order=False, engine="streaming"
+            )
         else:
-            frame.sink_parquet(path, compression="uncompressed", statistics=False, maintain_order=False, engine="streaming")
+            frame.sink_parquet(
+                path,
+                compression="uncompressed",
+                statistics=False,
+                maintain_order=False,
+                engine="streaming",
+            )
 
 
 class PolarsParquetMerge(PolarsMerge):

@@ -1,10 +1,14 @@
-"""The daily merge of an embedding table as other libraries do it: the contract, its floor in bytes, and the check against NumPy.
+"""The daily merge of an embedding table as other libraries do it: the contract, its floor in bytes,
+and the check against NumPy.
 
-    python -m benchmarks.peers.merging [--rows 20000] [--fresh 6000] [PEER ...]     the merges installed here, against NumPy
+    python -m benchmarks.peers.merging [--rows 20000] [--fresh 6000] [PEER ...]
 
-Yesterday's published table and today's fresh rows become the table of the new day, durable on disk. Of a known key 0.8 old + 0.2 new; at first
-sight the new vector; the others are carried unchanged; a key unseen for more than 90 days is dropped, unless it is seen today. Yesterday's
-table stays readable.
+The merges installed here, against NumPy
+
+Yesterday's published table and today's fresh rows become the table of the new day, durable on disk.
+Of a known key 0.8 old + 0.2 new; at first sight the new vector; the others are carried unchanged; a
+key unseen for more than 90 days is dropped, unless it is seen today. Yesterday's table stays
+readable.
 """
 
 from __future__ import annotations
@@ -30,12 +34,16 @@ class Merge(ABC):
     """One library's way. Each step may run in a process of its own; only `merge` is timed."""
 
     def __init__(self, memory_limit: str = "") -> None:
-        """`memory_limit` ("4GB") is kept by those libraries that have such a setting, and without effect on the others."""
+        """`memory_limit` ("4GB") is kept by those libraries that have such a setting, and without
+        effect on the others.
+        """
         self.memory_limit = memory_limit
 
     @abstractmethod
     def prepare(self, root: Path, before: Rows, today: Rows) -> None:
-        """Write yesterday's table as the library keeps it, and today's rows as it would find them. Part by part: they may exceed memory."""
+        """Write yesterday's table as the library keeps it, and today's rows as it would find them.
+        Part by part: they may exceed memory.
+        """
 
     def rewind(self, root: Path) -> None:
         """Back to before the merge, so that it can be measured again."""
@@ -43,7 +51,9 @@ class Merge(ABC):
 
     @abstractmethod
     def merge(self, root: Path) -> None:
-        """Read from ROOT/in, average, write the new day's table to ROOT/out (there, and empty) and `sync_tree` it."""
+        """Read from ROOT/in, average, write the new day's table to ROOT/out (there, and empty) and
+        `sync_tree` it.
+        """
 
     @abstractmethod
     def read_back(self, root: Path) -> Rows:
@@ -69,7 +79,9 @@ PEERS = {
 
 
 def sync_tree(path: Path) -> None:
-    """Every file and folder under `path`, and the folder it is in, to the disk. All pay for durability alike."""
+    """Every file and folder under `path`, and the folder it is in, to the disk. All pay for
+    durability alike.
+    """
     for folder, _, names in os.walk(path):
         for entry in [*(os.path.join(folder, name) for name in names), folder]:
             sync(entry)
@@ -93,20 +105,30 @@ def fresh_folder(path: Path) -> Path:
 
 
 class BytesOnly(Merge):
-    """No merge: reads what one has to read and writes as many bytes as the new day's table has. No merge of plain files is quicker."""
+    """No merge: reads what one has to read and writes as many bytes as the new day's table has. No
+    merge of plain files is quicker.
+    """
 
     whole = True
 
     def prepare(self, root: Path, before: Rows, today: Rows) -> None:
         folder = fresh_folder(root / "in")
         for day, rows in (("before", before), ("today", today)):
-            for name, column_N in (("keys", rows.keys_N), ("seen", rows.seen_N), ("vectors", rows.vectors_ND)):
+            for name, column_N in (
+                ("keys", rows.keys_N),
+                ("seen", rows.seen_N),
+                ("vectors", rows.vectors_ND),
+            ):
                 if column_N is not None:
-                    with NpyWriter(folder / f"{day}.{name}.npy", column_N.shape, column_N.dtype.str) as file:
+                    with NpyWriter(
+                        folder / f"{day}.{name}.npy", column_N.shape, column_N.dtype.str
+                    ) as file:
                         for start in range(0, len(column_N), 1 << 18):
-                            file.write(column_N[start:start + (1 << 18)])
+                            file.write(column_N[start : start + (1 << 18)])
         after = len(survivors(before, today)) + len(today)
-        (root / "shape.json").write_text(json.dumps({"after": after, "fresh": len(today), "width": before.width}))
+        (root / "shape.json").write_text(
+            json.dumps({"after": after, "fresh": len(today), "width": before.width})
+        )
 
     def merge(self, root: Path) -> None:
         shape = json.loads((root / "shape.json").read_text())
@@ -114,7 +136,10 @@ class BytesOnly(Merge):
         vectors = rows if self.whole else shape["fresh"]
         left = {"keys": rows * 8, "seen": rows * 4, "vectors": vectors * shape["width"] * 4}
         shapes = {"keys": (rows,), "seen": (rows,), "vectors": (vectors, shape["width"])}
-        files = {name: NpyWriter(folder / f"{name}.npy", shapes[name], dtype) for name, dtype in (("keys", "<u8"), ("seen", "<i4"), ("vectors", "<f4"))}
+        files = {
+            name: NpyWriter(folder / f"{name}.npy", shapes[name], dtype)
+            for name, dtype in (("keys", "<u8"), ("seen", "<i4"), ("vectors", "<f4"))
+        }
         chunk = bytearray(CHUNK_BYTES)
         for source in sorted((root / "in").iterdir()):
             name = source.name.split(".")[1]
@@ -133,7 +158,9 @@ class BytesOnly(Merge):
 
 
 class BytesDelta(BytesOnly):
-    """The same reads, but only as many vectors written as are fresh: the floor of a table that keeps unchanged vectors where they are."""
+    """The same reads, but only as many vectors written as are fresh: the floor of a table that
+    keeps unchanged vectors where they are.
+    """
 
     whole = False
 
@@ -148,17 +175,25 @@ def survivors(before: Rows, today: Rows) -> np.ndarray:
 def reference(before: Rows, today: Rows) -> Rows:
     """Slow and plain, for small sizes."""
     known = {key: row for row, key in enumerate(before.keys_N.tolist())}
-    vectors = [vector if key not in known else OLD * before.vectors_ND[known[key]] + NEW * vector
-               for key, vector in zip(today.keys_N.tolist(), today.vectors_ND, strict=True)]
+    vectors = [
+        vector if key not in known else OLD * before.vectors_ND[known[key]] + NEW * vector
+        for key, vector in zip(today.keys_N.tolist(), today.vectors_ND, strict=True)
+    ]
     carried = survivors(before, today)
     keys = np.concatenate([today.keys_N, before.keys_N[carried]])
     seen = np.concatenate([np.full(len(today), TODAY, np.int32), before.seen_N[carried]])
     order = np.argsort(keys)
-    return Rows(keys[order], np.concatenate([np.stack(vectors), before.vectors_ND[carried]])[order], seen[order])
+    return Rows(
+        keys[order],
+        np.concatenate([np.stack(vectors), before.vectors_ND[carried]])[order],
+        seen[order],
+    )
 
 
 def check(found: Rows, expected: Rows) -> None:
-    """Keys and days equal, carried vectors bit for bit, averaged ones within float32 rounding (a * b + c has more than one order)."""
+    """Keys and days equal, carried vectors bit for bit, averaged ones within float32 rounding (a *
+    b + c has more than one order).
+    """
     np.testing.assert_array_equal(found.keys_N, expected.keys_N)
     np.testing.assert_array_equal(found.seen_N, expected.seen_N)
     assert found.vectors_ND.dtype == np.float32
@@ -168,7 +203,9 @@ def check(found: Rows, expected: Rows) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("peers", nargs="*")
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--fresh", type=int, default=6_000)

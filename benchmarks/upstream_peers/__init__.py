@@ -1,1 +1,3 @@
-"""One small driver per contender of `benchmarks.upstream_speed`, each run in its own process and environment."""
+"""One small driver per contender of `benchmarks.upstream_speed`, each run in its own process and
+environment.
+"""

@@ -1,4 +1,6 @@
-"""A hand-written loop over tensors in memory: one table, row-wise Adagrad on a batch's rows, bfloat16, fused Adam. `dense`: Adam on all, float32."""
+"""A hand-written loop over tensors in memory: one table, row-wise Adagrad on a batch's rows,
+bfloat16, fused Adam. `dense`: Adam on all, float32.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class Net(nn.Module):
     def __init__(self, flat: int) -> None:
         super().__init__()
         self.cross = nn.ModuleList(nn.Linear(flat, flat) for _ in range(LAYERS))
-        self.mlp = nn.Sequential(nn.Linear(flat, MLP[0]), nn.ReLU(), nn.Linear(MLP[0], MLP[1]), nn.ReLU())
+        self.mlp = nn.Sequential(
+            nn.Linear(flat, MLP[0]), nn.ReLU(), nn.Linear(MLP[0], MLP[1]), nn.ReLU()
+        )
         self.out = nn.Linear(flat + MLP[1], 1)
 
     def forward(self, x0: Tensor) -> Tensor:
@@ -29,20 +33,42 @@ class Net(nn.Module):
 
 
 def load(pace: Pace) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]:
-    """Ids as offsets into one table (0: not seen in training), scaled numbers and labels of the training rows; ids and numbers of the test."""
+    """Ids as offsets into one table (0: not seen in training), scaled numbers and labels of the
+    training rows; ids and numbers of the test.
+    """
     train, test = pl.read_parquet(pace.train_files()), pl.read_parquet(pace.data / "test.parquet")
     start, ids, test_ids = 1, [], []
     for name in CATEGORICAL:
         values = train[name].unique()
-        numbers = pl.DataFrame({name: values, "id": pl.Series(np.arange(start, start + len(values)))})
-        ids.append(train.select(name).join(numbers, on=name, how="left", maintain_order="left")["id"].to_numpy())
-        test_ids.append(test.select(name).join(numbers, on=name, how="left", maintain_order="left")["id"].fill_null(0).to_numpy())
+        numbers = pl.DataFrame(
+            {name: values, "id": pl.Series(np.arange(start, start + len(values)))}
+        )
+        ids.append(
+            train.select(name)
+            .join(numbers, on=name, how="left", maintain_order="left")["id"]
+            .to_numpy()
+        )
+        test_ids.append(
+            test.select(name)
+            .join(numbers, on=name, how="left", maintain_order="left")["id"]
+            .fill_null(0)
+            .to_numpy()
+        )
         start += len(values)
-    logs = [np.log1p(frame.select(NUMERIC).to_numpy()).astype(np.float32) for frame in (train, test)]
+    logs = [
+        np.log1p(frame.select(NUMERIC).to_numpy()).astype(np.float32) for frame in (train, test)
+    ]
     mean, spread = logs[0].mean(0), logs[0].std(0)
     numbers_NF, test_NF = (torch.from_numpy((log - mean) / spread) for log in logs)
     label = torch.from_numpy(train[LABEL].to_numpy().astype(np.float32))
-    return torch.from_numpy(np.stack(ids, 1)), numbers_NF, label, torch.from_numpy(np.stack(test_ids, 1)), test_NF, start
+    return (
+        torch.from_numpy(np.stack(ids, 1)),
+        numbers_NF,
+        label,
+        torch.from_numpy(np.stack(test_ids, 1)),
+        test_NF,
+        start,
+    )
 
 
 def main() -> None:
@@ -57,7 +83,9 @@ def main() -> None:
     if not half:
         parameters.append(table.requires_grad_())
     adam = torch.optim.Adam(parameters, lr=1e-3, fused=True)
-    for index in torch.randperm(len(label), generator=torch.Generator().manual_seed(SEED)).split(BATCH):
+    for index in torch.randperm(len(label), generator=torch.Generator().manual_seed(SEED)).split(
+        BATCH
+    ):
         batch, y = ids[index], label[index]
         pace.step(len(y))
         adam.zero_grad()
@@ -73,14 +101,18 @@ def main() -> None:
         if half:
             with torch.no_grad():
                 distinct, place = torch.unique(batch, return_inverse=True)
-                gradient = torch.zeros(len(distinct), WIDTH).index_add_(0, place.view(-1), found.grad.view(-1, WIDTH))
+                gradient = torch.zeros(len(distinct), WIDTH).index_add_(
+                    0, place.view(-1), found.grad.view(-1, WIDTH)
+                )
                 total = squares[distinct] + gradient.square().mean(1)
                 squares[distinct] = total
                 table.index_add_(0, distinct, gradient * (-0.05 / (total.sqrt() + 1e-8))[:, None])
     pace.trained()
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-        parts = [net(torch.cat([nn.functional.embedding(i, table).flatten(1), n], 1)).float()
-                 for i, n in zip(test_ids.split(EVAL_ROWS), test_numbers.split(EVAL_ROWS), strict=True)]  # fmt: skip
+        parts = [
+            net(torch.cat([nn.functional.embedding(i, table).flatten(1), n], 1)).float()
+            for i, n in zip(test_ids.split(EVAL_ROWS), test_numbers.split(EVAL_ROWS), strict=True)
+        ]
         pace.done(torch.cat(parts))
 
 

@@ -1,6 +1,8 @@
-"""Headwater's parts: RowStream, a thread ahead, FeatureTokens over one RowTable, mixed precision, Optimizers.
+"""Headwater's parts: RowStream, a thread ahead, FeatureTokens over one RowTable, mixed precision,
+Optimizers.
 
-Variant `float32` switches precision off; `kept` reads the log once before, as a second epoch or another model finds it: its training alone.
+Variant `float32` switches precision off; `kept` reads the log once before, as a second epoch or
+another model finds it: its training alone.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from headwater.schema import Categorical, Feature, Numeric
 
 
 def narrowed(x: Tensor) -> Tensor:
-    """`x` in bfloat16 where that is computed in, so that what follows casts it once and not at every layer."""
+    """`x` in bfloat16 where that is computed in, so that what follows casts it once and not at
+    every layer.
+    """
     return x.to(torch.bfloat16) if torch.is_autocast_enabled("cpu") else x
 
 
@@ -37,7 +41,9 @@ class Dcn(nn.Module):
         self.norm = RunningNorm(spec.numeric)
         flat = self.tokens.tokens * WIDTH + spec.numeric
         self.cross = FullCrossNet(flat, LAYERS)
-        self.mlp = nn.Sequential(nn.Linear(flat, MLP[0]), nn.ReLU(), nn.Linear(MLP[0], MLP[1]), nn.ReLU())
+        self.mlp = nn.Sequential(
+            nn.Linear(flat, MLP[0]), nn.ReLU(), nn.Linear(MLP[0], MLP[1]), nn.ReLU()
+        )
         self.out = nn.Linear(flat + MLP[1], 1)
 
     def forward(self, x: FeatureTensors) -> Tensor:
@@ -45,7 +51,9 @@ class Dcn(nn.Module):
             self.norm.observe(x.numeric_BF)
         tokens_BF = self.tokens(x).flatten(1)
         flat_BF = narrowed(torch.cat([tokens_BF, self.norm.scaled(x.numeric_BF)], dim=1))
-        out: Tensor = self.out(torch.cat([self.cross(flat_BF), self.mlp(flat_BF)], dim=1)).squeeze(1)
+        out: Tensor = self.out(torch.cat([self.cross(flat_BF), self.mlp(flat_BF)], dim=1)).squeeze(
+            1
+        )
         return out.float()
 
 
@@ -54,7 +62,10 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     torch.manual_seed(SEED)
     precision = Precision.of("cpu", fast=pace.variant != "float32")
-    features: dict[str, Feature] = {name: Categorical(buckets=int(8 * n)) for name, n in zip(CATEGORICAL, CARDINALITIES, strict=True)}
+    features: dict[str, Feature] = {
+        name: Categorical(buckets=int(8 * n))
+        for name, n in zip(CATEGORICAL, CARDINALITIES, strict=True)
+    }
     features |= {name: Numeric() for name in NUMERIC}
     with tempfile.TemporaryDirectory() as kept:
         stream = RowStream(pace.train_files(), features, [LABEL], kept=Path(kept))
@@ -68,7 +79,9 @@ def main() -> None:
                 pace.step(len(batch.labels_BL))
                 with precision.autocast():
                     logits_B = model(batch.features)
-                loss = nn.functional.binary_cross_entropy_with_logits(logits_B, batch.labels_BL[:, 0])
+                loss = nn.functional.binary_cross_entropy_with_logits(
+                    logits_B, batch.labels_BL[:, 0]
+                )
                 optimizers.step(loss, f"batch {step}")
     pace.trained()
     model.eval()

@@ -1,8 +1,10 @@
-"""What a driver says to `benchmarks.upstream_speed`, and when it may go on; standard library and NumPy only (but for one import of torch).
+"""What a driver says to `benchmarks.upstream_speed`, and when it may go on; standard library and
+NumPy only (but for one import of torch).
 
     python -m benchmarks.upstream_peers.NAME DATA PREDICTIONS [variant]
 
-One line of JSON for each event; after each, the driver waits for a line. Steps go in segments of `SEGMENT`, so that those of all contenders alternate.
+One line of JSON for each event; after each, the driver waits for a line. Steps go in segments of
+`SEGMENT`, so that those of all contenders alternate.
 """
 
 from __future__ import annotations
@@ -21,8 +23,19 @@ BATCH, THREADS, SEGMENT, WIDTH, LAYERS, MLP, SEED = 4096, 2, 24, 16, 3, (256, 12
 
 
 def peak_rss_mb() -> float:
-    """Of this program alone. Linux's ru_maxrss starts from the peak of the process that spawned it."""
-    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    """Of this program alone. Linux's ru_maxrss starts from the peak of the process that spawned
+    it.
+    """
+    return (
+        int(
+            next(
+                line
+                for line in Path("/proc/self/status").read_text().splitlines()
+                if line.startswith("VmHWM")
+            ).split()[1]
+        )
+        / 1024
+    )
 
 
 class Pace:
@@ -32,7 +45,9 @@ class Pace:
         self.data, self.predictions = Path(sys.argv[1]), Path(sys.argv[2])
         self.variant = sys.argv[3] if len(sys.argv) > 3 else ""
         self._out = os.fdopen(os.dup(1), "w")
-        importlib.import_module("torch._dynamo")  # the first optimiser would import it: a second or more that is no loading
+        importlib.import_module(
+            "torch._dynamo"
+        )  # the first optimiser would import it: a second or more that is no loading
         os.dup2(2, 1)  # what a library prints goes to the log
         self._rows = self._steps = 0
         self._begun = False
@@ -60,7 +75,10 @@ class Pace:
 
     def _say(self, event: str, **more: float) -> None:
         seconds, cpu = time.perf_counter() - self._start, time.process_time() - self._cpu
-        self._out.write(json.dumps({"event": event, "seconds": seconds, "cpu": cpu, "rows": self._rows} | more) + "\n")
+        self._out.write(
+            json.dumps({"event": event, "seconds": seconds, "cpu": cpu, "rows": self._rows} | more)
+            + "\n"
+        )
         self._out.flush()
         sys.stdin.readline()
         self._restart()

@@ -21,15 +21,25 @@ from benchmarks.upstream_peers.pace import BATCH, LAYERS, MLP, SEED, THREADS, WI
 
 
 def atomic(pace: Pace, folder: Path) -> dict[str, int]:
-    """Parquet as `log.{train,valid,test}.inter`: the two widest fields are its user and item ids."""
+    """Parquet as `log.{train,valid,test}.inter`: the two widest fields are its user and
+    item ids.
+    """
     types = dict.fromkeys(CATEGORICAL, "token") | dict.fromkeys(NUMERIC, "float") | {LABEL: "float"}
-    frames = {"train": pd.concat(map(pd.read_parquet, pace.train_files()), ignore_index=True), "test": pd.read_parquet(pace.data / "test.parquet")}
+    frames = {
+        "train": pd.concat(map(pd.read_parquet, pace.train_files()), ignore_index=True),
+        "test": pd.read_parquet(pace.data / "test.parquet"),
+    }
     frames["valid"] = frames["test"][:BATCH]  # its trainer is not asked to look at it
-    mean, spread = np.log1p(frames["train"][NUMERIC]).mean(), np.log1p(frames["train"][NUMERIC]).std()
+    mean, spread = (
+        np.log1p(frames["train"][NUMERIC]).mean(),
+        np.log1p(frames["train"][NUMERIC]).std(),
+    )
     for part, frame in frames.items():
         frame = frame.copy()
         frame[NUMERIC] = (np.log1p(frame[NUMERIC]) - mean) / spread
-        frame.rename(columns={name: f"{name}:{kind}" for name, kind in types.items()}).to_csv(folder / f"log.{part}.inter", sep="\t", index=False)
+        frame.rename(columns={name: f"{name}:{kind}" for name, kind in types.items()}).to_csv(
+            folder / f"log.{part}.inter", sep="\t", index=False
+        )
     return {part: len(frame) for part, frame in frames.items()}
 
 
@@ -42,14 +52,36 @@ def main() -> None:
         (Path(root) / "log").mkdir()
         atomic(pace, Path(root) / "log")
         settings = {
-            "data_path": root, "benchmark_filename": ["train", "valid", "test"], "USER_ID_FIELD": CATEGORICAL[-1], "ITEM_ID_FIELD": CATEGORICAL[-2],
-            "LABEL_FIELD": LABEL, "load_col": {"inter": [*CATEGORICAL, *NUMERIC, LABEL]}, "embedding_size": WIDTH, "structure": "parallel", "mixed": False,
-            "cross_layer_num": LAYERS, "mlp_hidden_size": list(MLP), "dropout_prob": 0, "reg_weight": 0, "train_batch_size": BATCH,
-            "eval_batch_size": BATCH, "epochs": 1,
-            "learning_rate": 1e-3, "numerical_features": NUMERIC, "normalize_all": False, "eval_args": {"order": "RO", "mode": "labeled"}, "metrics": ["AUC"],
-            "valid_metric": "AUC", "train_neg_sample_args": None, "use_gpu": False, "device": "cpu", "show_progress": False, "seed": SEED,
-            "checkpoint_dir": root, "state": "ERROR",
-        }  # fmt: skip
+            "data_path": root,
+            "benchmark_filename": ["train", "valid", "test"],
+            "USER_ID_FIELD": CATEGORICAL[-1],
+            "ITEM_ID_FIELD": CATEGORICAL[-2],
+            "LABEL_FIELD": LABEL,
+            "load_col": {"inter": [*CATEGORICAL, *NUMERIC, LABEL]},
+            "embedding_size": WIDTH,
+            "structure": "parallel",
+            "mixed": False,
+            "cross_layer_num": LAYERS,
+            "mlp_hidden_size": list(MLP),
+            "dropout_prob": 0,
+            "reg_weight": 0,
+            "train_batch_size": BATCH,
+            "eval_batch_size": BATCH,
+            "epochs": 1,
+            "learning_rate": 1e-3,
+            "numerical_features": NUMERIC,
+            "normalize_all": False,
+            "eval_args": {"order": "RO", "mode": "labeled"},
+            "metrics": ["AUC"],
+            "valid_metric": "AUC",
+            "train_neg_sample_args": None,
+            "use_gpu": False,
+            "device": "cpu",
+            "show_progress": False,
+            "seed": SEED,
+            "checkpoint_dir": root,
+            "state": "ERROR",
+        }
         config = Config(model="DCNV2", dataset="log", config_dict=settings)
         logging.disable(logging.ERROR)
         init_seed(SEED, True)

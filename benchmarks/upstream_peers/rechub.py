@@ -21,17 +21,31 @@ def main() -> None:
     both, rows = label_encoded(pace)
     both = both.astype(dict.fromkeys(NUMERIC, np.float32))
     features = [DenseFeature(name) for name in NUMERIC]
-    features += [SparseFeature(name, int(both[name].max()) + 1, embed_dim=WIDTH) for name in CATEGORICAL]
+    features += [
+        SparseFeature(name, int(both[name].max()) + 1, embed_dim=WIDTH) for name in CATEGORICAL
+    ]
     x = {name: both[name].to_numpy() for name in [*CATEGORICAL, *NUMERIC]}
     y = both[LABEL].to_numpy()
     del both
     generator = DataGenerator({name: values[:rows] for name, values in x.items()}, y[:rows])
     train_loader, _, test_loader = generator.generate_dataloader(
-        x_val={name: values[rows:] for name, values in x.items()}, y_val=y[rows:], x_test={name: values[rows:] for name, values in x.items()},
-        y_test=y[rows:], batch_size=BATCH,
-    )  # fmt: skip
-    model = DCNv2(features, LAYERS, {"dims": list(MLP), "dropout": 0, "activation": "relu"}, use_low_rank_mixture=False)
-    model.register_forward_pre_hook(lambda module, inputs: pace.step(len(inputs[0][CATEGORICAL[0]])) if module.training else None)
+        x_val={name: values[rows:] for name, values in x.items()},
+        y_val=y[rows:],
+        x_test={name: values[rows:] for name, values in x.items()},
+        y_test=y[rows:],
+        batch_size=BATCH,
+    )
+    model = DCNv2(
+        features,
+        LAYERS,
+        {"dims": list(MLP), "dropout": 0, "activation": "relu"},
+        use_low_rank_mixture=False,
+    )
+    model.register_forward_pre_hook(
+        lambda module, inputs: (
+            pace.step(len(inputs[0][CATEGORICAL[0]])) if module.training else None
+        )
+    )
     trainer = CTRTrainer(model, optimizer_params={"lr": 1e-3}, n_epoch=1, device="cpu")
     trainer.train_one_epoch(train_loader)
     pace.trained()

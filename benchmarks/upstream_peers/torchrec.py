@@ -1,4 +1,6 @@
-"""TorchRec: one fused table-batched embedding collection with row-wise Adagrad, Adam above it. Variant `bfloat16`: autocast above the tables."""
+"""TorchRec: one fused table-batched embedding collection with row-wise Adagrad, Adam above it.
+Variant `bfloat16`: autocast above the tables.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,18 @@ class Model(nn.Module):
         super().__init__()
         tables = [
             torchrec.EmbeddingBagConfig(
-                name=f"t{i}", embedding_dim=WIDTH, num_embeddings=size, feature_names=[CATEGORICAL[i]], weight_init_min=-0.05, weight_init_max=0.05,
-            ) for i, size in enumerate(sizes)
-        ]  # fmt: skip
-        self.tables = FusedEmbeddingBagCollection(tables, torchrec.optim.RowWiseAdagrad, {"lr": 0.05, "eps": 1e-8})
+                name=f"t{i}",
+                embedding_dim=WIDTH,
+                num_embeddings=size,
+                feature_names=[CATEGORICAL[i]],
+                weight_init_min=-0.05,
+                weight_init_max=0.05,
+            )
+            for i, size in enumerate(sizes)
+        ]
+        self.tables = FusedEmbeddingBagCollection(
+            tables, torchrec.optim.RowWiseAdagrad, {"lr": 0.05, "eps": 1e-8}
+        )
         flat = len(sizes) * WIDTH + numbers
         self.cross = torchrec.modules.crossnet.CrossNet(flat, LAYERS)
         self.mlp = torchrec.modules.mlp.MLP(flat, list(MLP))
@@ -37,7 +47,10 @@ def main() -> None:
     pace = Pace()
     torch.set_num_threads(THREADS)
     torch.manual_seed(SEED)
-    train, test = pd.concat(map(pd.read_parquet, pace.train_files()), ignore_index=True), pd.read_parquet(pace.data / "test.parquet")
+    train, test = (
+        pd.concat(map(pd.read_parquet, pace.train_files()), ignore_index=True),
+        pd.read_parquet(pace.data / "test.parquet"),
+    )
     ids_CN, test_ids_CN, sizes = [], [], []
     for name in CATEGORICAL:
         codes, values = pd.factorize(train[name])
@@ -52,12 +65,20 @@ def main() -> None:
     del train, test
 
     def jagged(ids_CB: torch.Tensor) -> KeyedJaggedTensor:
-        return KeyedJaggedTensor(CATEGORICAL, ids_CB.reshape(-1), lengths=torch.ones(ids_CB.numel(), dtype=torch.int32))
+        return KeyedJaggedTensor(
+            CATEGORICAL, ids_CB.reshape(-1), lengths=torch.ones(ids_CB.numel(), dtype=torch.int32)
+        )
 
     model = Model(sizes, len(NUMERIC)).train()
-    adam = torch.optim.Adam([*model.cross.parameters(), *model.mlp.parameters(), *model.out.parameters()], lr=1e-3, fused=True)
+    adam = torch.optim.Adam(
+        [*model.cross.parameters(), *model.mlp.parameters(), *model.out.parameters()],
+        lr=1e-3,
+        fused=True,
+    )
     half = pace.variant == "bfloat16"
-    for index in torch.randperm(len(label), generator=torch.Generator().manual_seed(SEED)).split(BATCH):
+    for index in torch.randperm(len(label), generator=torch.Generator().manual_seed(SEED)).split(
+        BATCH
+    ):
         batch, x, y = jagged(ids[:, index]), numbers[index], label[index]
         pace.step(len(y))
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
@@ -69,7 +90,16 @@ def main() -> None:
     pace.trained()
     model.eval()
     with torch.no_grad():
-        pace.done(torch.cat([model(jagged(i), x) for i, x in zip(test_ids.split(BATCH, 1), test_numbers.split(BATCH), strict=True)]))
+        pace.done(
+            torch.cat(
+                [
+                    model(jagged(i), x)
+                    for i, x in zip(
+                        test_ids.split(BATCH, 1), test_numbers.split(BATCH), strict=True
+                    )
+                ]
+            )
+        )
 
 
 if __name__ == "__main__":

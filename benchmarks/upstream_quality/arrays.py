@@ -1,6 +1,8 @@
-"""KuaiRand's rows as one set of arrays for all: point-in-time features read once by ExampleReader, then flattened for those who cannot read them.
+"""KuaiRand's rows as one set of arrays for all: point-in-time features read once by ExampleReader,
+then flattened for those who cannot read them.
 
-Shape suffixes: N rows, C categorical columns, F numbers, K tags, L events of a history (newest first).
+Shape suffixes: N rows, C categorical columns, F numbers, K tags, L events of a history (newest
+first).
 """
 
 from __future__ import annotations
@@ -27,16 +29,23 @@ TASK = "click"
 
 def factory_of(data: Path, upstream: dict[str, Any], warehouse: Path) -> Factory:
     """The recipe's factory with pair features and one upstream, `ctr`, of these settings."""
-    config = RECIPES["kuairand"].config(data, data) | {"warehouse": str(warehouse), "downstream": {}}
+    config = RECIPES["kuairand"].config(data, data) | {
+        "warehouse": str(warehouse),
+        "downstream": {},
+    }
     config["histories"]["user"] |= {"pairs": PAIRS, "length": LENGTH}
     for entity in config["entities"].values():
-        entity["features"] = {name: _without_collisions(kind) for name, kind in entity["features"].items()}
+        entity["features"] = {
+            name: _without_collisions(kind) for name, kind in entity["features"].items()
+        }
     config["upstreams"] = {"ctr": {"tasks": [TASK]} | upstream}
     return Factory(FactoryConfig.model_validate(config), data)
 
 
 def _without_collisions(kind: Any) -> Any:
-    """Label encoders give every value a slot of its own, so hashed features get room here for nearly that."""
+    """Label encoders give every value a slot of its own, so hashed features get room here for
+    nearly that.
+    """
     alone = kind if isinstance(kind, str) else kind["kind"]
     return {"kind": "categorical", "buckets": BUCKETS} if alone == "categorical" else kind
 
@@ -50,25 +59,47 @@ def read_days(data: Path) -> list[Examples]:
 
 
 def flattened(days: list[Examples], reader: ExampleReader) -> dict[str, np.ndarray]:
-    """The same rows as dense label-encoded columns (0: missing or padding), numbers as they are (NaN: missing), and histories."""
-    user, item = (np.concatenate([rows.keys[entity] for rows in days]) for entity in ("user", "item"))
+    """The same rows as dense label-encoded columns (0: missing or padding), numbers as they are
+    (NaN: missing), and histories.
+    """
+    user, item = (
+        np.concatenate([rows.keys[entity] for rows in days]) for entity in ("user", "item")
+    )
     past = np.concatenate([rows.histories["user"].keys_NL for rows in days])
     actions = np.concatenate([rows.histories["user"].actions_NL for rows in days])
-    videos, authors = _authors(reader, np.unique(np.concatenate([item, past.ravel(), np.zeros(1, np.uint64)])))
+    videos, authors = _authors(
+        reader, np.unique(np.concatenate([item, past.ravel(), np.zeros(1, np.uint64)]))
+    )
     blocks = [(rows.entities["user"], rows.entities["item"], rows.context) for rows in days]
-    categorical = [np.concatenate(parts) for parts in zip(*[[block.categorical_NC for block in of] for of in blocks], strict=True)]
-    categorical[1] = categorical[1][:, 1:]  # an item's first is its author, whom we number together with those in histories
-    columns = [_encoded(user)[:, None], np.searchsorted(videos, item)[:, None], authors[np.searchsorted(videos, item)][:, None]]
+    categorical = [
+        np.concatenate(parts)
+        for parts in zip(*[[block.categorical_NC for block in of] for of in blocks], strict=True)
+    ]
+    categorical[1] = categorical[1][
+        :, 1:
+    ]  # an item's first is its author, whom we number together with those in histories
+    columns = [
+        _encoded(user)[:, None],
+        np.searchsorted(videos, item)[:, None],
+        authors[np.searchsorted(videos, item)][:, None],
+    ]
     columns += [_encoded(column)[:, None] for part in categorical for column in part.T]
-    numbers = [np.hstack([*(block.numeric_NF for block in of), rows.counters["full"]]) for of, rows in zip(blocks, days, strict=True)]
+    numbers = [
+        np.hstack([*(block.numeric_NF for block in of), rows.counters["full"]])
+        for of, rows in zip(blocks, days, strict=True)
+    ]
     hist_NL = np.searchsorted(videos, past)
     return {
-        "day_N": np.concatenate([np.full(len(rows), rows.day.toordinal()) for rows in days]), "user_N": user,
-        "label_N": np.concatenate([rows.labels[TASK] for rows in days]), "sparse_NC": np.hstack(columns).astype(np.int32),
-        "tags_NK": _encoded(np.concatenate([of[1].multi_NK[0] for of in blocks])), "numbers_NF": np.concatenate(numbers).astype(np.float32),
-        "videos_NL": hist_NL.astype(np.int32), "authors_NL": authors[hist_NL].astype(np.int32),
+        "day_N": np.concatenate([np.full(len(rows), rows.day.toordinal()) for rows in days]),
+        "user_N": user,
+        "label_N": np.concatenate([rows.labels[TASK] for rows in days]),
+        "sparse_NC": np.hstack(columns).astype(np.int32),
+        "tags_NK": _encoded(np.concatenate([of[1].multi_NK[0] for of in blocks])),
+        "numbers_NF": np.concatenate(numbers).astype(np.float32),
+        "videos_NL": hist_NL.astype(np.int32),
+        "authors_NL": authors[hist_NL].astype(np.int32),
         "actions_NL": np.where(past == 0, 0, actions + 1).astype(np.int32),
-    }  # fmt: skip
+    }
 
 
 def _authors(reader: ExampleReader, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,8 @@
-"""Our upstream's supervised output: `fit_day` on all days up to the last, as a factory trains it, then `predict`; see contender.py.
+"""Our upstream's supervised output: `fit_day` on all days up to the last, as a factory trains it,
+then `predict`; see contender.py.
 
-The counting features, which all others are handed, join the context's numbers: towers make counts of histories themselves, overtowers cannot.
+The counting features, which all others are handed, join the context's numbers: towers make counts
+of histories themselves, overtowers cannot.
 """
 
 from __future__ import annotations
@@ -26,7 +28,13 @@ def with_counters(rows: Examples) -> Examples:
 
 def reading_counters(plan: UpstreamPlan, rows: Examples) -> UpstreamPlan:
     """The plan for rows to whose context counters were added."""
-    return replace(plan, contexts={log: replace(spec, numeric=rows.context.numeric_NF.shape[1]) for log, spec in plan.contexts.items()})
+    return replace(
+        plan,
+        contexts={
+            log: replace(spec, numeric=rows.context.numeric_NF.shape[1])
+            for log, spec in plan.contexts.items()
+        },
+    )
 
 
 def main() -> None:
@@ -39,8 +47,18 @@ def main() -> None:
 
     def fit_and_score(seed: int) -> np.ndarray:
         with tempfile.TemporaryDirectory() as root:
-            plan = reading_counters(factory_of(data, job.setting | {"seed": seed}, Path(root)).upstreams["ctr"], show)
-            task = UpstreamTask(plan, dt.date.fromordinal(job.until), learn, (learn[-1],), None, Path(root) / "model", "benchmark")
+            plan = reading_counters(
+                factory_of(data, job.setting | {"seed": seed}, Path(root)).upstreams["ctr"], show
+            )
+            task = UpstreamTask(
+                plan,
+                dt.date.fromordinal(job.until),
+                learn,
+                (learn[-1],),
+                None,
+                Path(root) / "model",
+                "benchmark",
+            )
             fit_day(task)
             return predict(task, show)[TASK]
 

@@ -1,4 +1,6 @@
-"""What a person sees while work runs: log lines and progress, on stderr only (stdout belongs to answers)."""
+"""What a person sees while work runs: log lines and progress, on stderr only (stdout belongs to
+answers).
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 @dataclass
 class Console:
-    """Log lines as text or JSON lines, and one progress bar at a time where stderr is a terminal."""
+    """Log lines as text or JSON lines, and one progress bar at a time where stderr is a
+    terminal.
+    """
 
     json_lines: bool = False
     quiet: bool = False
-    _rich: RichConsole = field(default_factory=lambda: RichConsole(stderr=True, highlight=False, soft_wrap=True))
+    _rich: RichConsole = field(
+        default_factory=lambda: RichConsole(stderr=True, highlight=False, soft_wrap=True)
+    )
 
     def log(self, event: str, **fields: Any) -> None:
         """One line: what happened, and its figures."""
@@ -34,12 +47,20 @@ class Console:
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[_Step]:
-        """A bar over `total` steps; elsewhere than on a terminal, the log lines of the steps stand alone."""
+        """A bar over `total` steps; elsewhere than on a terminal, the log lines of the steps stand
+        alone.
+        """
         if self.quiet or self.json_lines or not self._rich.is_terminal:
             yield _Step(None, None)
             return
-        columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
-                   TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self._rich, transient=True) as bar:
             yield _Step(bar, bar.add_task(title, total=total))
 

@@ -16,7 +16,8 @@
     ├── SearchError          an index cannot answer
     └── ExperimentError      an A/B test is ill-formed
 
-`headwater.app` alone catches HeadwaterError: one message, exit code 2. Anything else is a bug and keeps its traceback.
+`headwater.app` alone catches HeadwaterError: one message, exit code 2. Anything else is a bug and
+keeps its traceback.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ def canonical_json(value: Any) -> str:
 
 
 def digest_of(*parts: Any) -> str:
-    """SHA-256 (first 32 hex digits) of arrays, bytes and JSON-like values, in order, with their types and shapes."""
+    """SHA-256 (first 32 hex digits) of arrays, bytes and JSON-like values, in order, with their
+    types and shapes.
+    """
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -72,8 +74,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: not a readable JSON file ({error}). Restore it from a backup, or remove the "
-                         "folder it stands in and run that day again.") from error  # fmt: skip
+        raise StoreError(
+            f"{path}: not a readable JSON file ({error}). Restore it from a backup, or remove the "
+            "folder it stands in and run that day again."
+        ) from error
 
 
 def _expect_no_folder(path: Path) -> None:
@@ -98,7 +102,9 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder to fill; on success it becomes `path` in one rename (an older `path` is replaced)."""
+    """Yield a folder to fill; on success it becomes `path` in one rename (an older `path` is
+    replaced).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{threading.get_ident()}")
     shutil.rmtree(aside, ignore_errors=True)
@@ -120,7 +126,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder; killed in the middle, it is gone under its name, and what is left of it is swept away."""
+    """Remove a folder; killed in the middle, it is gone under its name, and what is left of it is
+    swept away.
+    """
     aside = path.with_name(f"{TEMPORARY}gone-{path.name}-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(path, aside)
@@ -128,10 +136,15 @@ def remove_folder(path: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Swap two folders in one step, so that a reader of either always finds one (Linux; elsewhere, two renames)."""
+    """Swap two folders in one step, so that a reader of either always finds one (Linux; elsewhere,
+    two renames).
+    """
     swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     at_cwd, rename_exchange = -100, 2
-    if swap is None or swap(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), rename_exchange) != 0:
+    if (
+        swap is None
+        or swap(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), rename_exchange) != 0
+    ):
         between = other.with_name(f"{TEMPORARY}old-{other.name}-{os.getpid()}")
         os.rename(other, between)
         os.rename(one, other)
@@ -139,7 +152,9 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def sweep_leftovers(root: Path) -> int:
-    """Remove what killed writers left aside; returns how many. Call only while holding `exclusive(root)`."""
+    """Remove what killed writers left aside; returns how many. Call only while holding
+    `exclusive(root)`.
+    """
     leftovers = [path for path in root.rglob(f"{TEMPORARY}*") if path.exists()]
     for path in leftovers:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -148,11 +163,15 @@ def sweep_leftovers(root: Path) -> int:
 
 @contextmanager
 def exclusive(root: Path) -> Iterator[None]:
-    """Hold the warehouse's writer lock; the kernel frees it when the process ends, however it ends."""
+    """Hold the warehouse's writer lock; the kernel frees it when the process ends, however it
+    ends.
+    """
     root.mkdir(parents=True, exist_ok=True)
     with open(root / ".writer.lock", "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreError(f"{root}: another run is writing to this warehouse. Wait for it to end.") from None
+            raise StoreError(
+                f"{root}: another run is writing to this warehouse. Wait for it to end."
+            ) from None
         yield

@@ -1,7 +1,7 @@
 """Entity ids: strings or 64-bit integers outside, one 64-bit hash inside.
 
-An integer and its decimal text are the same id (`712` == `"712"`), so a log that stores numbers, a log that stores
-text and a person at a terminal all mean the same entity.
+An integer and its decimal text are the same id (`712` == `"712"`), so a log that stores numbers, a
+log that stores text and a person at a terminal all mean the same entity.
 """
 
 from __future__ import annotations
@@ -48,22 +48,39 @@ def is_id(dtype: pl.DataType) -> bool:
     return dtype.is_integer() or dtype in (pl.String, pl.Categorical) or isinstance(dtype, pl.Enum)
 
 
+def as_integers(ids: pl.Series) -> bool:
+    """Whether a column of ids is of integers that 64 signed bits hold; all others are text."""
+    if not ids.dtype.is_integer():
+        return False
+    if ids.dtype != pl.UInt64 or len(ids) == 0:
+        return True
+    return bool((ids <= _INT64.max).all())
+
+
 def keys_of(ids: pl.Series) -> np.ndarray:
     """The 64-bit keys, uint64 [N], of a column of ids without nulls."""
-    if ids.dtype.is_integer() and not (ids.dtype == pl.UInt64 and len(ids) and ids.max() > _INT64.max):  # type: ignore[operator]
+    if as_integers(ids):
         return mix64(ids.cast(pl.Int64).to_numpy().view(np.uint64))
     uniques = ids.cast(pl.String).unique()
-    table = pl.DataFrame({"id": uniques, "key": pl.Series([key_of(value) for value in uniques], dtype=pl.UInt64)})
-    joined = pl.DataFrame({"id": ids.cast(pl.String)}).join(table, on="id", how="left", maintain_order="left")
+    table = pl.DataFrame(
+        {"id": uniques, "key": pl.Series([key_of(value) for value in uniques], dtype=pl.UInt64)}
+    )
+    joined = pl.DataFrame({"id": ids.cast(pl.String)}).join(
+        table, on="id", how="left", maintain_order="left"
+    )
     return joined["key"].to_numpy()
 
 
 def hash_values(values: pl.Series, seed: int) -> np.ndarray:
     """Stable 64-bit hashes, uint64 [N], of any column's values; nulls give 0. For feature hashing.
 
-    XXH3 of the value as text, at least 1. Long columns go in pieces that stay in the processor's cache.
+    XXH3 of the value as text, at least 1. Long columns go in pieces that stay in the processor's
+    cache.
     """
-    pieces = [_hash_texts(values.slice(start, _PIECE).cast(pl.String), seed) for start in range(0, len(values), _PIECE)]
+    pieces = [
+        _hash_texts(values.slice(start, _PIECE).cast(pl.String), seed)
+        for start in range(0, len(values), _PIECE)
+    ]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.uint64)
 
 
@@ -75,7 +92,9 @@ _SECRET = bytes.fromhex(  # the first bytes of the one in XXH3's specification
 
 
 def _secret(first: int) -> int:
-    return int.from_bytes(_SECRET[first : first + 8], "little") ^ int.from_bytes(_SECRET[first + 8 : first + 16], "little")
+    return int.from_bytes(_SECRET[first : first + 8], "little") ^ int.from_bytes(
+        _SECRET[first + 8 : first + 16], "little"
+    )
 
 
 def _hash_texts(texts: pl.Series, seed: int) -> np.ndarray:
@@ -83,7 +102,8 @@ def _hash_texts(texts: pl.Series, seed: int) -> np.ndarray:
     buffers = arrow.buffers()
     offsets = np.frombuffer(buffers[1], np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]
     data = buffers[2] if buffers[2] is not None else b""
-    # Every text can be read as two words of 8 bytes; those that overlap its neighbours are masked below.
+    # Every text can be read as two words of 8 bytes; those that overlap its neighbours are masked
+    # below.
     padded = np.zeros(int(offsets[-1]) + 16, np.uint8)
     padded[: offsets[-1]] = np.frombuffer(data, np.uint8)[: offsets[-1]]
     starts, lengths = offsets[:-1], np.diff(offsets)
@@ -101,7 +121,9 @@ def _hash_texts(texts: pl.Series, seed: int) -> np.ndarray:
     for row in np.flatnonzero((lengths == 0) | (lengths > 16)):
         out[row] = xxhash.xxh3_64_intdigest(whole[offsets[row] : offsets[row + 1]], seed=seed)
     hashes = np.maximum(out, np.uint64(1))
-    return np.where(texts.is_null().to_numpy(), np.uint64(0), hashes) if texts.null_count() else hashes
+    return (
+        np.where(texts.is_null().to_numpy(), np.uint64(0), hashes) if texts.null_count() else hashes
+    )
 
 
 def _words(padded: np.ndarray, starts_N: np.ndarray, width: int) -> np.ndarray:
@@ -121,17 +143,26 @@ def _avalanche(z: np.ndarray, first: int, last: int, *primes: int) -> np.ndarray
     return np.asarray(z ^ (z >> np.uint64(last)))
 
 
-def _xxh3_1to3(padded: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray, seed: int) -> np.ndarray:
+def _xxh3_1to3(
+    padded: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray, seed: int
+) -> np.ndarray:
     n = lengths_N.astype(np.int64)
     first, middle, last = (padded[starts_N + at].astype(np.uint64) for at in (0, n >> 1, n - 1))
-    combined = (first << np.uint64(16)) | (middle << np.uint64(24)) | last | (lengths_N << np.uint64(8))
+    combined = (
+        (first << np.uint64(16)) | (middle << np.uint64(24)) | last | (lengths_N << np.uint64(8))
+    )
     flip = (int.from_bytes(_SECRET[:4], "little") ^ int.from_bytes(_SECRET[4:8], "little")) + seed
     return _avalanche(combined ^ _u64(flip), 33, 32, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 
 
-def _xxh3_4to8(padded: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray, seed: int) -> np.ndarray:
+def _xxh3_4to8(
+    padded: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray, seed: int
+) -> np.ndarray:
     seed ^= int.from_bytes((seed & 0xFFFFFFFF).to_bytes(4, "little"), "big") << 32
-    head, tail = _words(padded, starts_N, 4), _words(padded, starts_N + lengths_N.astype(np.int64) - 4, 4)
+    head, tail = (
+        _words(padded, starts_N, 4),
+        _words(padded, starts_N + lengths_N.astype(np.int64) - 4, 4),
+    )
     z = (tail + (head << np.uint64(32))) ^ _u64(_secret(8) - seed)
     z ^= _turn(z, 49) ^ _turn(z, 24)
     z *= np.uint64(0x9FB21C651E98DF25)
@@ -140,7 +171,9 @@ def _xxh3_4to8(padded: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray, 
     return np.asarray(z ^ (z >> np.uint64(28)))
 
 
-def _xxh3_9to16(padded: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray, seed: int) -> np.ndarray:
+def _xxh3_9to16(
+    padded: np.ndarray, starts_N: np.ndarray, lengths_N: np.ndarray, seed: int
+) -> np.ndarray:
     low = _words(padded, starts_N, 8) ^ _u64(_secret(24) + seed)
     high = _words(padded, starts_N + lengths_N.astype(np.int64) - 8, 8) ^ _u64(_secret(40) - seed)
     z = lengths_N + low.byteswap() + high + _folded_product(low, high)

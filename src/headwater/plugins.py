@@ -1,4 +1,6 @@
-"""Names in a config to classes: an explicit dict of our own, the entry points of other packages, or `package.module:Class`."""
+"""Names in a config to classes: an explicit dict of our own, the entry points of other packages, or
+`package.module:Class`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from headwater.errors import ConfigError
 
 
 def resolve(group: str, builtins: Mapping[str, Any], name: str) -> Any:
-    """The class registered as `name`: ours, one that a package offers under the entry-point group, or the one that `module:Class` points to.
+    """The class registered as `name`: ours, one that a package offers under the entry-point group,
+    or the one that `module:Class` points to.
 
     Raises ConfigError with the names there are.
     """
@@ -25,11 +28,15 @@ def resolve(group: str, builtins: Mapping[str, Any], name: str) -> Any:
         try:
             return offered[name].load()
         except (ImportError, AttributeError) as error:
-            raise ConfigError(f"{kind} {name!r}: its package offers {offered[name].value!r}, which cannot be loaded ({error}). Mend or "
-                              "reinstall it.") from error  # fmt: skip
+            raise ConfigError(
+                f"{kind} {name!r}: its package offers {offered[name].value!r}, which cannot be"
+                f" loaded ({error}). Mend or reinstall it."
+            ) from error
     known = ", ".join([*builtins, *offered])
-    raise ConfigError(f"no {kind} named {name!r}; there are: {known}. One of another package is named 'package.module:Class', or offered "
-                      f"by an entry point in the group {group!r}.")  # fmt: skip
+    raise ConfigError(
+        f"no {kind} named {name!r}; there are: {known}. One of another package is named"
+        f" 'package.module:Class', or offered by an entry point in the group {group!r}."
+    )
 
 
 def _imported(kind: str, name: str) -> Any:
@@ -37,7 +44,10 @@ def _imported(kind: str, name: str) -> Any:
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, ValueError) as error:
-        raise ConfigError(f"{kind} {name!r}: the module {module!r} cannot be imported ({error}). Install its package where Headwater runs.") from error
+        raise ConfigError(
+            f"{kind} {name!r}: the module {module!r} cannot be imported ({error}). Install its"
+            " package where Headwater runs."
+        ) from error
     except AttributeError:
         raise ConfigError(f"{kind} {name!r}: the module {module!r} has no {attribute!r}.") from None
     if not isinstance(found, type):

@@ -1,4 +1,6 @@
-"""The declared data: entities, feature kinds, logs, tasks, joined and resolved. Built once from the config."""
+"""The declared data: entities, feature kinds, logs, tasks, joined and resolved. Built once from the
+config.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,19 @@ from headwater.config import (
 from headwater.errors import SchemaError
 
 __all__ = [
-    "Categorical", "Entity", "Feature", "History", "LabelSource", "Log", "MultiCategorical", "Numeric", "Schema",
-    "Task", "Timestamp", "Vector",
-]  # fmt: skip
+    "Categorical",
+    "Entity",
+    "Feature",
+    "History",
+    "LabelSource",
+    "Log",
+    "MultiCategorical",
+    "Numeric",
+    "Schema",
+    "Task",
+    "Timestamp",
+    "Vector",
+]
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,9 @@ class Log:
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where a label comes from: columns of the row (1 where any of them is), or the appearance of its `key` in another log."""
+    """Where a label comes from: columns of the row (1 where any of them is), or the appearance of
+    its `key` in another log.
+    """
 
     columns: tuple[str, ...] = ()
     log: str | None = None
@@ -70,7 +84,9 @@ class LabelSource:
 
     def __post_init__(self) -> None:
         if bool(self.columns) == (self.log is not None):
-            raise SchemaError("LabelSource: expected columns or a log with a key, received both or neither.")
+            raise SchemaError(
+                "LabelSource: expected columns or a log with a key, received both or neither."
+            )
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,9 @@ class Task:
 
 @dataclass(frozen=True)
 class History:
-    """What an entity met before an event: the last `length` rows of a log, with the actions taken."""
+    """What an entity met before an event: the last `length` rows of a log, with the actions
+    taken.
+    """
 
     entity: str
     of: str
@@ -118,33 +136,57 @@ class Schema:
             tasks[name] = _task(name, config, tasks)
         ordered = {name: tasks[name] for name in config.tasks}
         return cls(
-            entities=MappingProxyType({
-                name: Entity(name, _absolute(spec.paths, root), spec.key, MappingProxyType(spec.features))
-                for name, spec in config.entities.items()
-            }),
-            logs=MappingProxyType({name: _log(name, spec, config, root) for name, spec in config.logs.items()}),
+            entities=MappingProxyType(
+                {
+                    name: Entity(
+                        name, _absolute(spec.paths, root), spec.key, MappingProxyType(spec.features)
+                    )
+                    for name, spec in config.entities.items()
+                }
+            ),
+            logs=MappingProxyType(
+                {name: _log(name, spec, config, root) for name, spec in config.logs.items()}
+            ),
             tasks=MappingProxyType(ordered),
-            histories=MappingProxyType({name: _history(name, config, root) for name in config.histories}),
-            upstream_entities=MappingProxyType({
-                name: upstream_entities(config.model_dump(), spec.model_dump()) for name, spec in config.upstreams.items()
-            }),
-            upstream_logs=MappingProxyType({
-                name: tuple(dict.fromkeys(config.tasks[task].log for task in spec.tasks)) for name, spec in config.upstreams.items()
-            }),
-        )  # fmt: skip
+            histories=MappingProxyType(
+                {name: _history(name, config, root) for name in config.histories}
+            ),
+            upstream_entities=MappingProxyType(
+                {
+                    name: upstream_entities(config.model_dump(), spec.model_dump())
+                    for name, spec in config.upstreams.items()
+                }
+            ),
+            upstream_logs=MappingProxyType(
+                {
+                    name: tuple(dict.fromkeys(config.tasks[task].log for task in spec.tasks))
+                    for name, spec in config.upstreams.items()
+                }
+            ),
+        )
 
     def histories_of(self, log: str) -> dict[str, History]:
         """The histories that models of `log` read, by entity."""
         owners = self.logs[log].entities
-        return {history.entity: history for history in self.histories.values() if history.log == log and history.entity in owners}
+        return {
+            history.entity: history
+            for history in self.histories.values()
+            if history.log == log and history.entity in owners
+        }
 
     def beside(self, log: str) -> tuple[str, ...]:
-        """Other logs whose histories are read with the rows of `log`, because an upstream learns from both."""
+        """Other logs whose histories are read with the rows of `log`, because an upstream learns
+        from both.
+        """
         together = [logs for logs in self.upstream_logs.values() if log in logs]
         return tuple(dict.fromkeys(other for logs in together for other in logs if other != log))
 
     def embedding_names(self) -> tuple[str, ...]:
-        return tuple(f"{up}_{entity}" for up, entities in self.upstream_entities.items() for entity in entities)
+        return tuple(
+            f"{up}_{entity}"
+            for up, entities in self.upstream_entities.items()
+            for entity in entities
+        )
 
 
 def _task(name: str, config: FactoryConfig, known: dict[str, Task]) -> Task:
@@ -168,12 +210,21 @@ def _log(name: str, spec: LogConfig, config: FactoryConfig, root: Path) -> Log:
             labels.update(dict.fromkeys(label_columns(task.label)))
     for history in config.histories.values():
         if history.log == name:
-            labels.update(dict.fromkeys([*history.actions, *([history.where] if history.where else [])]))
+            labels.update(
+                dict.fromkeys([*history.actions, *([history.where] if history.where else [])])
+            )
     return Log(
-        name=name, paths=_absolute(spec.paths, root), time=spec.time, time_unit=spec.time_unit,
-        entities=MappingProxyType(spec.entities), features=MappingProxyType(spec.features), labels=tuple(labels),
-        join_keys=tuple(join_keys), event_id=spec.event_id, max_reject_share=spec.max_reject_share,
-    )  # fmt: skip
+        name=name,
+        paths=_absolute(spec.paths, root),
+        time=spec.time,
+        time_unit=spec.time_unit,
+        entities=MappingProxyType(spec.entities),
+        features=MappingProxyType(spec.features),
+        labels=tuple(labels),
+        join_keys=tuple(join_keys),
+        event_id=spec.event_id,
+        max_reject_share=spec.max_reject_share,
+    )
 
 
 def _history(name: str, config: FactoryConfig, root: Path) -> History:
@@ -181,7 +232,17 @@ def _history(name: str, config: FactoryConfig, root: Path) -> History:
     seed = spec.seed
     if seed is not None:
         seed = seed.model_copy(update={"table": _absolute((seed.table,), root)[0]})
-    return History(spec.entity or name, spec.of, spec.log, spec.where, spec.actions, spec.length, spec.days, seed, spec.pairs)
+    return History(
+        spec.entity or name,
+        spec.of,
+        spec.log,
+        spec.where,
+        spec.actions,
+        spec.length,
+        spec.days,
+        seed,
+        spec.pairs,
+    )
 
 
 def _absolute(paths: tuple[str, ...], root: Path) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""Training logged elsewhere: loss curves and daily figures to TensorBoard or MLflow. Both are extras; a tracker that fails stops no day."""
+"""Training logged elsewhere: loss curves and daily figures to TensorBoard or MLflow. Both are
+extras; a tracker that fails stops no day.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ Series = Mapping[str, Sequence[tuple[int, float]]]
 
 
 class Tracker(Protocol):
-    """Where figures go. Made once a day as `Tracker(config, name, folder)`: the factory's name and lane, and where its files may lie."""
+    """Where figures go. Made once a day as `Tracker(config, name, folder)`: the factory's name and
+    lane, and where its files may lie.
+    """
 
     def __init__(self, config: TrackingConfig, name: str, folder: Path) -> None: ...
 
@@ -26,7 +30,9 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files in `uri`, or in `tracking/` in the warehouse: `tensorboard --logdir` shows them."""
+    """Event files in `uri`, or in `tracking/` in the warehouse: `tensorboard --logdir` shows
+    them.
+    """
 
     def __init__(self, config: TrackingConfig, name: str, folder: Path) -> None:
         self.folder = Path(config.uri) if config.uri else folder / "tracking"
@@ -43,7 +49,9 @@ class TensorBoard:
 
 
 class MlFlow:
-    """One run a factory and lane, in the experiment of the factory's name, at the tracking server `uri`."""
+    """One run a factory and lane, in the experiment of the factory's name, at the tracking server
+    `uri`.
+    """
 
     def __init__(self, config: TrackingConfig, name: str, folder: Path) -> None:
         assert config.uri is not None  # the config has seen to it
@@ -57,9 +65,17 @@ class MlFlow:
         known = client.get_experiment_by_name(self.name)
         experiment = known.experiment_id if known else client.create_experiment(self.name)
         runs = client.search_runs([experiment], filter_string="tags.headwater = 'factory'")
-        run = runs[0] if runs else client.create_run(experiment, tags={"headwater": "factory"}, run_name=self.name)
+        run = (
+            runs[0]
+            if runs
+            else client.create_run(experiment, tags={"headwater": "factory"}, run_name=self.name)
+        )
         moment = int(dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC).timestamp() * 1000)
-        metrics = [Metric(name, value, moment, step) for name, points in series.items() for step, value in points]
+        metrics = [
+            Metric(name, value, moment, step)
+            for name, points in series.items()
+            for step, value in points
+        ]
         for low in range(0, len(metrics), 1000):  # the most that a server takes at once
             client.log_batch(run.info.run_id, metrics[low : low + 1000])
 
@@ -67,8 +83,16 @@ class MlFlow:
 TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MlFlow}
 
 
-def track(config: TrackingConfig | None, name: str, folder: Path, report: Mapping[str, Any], console: Console) -> None:
-    """Log a day's report where the config says, if it says so. What goes wrong is told on the console, and the day goes on."""
+def track(
+    config: TrackingConfig | None,
+    name: str,
+    folder: Path,
+    report: Mapping[str, Any],
+    console: Console,
+) -> None:
+    """Log a day's report where the config says, if it says so. What goes wrong is told on the
+    console, and the day goes on.
+    """
     if config is None:
         return
     try:
@@ -77,24 +101,41 @@ def track(config: TrackingConfig | None, name: str, folder: Path, report: Mappin
     except ConfigError:
         raise
     except ImportError as error:
-        console.log(f"tracking: {config.kind} is not installed ({error}); pip install 'headwater[{config.kind}]'. The day goes on.")
+        console.log(
+            f"tracking: {config.kind} is not installed ({error}); pip install"
+            f" 'headwater[{config.kind}]'. The day goes on."
+        )
     except Exception as error:  # a tracking server that is away must cost no day
         console.log(f"tracking: {config.kind} failed ({error}). The day goes on.")
 
 
 def series_of(report: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
-    """Loss curves by batch since a space began; ROC-AUC, coverage and cosines by day (since 1970)."""
+    """Loss curves by batch since a space began; ROC-AUC, coverage and cosines by day (since
+    1970).
+    """
     today = day_number(dt.date.fromisoformat(report["day"]))
     found: dict[str, list[tuple[int, float]]] = {}
     for upstream, training in report["upstream"].items():
         before = training["total_steps"] - training["steps"]
-        found[f"upstream/{upstream}/loss"] = [(before + step, loss) for step, loss in training["curve"]]
+        found[f"upstream/{upstream}/loss"] = [
+            (before + step, loss) for step, loss in training["curve"]
+        ]
         if "temperature" in training:
-            found[f"upstream/{upstream}/temperature"] = [(training["total_steps"], training["temperature"])]
+            found[f"upstream/{upstream}/temperature"] = [
+                (training["total_steps"], training["temperature"])
+            ]
     for consumer, judged in report["quality"].items():
-        found |= {f"roc_auc/{consumer}/{_plain(arm)}": [(today, value)] for arm, value in judged["roc_auc"].items() if value is not None}
+        found |= {
+            f"roc_auc/{consumer}/{_plain(arm)}": [(today, value)]
+            for arm, value in judged["roc_auc"].items()
+            if value is not None
+        }
     found |= {f"coverage/{name}": [(today, value)] for name, value in report["coverage"].items()}
-    found |= {f"cosine/{name}": [(today, health["cosine_median"])] for name, health in report["snapshots"].items() if health.get("cosine_median") is not None}
+    found |= {
+        f"cosine/{name}": [(today, health["cosine_median"])]
+        for name, health in report["snapshots"].items()
+        if health.get("cosine_median") is not None
+    }
     return found
 
 

@@ -1,4 +1,6 @@
-"""Every DHEN block keeps this contract, also those that installed packages offer under the entry-point group `headwater.block`."""
+"""Every DHEN block keeps this contract, also those that installed packages offer under the
+entry-point group `headwater.block`.
+"""
 
 from __future__ import annotations
 

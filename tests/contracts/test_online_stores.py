@@ -33,7 +33,11 @@ def test_what_goes_in_comes_out(store, width) -> None:
 def test_the_first_name_that_has_a_key_answers(store) -> None:
     load(store, "old", {7: b"old", 8: b"only"})
     load(store, "new", {7: b"new"})
-    assert (store.get(["new", "old"], 7), store.get(["new", "old"], 8), store.get(["old"], 7)) == (b"new", b"only", b"old")
+    assert (store.get(["new", "old"], 7), store.get(["new", "old"], 8), store.get(["old"], 7)) == (
+        b"new",
+        b"only",
+        b"old",
+    )
 
 
 def test_a_second_load_changes_nothing_and_keep_forgets_the_rest(store) -> None:
@@ -57,7 +61,10 @@ def test_many_threads_may_look_up_at_once(store) -> None:
     values = {n: bytes([n]) * 20 for n in range(200)}
     load(store, "one", values)
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda key: store.get(["one"], key), list(values) * 4)) == list(values.values()) * 4
+        assert (
+            list(pool.map(lambda key: store.get(["one"], key), list(values) * 4))
+            == list(values.values()) * 4
+        )
 
 
 def test_a_file_cut_short_is_an_error_and_no_crash(tmp_path) -> None:

@@ -1,4 +1,6 @@
-"""How the golden factory reads a warehouse and speaks to Headwater: the one file of it that follows the code."""
+"""How the golden factory reads a warehouse and speaks to Headwater: the one file of it that follows
+the code.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,15 @@ def recipe(data: Path) -> dict[str, Any]:
 
 
 def world(folder: Path) -> None:
-    tiny = replace(SIZES["tiny"], users=120, items=40, impressions_a_day=400, organic_visits_a_day=150, days=6, matures_days=2)
+    tiny = replace(
+        SIZES["tiny"],
+        users=120,
+        items=40,
+        impressions_a_day=400,
+        organic_visits_a_day=150,
+        days=6,
+        matures_days=2,
+    )
     write_world(folder, tiny, seed=7)
 
 
@@ -55,7 +65,12 @@ def record(path: Path) -> dict[str, Any]:
         home = home_of(root, name)
         found["lanes"][name] = {
             "withdrawn": [str(entry.day) for entry in lane.withdrawn],
-            "days": {str(entry.day): entry.as_json() | {"edition": edition(edition_of(root, name, entry))} for entry in lane.days},
+            "days": {
+                str(entry.day): (
+                    entry.as_json() | {"edition": edition(edition_of(root, name, entry))}
+                )
+                for entry in lane.days
+            },
             "reports": {str(entry.day): report(home, entry) for entry in lane.days},
             "scores": {
                 f"{kind}/{file.parent.name}/{file.stem}": columns(pl.read_parquet(file))
@@ -92,12 +107,22 @@ def report(home: Path, entry: Any) -> dict[str, Any]:
 
 
 def columns(frame: pl.DataFrame) -> dict[str, str]:
-    """A digest of each column; what says of what inputs an edition was made is the fingerprint's."""
-    return {name: digest_of(frame[name].to_numpy()) for name in frame.columns if name != "edition_inputs"}
+    """A digest of each column; what says of what inputs an edition was made is the
+    fingerprint's.
+    """
+    return {
+        name: digest_of(frame[name].to_numpy())
+        for name in frame.columns
+        if name != "edition_inputs"
+    }
 
 
 def machine() -> str:
     """What floating-point results depend on, beside the code."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    lines = (
+        Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    )
+    processor = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown"
+    )
     return f"{processor}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"

@@ -1,10 +1,12 @@
-"""The golden factory: four small days with all that may go wrong in them, and a record of every byte that came out.
+"""The golden factory: four small days with all that may go wrong in them, and a record of every
+byte that came out.
 
-    python -m golden.scenario record FILE      run it (in `tests/`) and write what came out
-    python -m golden.scenario compare A B      what differs between two records, line by line; exit 1 where anything does
+    python -m golden.scenario record FILE      run it (in `tests/`) and write it down
+    python -m golden.scenario compare A B      what differs between two records (exit 1)
 
-Two upstreams (one with vectors of content), labels that mature two days late, a lane that is aligned, an erasure and a rollback. It is
-driven through the commands, so that it outlives what is moved behind them; `adapter.py` alone knows how a warehouse is read.
+Two upstreams (one with vectors of content), labels that mature two days late, a lane that is
+aligned, an erasure and a rollback. It is driven through the commands, so that it outlives what is
+moved behind them; `adapter.py` alone knows how a warehouse is read.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ def config_of(data: Path) -> dict[str, Any]:
     """adsworld's recipe, cut to seconds: small models, one seed, no worker processes."""
     raw = copy.deepcopy(adapter.recipe(data))
     small = {"seeds": [0, 1], "hidden": 8, "feature_width": 4, "id_buckets": 200, "batch_rows": 128}
-    raw["downstream"]["ctr"] |= small | {adapter.VARIANTS: ["none", "ctr_user+ctr_item", "all", "shuffled"]}
+    raw["downstream"]["ctr"] |= small | {
+        adapter.VARIANTS: ["none", "ctr_user+ctr_item", "all", "shuffled"]
+    }
     raw["downstream"]["cvr"] |= small | {
         adapter.VARIANTS: ["none", "all"],
         "sequence": {"length": 0},

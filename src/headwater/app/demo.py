@@ -14,12 +14,18 @@ from headwater.files import read_json
 from headwater.tables import report_tables
 
 
-def run_demo(out: Path, days: int | None, size: str, seed: int, console: Console, mood: float = 0.0) -> dict[str, Any]:
-    """Run or resume the demo in `out`; returns the tables, the ceiling of the world, and the paths written."""
+def run_demo(
+    out: Path, days: int | None, size: str, seed: int, console: Console, mood: float = 0.0
+) -> dict[str, Any]:
+    """Run or resume the demo in `out`; returns the tables, the ceiling of the world, and the paths
+    written.
+    """
     from headwater.pipeline import Factory
 
     data = out / "world"
-    path = init_factory("adsworld", data, out, size=size, seed=seed, days=days, mood=mood, console=console)
+    path = init_factory(
+        "adsworld", data, out, size=size, seed=seed, days=days, mood=mood, console=console
+    )
     world = read_json(data / "world.json")["assumptions"]
     first = dt.date.fromisoformat(world["first_day"])
     factory = Factory.load(path, console)
@@ -31,8 +37,12 @@ def run_demo(out: Path, days: int | None, size: str, seed: int, console: Console
     console.log("pooling the judged days, with bootstrap intervals")
     tables = report_tables(factory.config, factory.root, console)
     span = factory.config.evaluation
-    ceiling = best_reachable(data, span.start or first, span.end or first + dt.timedelta(days=world["days"] - 1))
+    ceiling = best_reachable(
+        data, span.start or first, span.end or first + dt.timedelta(days=world["days"] - 1)
+    )
     return {
-        "tables": [table.as_dict() for table in tables if table.name in ("T2", "T3")], "best_reachable_auc": ceiling,
-        "report": str(write_report(path, tables, console=console)), "factory": str(path),
-    }  # fmt: skip
+        "tables": [table.as_dict() for table in tables if table.name in ("T2", "T3")],
+        "best_reachable_auc": ceiling,
+        "report": str(write_report(path, tables, console=console)),
+        "factory": str(path),
+    }

@@ -10,12 +10,19 @@ from headwater.config import SHUFFLED
 from headwater.evaluation.table import Table
 
 RANKERS = ("T2", "T3")  # the tables that give a ranker's lifts by arm
-WORDS = {"good": "helps", "flat": "no effect shown", "bad": "hurts", "doubt": "in doubt: the control lifts too"}
+WORDS = {
+    "good": "helps",
+    "flat": "no effect shown",
+    "bad": "hurts",
+    "doubt": "in doubt: the control lifts too",
+}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure with its interval; `left`, `width` and `at` place them on a strip, in per cent of its length."""
+    """A figure with its interval; `left`, `width` and `at` place them on a strip, in per cent of
+    its length.
+    """
 
     name: str
     figure: float
@@ -29,7 +36,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Headline:
-    """A ranker's answer. `bars` are the arm and its control on one strip, whose zero lies at `zero` per cent."""
+    """A ranker's answer. `bars` are the arm and its control on one strip, whose zero lies at `zero`
+    per cent.
+    """
 
     title: str
     anchor: str
@@ -49,22 +58,44 @@ def headlines(tables: Sequence[Table]) -> list[Headline]:
 
 
 def headline(table: Table) -> Headline:
-    """What the arm that reads all embeddings gains (or the best arm, and then it says so), and whether the shuffled control is flat.
+    """What the arm that reads all embeddings gains (or the best arm, and then it says so), and
+    whether the shuffled control is flat.
 
-    An interval that holds zero shows no effect; a control that lifts puts a gain in doubt, since its vectors are other entities' own.
+    An interval that holds zero shows no effect; a control that lifts puts a gain in doubt, since
+    its vectors are other entities' own.
     """
     arms = lifts_by_arm(table)
     reading = {name: row for name, row in arms.items() if name != SHUFFLED} or arms
     best = reading.get("all") or max(reading.values(), key=lambda row: row["roc_auc_lift_pct"])
-    name = "reading all embeddings" if best["arm"] == "all" else f"reading {best['arm']}, the best of {len(reading)} arms afterwards"
+    name = (
+        "reading all embeddings"
+        if best["arm"] == "all"
+        else f"reading {best['arm']}, the best of {len(reading)} arms afterwards"
+    )
     found = _measured(name, best)
-    control = _measured(f"shuffled control, {signed(arms[SHUFFLED]['roc_auc_lift_pct'])} %", arms[SHUFFLED]) if SHUFFLED in arms else None
+    control = (
+        _measured(
+            f"shuffled control, {signed(arms[SHUFFLED]['roc_auc_lift_pct'])} %", arms[SHUFFLED]
+        )
+        if SHUFFLED in arms
+        else None
+    )
     if found.tone == "good" and control is not None and control.tone == "good":
         found, control = replace(found, tone="doubt"), replace(control, tone="doubt")
     bars, zero = strip([found] if control is None else [found, control])
     said = table.answer if control else f"{table.answer} No shuffled control was judged."
-    return Headline(f"{table.consumer.upper()} ranker", table.slug, found.tone, WORDS[found.tone], signed(found.figure), "%",
-                    f"{signed(found.low)} to {signed(found.high)} %", said, bars, zero)  # fmt: skip
+    return Headline(
+        f"{table.consumer.upper()} ranker",
+        table.slug,
+        found.tone,
+        WORDS[found.tone],
+        signed(found.figure),
+        "%",
+        f"{signed(found.low)} to {signed(found.high)} %",
+        said,
+        bars,
+        zero,
+    )
 
 
 def tone_of(low: float, high: float) -> str:
@@ -81,7 +112,12 @@ def strip(measured: Sequence[Measured]) -> tuple[tuple[Measured, ...], float]:
     def at(value: float) -> float:
         return round(4 + 92 * (value - low) / span, 2)
 
-    placed = tuple(replace(one, left=at(one.low), width=round(at(one.high) - at(one.low), 2), at=at(one.figure)) for one in measured)
+    placed = tuple(
+        replace(
+            one, left=at(one.low), width=round(at(one.high) - at(one.low), 2), at=at(one.figure)
+        )
+        for one in measured
+    )
     return placed, at(0)
 
 
@@ -92,8 +128,14 @@ def signed(value: float) -> str:
 
 def lifts_by_arm(table: Table) -> dict[str, dict[str, Any]]:
     """The rows by arm, against the model without embeddings."""
-    return {row["arm"]: dict(row) for row in table.rows if row["baseline"] == "none" and row["arm"] != "none"}
+    return {
+        row["arm"]: dict(row)
+        for row in table.rows
+        if row["baseline"] == "none" and row["arm"] != "none"
+    }
 
 
 def _measured(name: str, row: dict[str, Any]) -> Measured:
-    return Measured(name, row["roc_auc_lift_pct"], row["low"], row["high"], tone_of(row["low"], row["high"]))
+    return Measured(
+        name, row["roc_auc_lift_pct"], row["low"], row["high"], tone_of(row["low"], row["high"])
+    )

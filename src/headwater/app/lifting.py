@@ -30,12 +30,21 @@ class LiftOptions:
 
 
 def make_table(path: Path, options: LiftOptions, console: Console) -> Table:
-    """The table asked for; one that took a rehearsal is kept in the warehouse, for the report. Raises ExperimentError, and LeakError where
-    what was judged may have seen its labels."""
-    if options.table != "T4" and (options.core_hour_price is not None or options.rows_a_day is not None):
-        raise ExperimentError(f"--core-hour-price and --rows-a-day are about T4; received the table {options.table!r}.")
+    """The table asked for; one that took a rehearsal is kept in the warehouse, for the report.
+    Raises ExperimentError, and LeakError where what was judged may have seen its labels.
+    """
+    if options.table != "T4" and (
+        options.core_hour_price is not None or options.rows_a_day is not None
+    ):
+        raise ExperimentError(
+            "--core-hour-price and --rows-a-day are about T4; received the table"
+            f" {options.table!r}."
+        )
     if options.table == "T8" and options.consumer is not None:
-        raise ExperimentError("--consumer: T8 is about no consumer; `retrieval` in factory.yaml says whose vectors and which task.")
+        raise ExperimentError(
+            "--consumer: T8 is about no consumer; `retrieval` in factory.yaml says whose vectors"
+            " and which task."
+        )
     if options.table in FROM_JUDGEMENTS:
         return load_table(path, options.table, options.consumer)
     config, root = load_config(path), path.resolve().parent
@@ -43,8 +52,12 @@ def make_table(path: Path, options: LiftOptions, console: Console) -> Table:
     state = state_of(warehouse, config)
     if options.table == "T8":
         log = config.tasks[config.retrieval_task()].log
-        for name in (name for name, spec in config.downstream.items() if config.tasks[spec.task].log == log):
-            audited(config, root, name, pooled(config, warehouse, name))  # what misleads a ranker misleads the vectors
+        for name in (
+            name for name, spec in config.downstream.items() if config.tasks[spec.task].log == log
+        ):
+            audited(
+                config, root, name, pooled(config, warehouse, name)
+            )  # what misleads a ranker misleads the vectors
         return keep_table(warehouse, retrieval_table(config, root, console=console), state)
     from headwater import rehearsing
 
@@ -53,13 +66,18 @@ def make_table(path: Path, options: LiftOptions, console: Console) -> Table:
         "T1": lambda made: rehearsing.policy_table(made, consumer=consumer),
         "T2-subsets": lambda made: rehearsing.subset_table(made, "T2-subsets", consumer),
         "T3-subsets": lambda made: rehearsing.subset_table(made, "T3-subsets", consumer),
-        "T4": lambda made: rehearsing.projection_table(made, consumer, options.core_hour_price, options.rows_a_day),
+        "T4": lambda made: rehearsing.projection_table(
+            made, consumer, options.core_hour_price, options.rows_a_day
+        ),
         "T7": lambda made: rehearsing.ablation_table(made, consumer),
         "contribution": lambda made: rehearsing.contribution_table(made, consumer),
         "staleness": lambda made: rehearsing.staleness_table(made, consumer),
     }
     if options.table not in rehearsed:
-        raise ExperimentError(f"no table named {options.table!r}; there are: {', '.join(sorted({*rehearsed, *FROM_JUDGEMENTS, 'T8'}))}.")
+        raise ExperimentError(
+            f"no table named {options.table!r}; there are:"
+            f" {', '.join(sorted({*rehearsed, *FROM_JUDGEMENTS, 'T8'}))}."
+        )
     from headwater.pipeline import Factory
 
     live = read_catalog(warehouse).live

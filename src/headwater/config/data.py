@@ -13,29 +13,46 @@ Reading = Literal["cycles", "age", "recency"]
 
 
 def _booleans_as_text(values: Any) -> Any:
-    """`[true, false]` as a column of booleans spells them; taken for integers they would match nothing."""
-    return [str(value).lower() if isinstance(value, bool) else value for value in values] if isinstance(values, list | tuple) else values
+    """`[true, false]` as a column of booleans spells them; taken for integers they would match
+    nothing.
+    """
+    return (
+        [str(value).lower() if isinstance(value, bool) else value for value in values]
+        if isinstance(values, list | tuple)
+        else values
+    )
 
 
 class Categorical(Strict):
-    """One value out of many: hashed into `buckets`, looked up in `values` (all others share one slot), or in a `vocabulary` of so many that
-    each model learns day by day: what came at least `min_count` times on a past day gets a slot, all else shares one."""
+    """One value out of many: hashed into `buckets`, looked up in `values` (all others share one
+    slot), or in a `vocabulary` of so many that each model learns day by day: what came at least
+    `min_count` times on a past day gets a slot, all else shares one.
+    """
 
     kind: Literal["categorical"] = "categorical"
     buckets: int = Field(1000, ge=1, le=1 << 27)
-    values: Annotated[tuple[str | int, ...], BeforeValidator(_booleans_as_text), AfterValidator(distinct)] | None = Field(None, min_length=1)
+    values: (
+        Annotated[
+            tuple[str | int, ...], BeforeValidator(_booleans_as_text), AfterValidator(distinct)
+        ]
+        | None
+    ) = Field(None, min_length=1)
     vocabulary: int | None = Field(None, ge=1, le=1 << 27)
     min_count: int = Field(2, ge=1)
 
     @model_validator(mode="after")
     def _one_way(self) -> Categorical:
         if self.values is not None and self.vocabulary is not None:
-            raise ValueError("values and vocabulary are two ways to give values their slots; set one of them")
+            raise ValueError(
+                "values and vocabulary are two ways to give values their slots; set one of them"
+            )
         return self
 
 
 class MultiCategorical(Strict):
-    """Several values in one cell (a list, or text split at `separator`); the first `length` are read."""
+    """Several values in one cell (a list, or text split at `separator`); the first `length` are
+    read.
+    """
 
     kind: Literal["multi_categorical"] = "multi_categorical"
     buckets: int = Field(1000, ge=1, le=1 << 27)
@@ -44,8 +61,9 @@ class MultiCategorical(Strict):
 
 
 class Numeric(Strict):
-    """A number; `log` takes sign(x) log(1 + |x|). Centred and scaled by what past days have shown or, by `quantile`, read as its rank
-    among what they have shown."""
+    """A number; `log` takes sign(x) log(1 + |x|). Centred and scaled by what past days have shown
+    or, by `quantile`, read as its rank among what they have shown.
+    """
 
     kind: Literal["numeric"] = "numeric"
     log: bool = True
@@ -53,12 +71,16 @@ class Numeric(Strict):
 
 
 class Timestamp(Strict):
-    """A moment, `read` as the hour and weekday it fell on (`cycles`), as whole days from it to the beginning of the event's day (`age`), or as
-    the time from it to the event (`recency`). By default, of an entity its age, of a log cycles. A later moment counts as missing."""
+    """A moment, `read` as the hour and weekday it fell on (`cycles`), as whole days from it to the
+    beginning of the event's day (`age`), or as the time from it to the event (`recency`). By
+    default, of an entity its age, of a log cycles. A later moment counts as missing.
+    """
 
     kind: Literal["timestamp"] = "timestamp"
     unit: Literal["s", "ms", "us", "ns"] = "ms"
-    read: Annotated[tuple[Reading, ...], AfterValidator(distinct)] | None = Field(None, min_length=1)
+    read: Annotated[tuple[Reading, ...], AfterValidator(distinct)] | None = Field(
+        None, min_length=1
+    )
 
 
 class Vector(Strict):
@@ -100,7 +122,9 @@ class LogConfig(Strict):
 
 
 class EntityConfig(Strict):
-    """`as_of`: the table holds nothing that was not known at the end of that day (docs/leaks.md)."""
+    """`as_of`: the table holds nothing that was not known at the end of that day
+    (docs/leaks.md).
+    """
 
     table: str | tuple[str, ...] | None = None
     key: str | None = None
@@ -109,12 +133,19 @@ class EntityConfig(Strict):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return () if self.table is None else (self.table,) if isinstance(self.table, str) else self.table
+        return (
+            ()
+            if self.table is None
+            else (self.table,)
+            if isinstance(self.table, str)
+            else self.table
+        )
 
 
 class HistorySeed(Strict):
-    """Events from before the first day: one row per entity, `ids` oldest first, `actions` naming the subset acted on. `as_of`: none of
-    them is later than the end of that day."""
+    """Events from before the first day: one row per entity, `ids` oldest first, `actions` naming
+    the subset acted on. `as_of`: none of them is later than the end of that day.
+    """
 
     table: str
     key: str
@@ -124,11 +155,13 @@ class HistorySeed(Strict):
 
 
 class HistoryConfig(Strict):
-    """What an entity met before an event: the last `length` rows of `log` (only where `where` is 1) of `days` days.
+    """What an entity met before an event: the last `length` rows of `log` (only where `where` is 1)
+    of `days` days.
 
-    Read by the models of that log. `entity` is the history's name unless it is set, so that one entity can have several. `pairs` are
-    features of `of` (or `id`, the entity itself) by which a row's own `of` is compared with what the history holds: how many earlier events
-    shared it, with which actions, and how long ago. These are features of the pair, so they join the row's context.
+    Read by the models of that log. `entity` is the history's name unless it is set, so that one
+    entity can have several. `pairs` are features of `of` (or `id`, the entity itself) by which a
+    row's own `of` is compared with what the history holds: how many earlier events shared it, with
+    which actions, and how long ago. These are features of the pair, so they join the row's context.
     """
 
     entity: str | None = None
@@ -151,6 +184,8 @@ class JoinedLabel(Strict):
 
 class TaskConfig(Strict):
     log: str
-    label: str | Annotated[tuple[str, ...], Field(min_length=1)] | JoinedLabel = Field(description="a column, several (1 where any is), or another log")
+    label: str | Annotated[tuple[str, ...], Field(min_length=1)] | JoinedLabel = Field(
+        description="a column, several (1 where any is), or another log"
+    )
     given: str | None = None
     matures_days: int = Field(0, ge=0, le=90)

@@ -1,4 +1,6 @@
-"""The whole of a factory.yaml, and how one is read: strict, frozen, every fault at once with its path."""
+"""The whole of a factory.yaml, and how one is read: strict, frozen, every fault at once with its
+path.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,24 @@ from headwater.config.base import Strict
 from headwater.config.data import FEATURE_KINDS, EntityConfig, HistoryConfig, LogConfig, TaskConfig
 from headwater.config.models import DownstreamConfig, RetrievalConfig, UpstreamConfig
 from headwater.config.references import broken_references, known_with_the_row
-from headwater.config.running import EvaluationConfig, GateConfig, IndexConfig, LaneConfig, LifecycleConfig, PolicyConfig, StoreConfig, TrackingConfig
+from headwater.config.running import (
+    EvaluationConfig,
+    GateConfig,
+    IndexConfig,
+    LaneConfig,
+    LifecycleConfig,
+    PolicyConfig,
+    StoreConfig,
+    TrackingConfig,
+)
 from headwater.errors import ConfigError
 from headwater.files import digest_of
 
-HOW_NOT_WHAT = ("device", "checkpoint_steps", "exploding")  # of an upstream: settings that shape no vector
+HOW_NOT_WHAT = (
+    "device",
+    "checkpoint_steps",
+    "exploding",
+)  # of an upstream: settings that shape no vector
 
 
 class FactoryConfig(Strict):
@@ -27,7 +42,12 @@ class FactoryConfig(Strict):
     warehouse: str = "./warehouse"
     seed: int = 0
     time_zone: str = "UTC"
-    workers: int = Field(2, ge=0, le=256, description="worker processes of one thread each; 0 runs all in this process")
+    workers: int = Field(
+        2,
+        ge=0,
+        le=256,
+        description="worker processes of one thread each; 0 runs all in this process",
+    )
     logs: dict[str, LogConfig] = Field(min_length=1)
     entities: dict[str, EntityConfig] = Field(min_length=1)
     histories: dict[str, HistoryConfig] = Field(default_factory=dict)
@@ -47,7 +67,9 @@ class FactoryConfig(Strict):
     @classmethod
     def _known_zone(cls, value: str) -> str:
         if value not in available_timezones():
-            raise ValueError(f"should be an IANA time zone such as Asia/Shanghai, received {value!r}")
+            raise ValueError(
+                f"should be an IANA time zone such as Asia/Shanghai, received {value!r}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -62,11 +84,16 @@ class FactoryConfig(Strict):
         return ZoneInfo(self.time_zone)
 
     def for_lane(self, lane: str) -> FactoryConfig:
-        """The factory as one of its lanes runs it. Raises ConfigError where there is no such lane."""
+        """The factory as one of its lanes runs it. Raises ConfigError where there is no such
+        lane.
+        """
         if lane == "main":
             return self.model_copy(update={"lanes": {}})
         if lane not in self.lanes:
-            raise ConfigError(f"no lane named {lane!r}; declared: {', '.join(['main', *self.lanes])}. Declare it under `lanes` in factory.yaml.")
+            raise ConfigError(
+                f"no lane named {lane!r}; declared: {', '.join(['main', *self.lanes])}. Declare it"
+                " under `lanes` in factory.yaml."
+            )
         spec, raw = self.lanes[lane], self.model_dump(exclude_unset=True, exclude={"lanes"})
         for name, changes in spec.upstreams.items():
             raw["upstreams"][name] = {**raw["upstreams"].get(name, {}), **changes}
@@ -74,29 +101,60 @@ class FactoryConfig(Strict):
 
     def open_lanes(self) -> tuple[str, ...]:
         """The lanes that a run runs, `main` first."""
-        return tuple(name for name in dict.fromkeys(("main", *self.lanes)) if not (name in self.lanes and self.lanes[name].closed))
+        return tuple(
+            name
+            for name in dict.fromkeys(("main", *self.lanes))
+            if not (name in self.lanes and self.lanes[name].closed)
+        )
 
     def retrieval_upstream(self) -> str:
         """In whose space items are retrieved."""
         return self.retrieval.upstream or next(iter(self.upstreams))
 
     def retrieval_task(self) -> str:
-        """What retrieval is for: by default the first task, of its upstream before others, whose label is known with the row. Raises ConfigError."""
+        """What retrieval is for: by default the first task, of its upstream before others, whose
+        label is known with the row. Raises ConfigError.
+        """
         raw = self.model_dump()
         listed = (*self.upstreams[self.retrieval_upstream()].tasks, *self.tasks)
-        found = self.retrieval.task or next((task for task in listed if known_with_the_row(raw, task)), None)
+        found = self.retrieval.task or next(
+            (task for task in listed if known_with_the_row(raw, task)), None
+        )
         if found is None:
-            raise ConfigError("retrieval: every task's labels arrive late or in another log; declare one whose label is a column of its rows.")
+            raise ConfigError(
+                "retrieval: every task's labels arrive late or in another log; declare one whose"
+                " label is a column of its rows."
+            )
         return found
 
     def data_digest(self) -> str:
         """Of all that shapes examples, but for the data itself and where it lies."""
-        return digest_of(self.model_dump(mode="json", include={"time_zone", "logs", "entities", "histories", "tasks"}),
-                         {name: spec.tasks for name, spec in self.upstreams.items()})  # fmt: skip
+        return digest_of(
+            self.model_dump(
+                mode="json", include={"time_zone", "logs", "entities", "histories", "tasks"}
+            ),
+            {name: spec.tasks for name, spec in self.upstreams.items()},
+        )
 
     def digest(self) -> str:
-        """Of all that shapes a vector or a score. Where things lie, how many workers make them, and what is refused, do not."""
-        kept = self.model_dump(mode="json", exclude={"name", "warehouse", "workers", "evaluation", "gates", "index", "retrieval", "store", "tracking", "lanes"})
+        """Of all that shapes a vector or a score. Where things lie, how many workers make them, and
+        what is refused, do not.
+        """
+        kept = self.model_dump(
+            mode="json",
+            exclude={
+                "name",
+                "warehouse",
+                "workers",
+                "evaluation",
+                "gates",
+                "index",
+                "retrieval",
+                "store",
+                "tracking",
+                "lanes",
+            },
+        )
         kept["encoding"] = self.store.encoding
         for field in ("promote", "keep_days", "align"):
             kept["lifecycle"].pop(field)
@@ -124,7 +182,9 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[An
     keys = [loader.construct_object(key) for key, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
-            raise yaml.YAMLError(f"the key {key!r} is written twice, line {node.start_mark.line + 1}")
+            raise yaml.YAMLError(
+                f"the key {key!r} is written twice, line {node.start_mark.line + 1}"
+            )
     loader.flatten_mapping(node)
     return dict(loader.construct_pairs(node, deep=True))
 
@@ -133,9 +193,13 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 
 def parse_config(raw: Any, source: str = "factory.yaml") -> FactoryConfig:
-    """Validate a mapping. Raises ConfigError with every fault, each as 'path: problem, what was received'."""
+    """Validate a mapping. Raises ConfigError with every fault, each as 'path: problem, what was
+    received'.
+    """
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"{source}: expected a mapping at the top, received {type(raw).__name__}.")
+        raise ConfigError(
+            f"{source}: expected a mapping at the top, received {type(raw).__name__}."
+        )
     try:
         return FactoryConfig.model_validate(raw)
     except ValidationError as error:
@@ -161,7 +225,9 @@ def parse_policy(text: str) -> PolicyConfig:
     try:
         return LifecycleConfig.model_validate({"policy": yaml.safe_load(text)}).policy
     except ValidationError as error:
-        raise ConfigError(f"policy {text!r}:", [_describe(item) for item in error.errors()]) from None
+        raise ConfigError(
+            f"policy {text!r}:", [_describe(item) for item in error.errors()]
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"policy {text!r}: not readable as YAML: {error}") from None
 
@@ -171,14 +237,24 @@ def load_config(path: Path) -> FactoryConfig:
     try:
         raw = yaml.load(path.read_text(), Loader=_UniqueKeyLoader)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. `headwater init RECIPE --data DIR --out DIR` writes one, or name "
-                          "yours with --factory.") from None  # fmt: skip
-    except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError) as error:  # TypeError: a key that is no text
+        raise ConfigError(
+            f"{path}: no such file. `headwater init RECIPE --data DIR --out DIR` writes one, or"
+            " name yours with --factory."
+        ) from None
+    except (
+        OSError,
+        UnicodeDecodeError,
+        TypeError,
+        yaml.YAMLError,
+    ) as error:  # TypeError: a key that is no text
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     return parse_config(raw, str(path))
 
 
 def warehouse_of(config: FactoryConfig, root: Path) -> Path:
     if "://" in config.warehouse:
-        raise ConfigError(f"warehouse: {config.warehouse!r} is a URL; this version keeps its warehouse in a local folder.")
+        raise ConfigError(
+            f"warehouse: {config.warehouse!r} is a URL; this version keeps its warehouse in a local"
+            " folder."
+        )
     return (root / config.warehouse).resolve()

@@ -1,4 +1,6 @@
-"""How a factory runs from day to day: averages, gates, the store, what is judged, where training is logged."""
+"""How a factory runs from day to day: averages, gates, the store, what is judged, where training is
+logged.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,10 @@ from headwater.config.base import Strict
 class EmaPolicy(Strict):
     """E(t) = weight E(t-1) + (1 - weight) daily(t); the first sight is kept as it is.
 
-    With `half_life_days` instead of a weight, the past weighs 2^(-gap / half_life_days), where gap counts the days since the
-    entity was last seen. While a space is younger than `warm_up_days`, the newest vector overwrites: a model that is still
-    finding its space makes vectors not worth remembering (both are ours, not the paper's).
+    With `half_life_days` instead of a weight, the past weighs 2^(-gap / half_life_days), where gap
+    counts the days since the entity was last seen. While a space is younger than `warm_up_days`,
+    the newest vector overwrites: a model that is still finding its space makes vectors not worth
+    remembering (both are ours, not the paper's).
     """
 
     kind: Literal["ema"] = "ema"
@@ -26,13 +29,20 @@ class EmaPolicy(Strict):
 
     @model_validator(mode="after")
     def _one_memory(self) -> EmaPolicy:
-        if self.half_life_days is not None and self.weight != EmaPolicy.model_fields["weight"].default:
-            raise ValueError("weight and half_life_days both say how fast to forget; set one of them")
+        if (
+            self.half_life_days is not None
+            and self.weight != EmaPolicy.model_fields["weight"].default
+        ):
+            raise ValueError(
+                "weight and half_life_days both say how fast to forget; set one of them"
+            )
         return self
 
 
 class LatestPolicy(Strict):
-    """The newest vector overwrites; an entity not seen today keeps its own (the paper's ACC, as we read it)."""
+    """The newest vector overwrites; an entity not seen today keeps its own (the paper's ACC, as we
+    read it).
+    """
 
     kind: Literal["latest"] = "latest"
     renormalize: bool = False
@@ -59,9 +69,13 @@ PolicyConfig = EmaPolicy | LatestPolicy | MeanPolicy | LastPolicy
 
 
 class AlignConfig(Strict):
-    """When a new space may stand in for the old one, after a rotation, measured on entities that the rotation was not fitted on."""
+    """When a new space may stand in for the old one, after a rotation, measured on entities that
+    the rotation was not fitted on.
+    """
 
-    min_cosine: float = Field(0.6, ge=-1, le=1, description="mean cosine of a rotated vector with the old one")
+    min_cosine: float = Field(
+        0.6, ge=-1, le=1, description="mean cosine of a rotated vector with the old one"
+    )
     max_residual: float = Field(0.8, gt=0, description="||X R - Y||^2 / ||Y||^2")
     min_shared: int = Field(100, ge=2, description="entities that both spaces must know")
 
@@ -70,39 +84,105 @@ class LifecycleConfig(Strict):
     policy: Annotated[PolicyConfig, Field(discriminator="kind")] = EmaPolicy()
     lag_days: int = Field(1, ge=1)
     expire_days: int = Field(90, ge=1)
-    promote: Literal["auto", "manual"] = Field("auto", description="whether a finished day goes live by itself, or by `headwater promote`")
-    keep_days: int = Field(90, ge=2, description="the point-in-time window: editions and daily snapshots of that many days are kept")
+    promote: Literal["auto", "manual"] = Field(
+        "auto", description="whether a finished day goes live by itself, or by `headwater promote`"
+    )
+    keep_days: int = Field(
+        90,
+        ge=2,
+        description=(
+            "the point-in-time window: editions and daily snapshots of that many days are kept"
+        ),
+    )
     align: AlignConfig = AlignConfig()
 
 
 class GateConfig(Strict):
-    """Thresholds an edition must pass before it is published; "usual" is the median of the last editions (up to seven)."""
+    """Thresholds an edition must pass before it is published; "usual" is the median of the last
+    editions (up to seven).
+    """
 
-    settle_days: int = Field(3, ge=0, description="age of a space, in days, from which its drift is refused and not only written down")
-    min_coverage_share: float = Field(0.6, ge=0, description="share of today's log rows whose entity had a vector, over the usual one")
-    min_rows_share: float = Field(0.5, ge=0, description="entities of the edition, over the usual number")
-    min_fresh_share: float = Field(0.3, ge=0, description="entities seen today, over the usual number")
+    settle_days: int = Field(
+        3,
+        ge=0,
+        description=(
+            "age of a space, in days, from which its drift is refused and not only written down"
+        ),
+    )
+    min_coverage_share: float = Field(
+        0.6,
+        ge=0,
+        description="share of today's log rows whose entity had a vector, over the usual one",
+    )
+    min_rows_share: float = Field(
+        0.5, ge=0, description="entities of the edition, over the usual number"
+    )
+    min_fresh_share: float = Field(
+        0.3, ge=0, description="entities seen today, over the usual number"
+    )
     max_norm: float = Field(10.0, gt=0, description="length of the longest vector")
     min_norm: float = Field(1e-3, ge=0, description="median length of a vector")
-    max_duplicate_share: float = Field(0.5, ge=0, le=1, description="share of entities whose vector is another's too")
-    min_effective_rank: float = Field(2.0, ge=1, description="directions in use: exp(entropy) of the singular values' shares")
-    min_effective_rank_share: float = Field(0.6, ge=0, description="directions in use, over the last edition's")
-    min_cosine_continuing: float = Field(0.2, ge=-1, le=1, description="median, of today's vector with the last edition's: entities seen the last day too")
-    min_cosine_returning: float = Field(0.1, ge=-1, le=1, description="the same: entities last seen earlier")
-    max_centre_gap_new: float = Field(0.6, ge=0, le=2, description="median cosine with the last edition's centre: new entities against continuing ones")
-    max_domain_auc: float = Field(0.98, ge=0.5, le=1, description="of a classifier that tells today's vectors from the last edition's; 0.5 cannot")
+    max_duplicate_share: float = Field(
+        0.5, ge=0, le=1, description="share of entities whose vector is another's too"
+    )
+    min_effective_rank: float = Field(
+        2.0, ge=1, description="directions in use: exp(entropy) of the singular values' shares"
+    )
+    min_effective_rank_share: float = Field(
+        0.6, ge=0, description="directions in use, over the last edition's"
+    )
+    min_cosine_continuing: float = Field(
+        0.2,
+        ge=-1,
+        le=1,
+        description=(
+            "median, of today's vector with the last edition's: entities seen the last day too"
+        ),
+    )
+    min_cosine_returning: float = Field(
+        0.1, ge=-1, le=1, description="the same: entities last seen earlier"
+    )
+    max_centre_gap_new: float = Field(
+        0.6,
+        ge=0,
+        le=2,
+        description=(
+            "median cosine with the last edition's centre: new entities against continuing ones"
+        ),
+    )
+    max_domain_auc: float = Field(
+        0.98,
+        ge=0.5,
+        le=1,
+        description=(
+            "of a classifier that tells today's vectors from the last edition's; 0.5 cannot"
+        ),
+    )
     neighbours: int = Field(10, ge=1, description="how many nearest neighbours are compared")
-    min_neighbour_overlap: float = Field(0.2, ge=0, le=1, description="share of an entity's nearest neighbours that are kept")
-    max_probe_drop: float = Field(0.05, ge=0, le=1, description="how far a click model's ROC-AUC on the vectors may fall, beyond two standard errors")
+    min_neighbour_overlap: float = Field(
+        0.2, ge=0, le=1, description="share of an entity's nearest neighbours that are kept"
+    )
+    max_probe_drop: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description=(
+            "how far a click model's ROC-AUC on the vectors may fall, beyond two standard errors"
+        ),
+    )
 
 
 class StoreConfig(Strict):
-    """`encoding` is that of the serving copies, made after averaging; averages themselves stay float32."""
+    """`encoding` is that of the serving copies, made after averaging; averages themselves stay
+    float32.
+    """
 
     online: str = "lmdb"
     encoding: Literal["float32", "float16", "int8"] = "float32"
     bucket_rows: int = Field(32_768, ge=1, description="rows merged at a time: what bounds memory")
-    compact_after: int = Field(8, ge=1, le=200, description="deltas that an edition may be spread over")
+    compact_after: int = Field(
+        8, ge=1, le=200, description="deltas that an edition may be spread over"
+    )
 
 
 class IndexConfig(Strict):
@@ -110,8 +190,10 @@ class IndexConfig(Strict):
 
 
 class EvaluationConfig(Strict):
-    """Which days the tables pool, and how their intervals are made. What the leak audit would refuse passes where it is `trusted`: a feature
-    (`item.price`), a history (`histories.user`, `histories.user.seed`) or the log of one (`logs.feed`)."""
+    """Which days the tables pool, and how their intervals are made. What the leak audit would
+    refuse passes where it is `trusted`: a feature (`item.price`), a history (`histories.user`,
+    `histories.user.seed`) or the log of one (`logs.feed`).
+    """
 
     start: dt.date | None = None
     end: dt.date | None = None
@@ -127,22 +209,30 @@ class EvaluationConfig(Strict):
 
 
 class TrackingConfig(Strict):
-    """Where training is logged: `tensorboard` (event files in `uri`, a folder), `mlflow` (a tracking server), or another package's."""
+    """Where training is logged: `tensorboard` (event files in `uri`, a folder), `mlflow` (a
+    tracking server), or another package's.
+    """
 
     kind: str
-    uri: str | None = Field(None, description="of TensorBoard, default: `tracking/` in the warehouse; MLflow needs one")
+    uri: str | None = Field(
+        None, description="of TensorBoard, default: `tracking/` in the warehouse; MLflow needs one"
+    )
 
     @model_validator(mode="after")
     def _server(self) -> TrackingConfig:
         if self.kind == "mlflow" and self.uri is None:
-            raise ValueError("mlflow needs the uri of its tracking server, such as http://127.0.0.1:5000")
+            raise ValueError(
+                "mlflow needs the uri of its tracking server, such as http://127.0.0.1:5000"
+            )
         return self
 
 
 class LaneConfig(Strict):
-    """A retraining that runs beside the live lane until it is promoted: what of the upstreams is other there (such as `seed`).
+    """A retraining that runs beside the live lane until it is promoted: what of the upstreams is
+    other there (such as `seed`).
 
-    `closed` lanes are not run any more. The lane `main` is the factory as it is declared; only `closed` may be set of it.
+    `closed` lanes are not run any more. The lane `main` is the factory as it is declared; only
+    `closed` may be set of it.
     """
 
     upstreams: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -9,16 +9,21 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Meeting:
-    """Yesterday's keys and today's, met: which of today's are `known_T`, in which row `rows_T` of yesterday, and which rows
-    of yesterday are `kept_B` (seen again, or not yet expired)."""
+    """Yesterday's keys and today's, met: which of today's are `known_T`, in which row `rows_T` of
+    yesterday, and which rows of yesterday are `kept_B` (seen again, or not yet expired).
+    """
 
     known_T: np.ndarray
     rows_T: np.ndarray
     kept_B: np.ndarray
 
 
-def meet(keys_B: np.ndarray, seen_B: np.ndarray, keys_T: np.ndarray, day: int, expire_days: int) -> Meeting:
-    """Both key arrays ascending and unique. An entity not seen for more than `expire_days` is dropped, unless seen today."""
+def meet(
+    keys_B: np.ndarray, seen_B: np.ndarray, keys_T: np.ndarray, day: int, expire_days: int
+) -> Meeting:
+    """Both key arrays ascending and unique. An entity not seen for more than `expire_days` is
+    dropped, unless seen today.
+    """
     rows, known = find(keys_B, keys_T)
     kept = day - seen_B <= expire_days
     kept[rows[known]] = True
@@ -33,7 +38,9 @@ def find(keys_B: np.ndarray, keys_T: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return rows, keys_B[rows] == keys_T
 
 
-def merge_sorted(keys_B: np.ndarray, keys_T: np.ndarray, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, list[np.ndarray]]:
+def merge_sorted(
+    keys_B: np.ndarray, keys_T: np.ndarray, columns: list[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Two ascending, disjoint key arrays as one, with each pair of columns beside them."""
     places_T = np.searchsorted(keys_B, keys_T) + np.arange(len(keys_T))
     total = len(keys_B) + len(keys_T)

@@ -1,4 +1,6 @@
-"""Orthogonal Procrustes (Schoenemann 1966): the rotation that lays a new space upon an old one. N shared entities, D width."""
+"""Orthogonal Procrustes (Schoenemann 1966): the rotation that lays a new space upon an old one. N
+shared entities, D width.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from headwater.files import digest_of
 
 @dataclass(frozen=True)
 class Rotation:
-    """x of `source` stands in for x @ matrix_DD of `target`; cosines within the source are kept as they are."""
+    """x of `source` stands in for x @ matrix_DD of `target`; cosines within the source are kept as
+    they are.
+    """
 
     source: Space
     target: Space
@@ -36,16 +40,26 @@ class Rotation:
         return digest_of(self.source.as_json(), self.target.as_json(), self.matrix_DD)
 
     def as_json(self) -> dict[str, Any]:
-        return {"source": self.source.as_json(), "target": self.target.as_json(), "matrix": self.matrix_DD.tolist()}
+        return {
+            "source": self.source.as_json(),
+            "target": self.target.as_json(),
+            "matrix": self.matrix_DD.tolist(),
+        }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Rotation:
-        return cls(Space.from_json(raw["source"]), Space.from_json(raw["target"]), np.array(raw["matrix"], np.float32))
+        return cls(
+            Space.from_json(raw["source"]),
+            Space.from_json(raw["target"]),
+            np.array(raw["matrix"], np.float32),
+        )
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a rotation lays the spaces upon each other, on entities it was not fitted on. `cosine_raw` is without it."""
+    """How well a rotation lays the spaces upon each other, on entities it was not fitted on.
+    `cosine_raw` is without it.
+    """
 
     rotation: Rotation
     shared: int
@@ -55,17 +69,31 @@ class Fit:
     cosine_of: Mapping[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        return {"source": str(self.rotation.source), "target": str(self.rotation.target), "shared": self.shared, "residual": self.residual,
-                "cosine": self.cosine, "cosine_raw": self.cosine_raw, "cosine_of": dict(self.cosine_of)}  # fmt: skip
+        return {
+            "source": str(self.rotation.source),
+            "target": str(self.rotation.target),
+            "shared": self.shared,
+            "residual": self.residual,
+            "cosine": self.cosine,
+            "cosine_raw": self.cosine_raw,
+            "cosine_of": dict(self.cosine_of),
+        }
 
 
 def fit_rotation(pairs: Mapping[str, tuple[Snapshot, Snapshot]]) -> Fit:
-    """One rotation for all entities of an upstream: `pairs` are (new, old) snapshots by entity. Each entity weighs the same in all;
-    half of the shared keys (those with an even hash) fit it, the other half measures it. Raises SpaceMismatch."""
-    source, target = one_space(*(new.space for new, _ in pairs.values())), one_space(*(old.space for _, old in pairs.values()))
+    """One rotation for all entities of an upstream: `pairs` are (new, old) snapshots by entity.
+    Each entity weighs the same in all; half of the shared keys (those with an even hash) fit it,
+    the other half measures it. Raises SpaceMismatch.
+    """
+    source, target = (
+        one_space(*(new.space for new, _ in pairs.values())),
+        one_space(*(old.space for _, old in pairs.values())),
+    )
     if source.width != target.width:
-        raise SpaceMismatch(f"{source} and {target} have vectors of different widths; no rotation maps one onto the other. Promote the lane without "
-                            "aligning, with the rankers that were trained in it.")  # fmt: skip
+        raise SpaceMismatch(
+            f"{source} and {target} have vectors of different widths; no rotation maps one onto the"
+            " other. Promote the lane without aligning, with the rankers that were trained in it."
+        )
     shared = {name: _shared(new, old) for name, (new, old) in pairs.items()}
     product = np.zeros((source.width, source.width))
     for new_ND, old_ND, even_N in shared.values():
@@ -83,28 +111,52 @@ def fit_rotation(pairs: Mapping[str, tuple[Snapshot, Snapshot]]) -> Fit:
             size += float((y**2).sum() / len(y))
             cosines[name], raw[name] = _cosines(x @ matrix, y), _cosines(x, y)
     mean = {name: float(values.mean()) for name, values in cosines.items()}
-    rotation, rows = Rotation(source, target, matrix.astype(np.float32)), sum(len(x) for x, _, _ in shared.values())
+    rotation, rows = (
+        Rotation(source, target, matrix.astype(np.float32)),
+        sum(len(x) for x, _, _ in shared.values()),
+    )
     before = [float(values.mean()) for values in raw.values()]
-    return Fit(rotation, rows, error / size if size else float("inf"), float(np.mean(list(mean.values()))) if mean else -1.0,
-               float(np.mean(before)) if before else -1.0, mean)  # fmt: skip
+    return Fit(
+        rotation,
+        rows,
+        error / size if size else float("inf"),
+        float(np.mean(list(mean.values()))) if mean else -1.0,
+        float(np.mean(before)) if before else -1.0,
+        mean,
+    )
 
 
 def refusals(fit: Fit, limits: AlignConfig) -> list[str]:
     """Why the new space may not stand in for the old one; empty where it may."""
     found = []
     if fit.shared < limits.min_shared:
-        found.append(f"{fit.shared:,} entities are known to both spaces, at least {limits.min_shared:,} are needed")
+        found.append(
+            f"{fit.shared:,} entities are known to both spaces, at least {limits.min_shared:,} are"
+            " needed"
+        )
     if fit.cosine < limits.min_cosine:
-        found.append(f"mean cosine after the rotation is {fit.cosine:.3f}, at least {limits.min_cosine:.3f} is needed")
+        found.append(
+            f"mean cosine after the rotation is {fit.cosine:.3f}, at least {limits.min_cosine:.3f}"
+            " is needed"
+        )
     if fit.residual > limits.max_residual:
-        found.append(f"residual is {fit.residual:.3f}, at most {limits.max_residual:.3f} is allowed")
+        found.append(
+            f"residual is {fit.residual:.3f}, at most {limits.max_residual:.3f} is allowed"
+        )
     return found
 
 
 def _shared(new: Snapshot, old: Snapshot) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows, known = old.find(new.keys_N)
-    return new.vectors_ND[known].astype(np.float64), old.vectors_ND[rows[known]].astype(np.float64), new.keys_N[known] % np.uint64(2) == 0
+    return (
+        new.vectors_ND[known].astype(np.float64),
+        old.vectors_ND[rows[known]].astype(np.float64),
+        new.keys_N[known] % np.uint64(2) == 0,
+    )
 
 
 def _cosines(a_ND: np.ndarray, b_ND: np.ndarray) -> np.ndarray:
-    return np.asarray((a_ND * b_ND).sum(axis=1) / np.maximum(np.linalg.norm(a_ND, axis=1) * np.linalg.norm(b_ND, axis=1), 1e-12))
+    return np.asarray(
+        (a_ND * b_ND).sum(axis=1)
+        / np.maximum(np.linalg.norm(a_ND, axis=1) * np.linalg.norm(b_ND, axis=1), 1e-12)
+    )

@@ -24,8 +24,9 @@ def day_number(day: dt.date) -> int:
 
 @dataclass(frozen=True)
 class Space:
-    """The lineage of vectors that may be compared: one training run of one upstream, begun on the day `opened` and
-    warm-started from day to day."""
+    """The lineage of vectors that may be compared: one training run of one upstream, begun on the
+    day `opened` and warm-started from day to day.
+    """
 
     upstream: str
     lineage: str
@@ -34,10 +35,17 @@ class Space:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Space:
-        return cls(raw["upstream"], raw["lineage"], raw["width"], dt.date.fromisoformat(raw["opened"]))
+        return cls(
+            raw["upstream"], raw["lineage"], raw["width"], dt.date.fromisoformat(raw["opened"])
+        )
 
     def as_json(self) -> dict[str, Any]:
-        return {"upstream": self.upstream, "lineage": self.lineage, "width": self.width, "opened": str(self.opened)}
+        return {
+            "upstream": self.upstream,
+            "lineage": self.lineage,
+            "width": self.width,
+            "opened": str(self.opened),
+        }
 
     def __str__(self) -> str:
         return f"{self.upstream}@{self.lineage[:12]}/{self.width}"
@@ -45,11 +53,13 @@ class Space:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An entity's vectors of one space as of one day: `keys_N` uint64 ascending and unique, `vectors_ND` float32 finite.
+    """An entity's vectors of one space as of one day: `keys_N` uint64 ascending and unique,
+    `vectors_ND` float32 finite.
 
-    `seen_N` int32 is the day (since 1970) on which each entity was last seen; `ids` are the originals, for people. `content_N` marks those
-    that no log has shown yet: their vectors are of their content alone, and their `seen_N` is the day on which these were made.
-    Arrays are made read-only. Raises SnapshotError.
+    `seen_N` int32 is the day (since 1970) on which each entity was last seen; `ids` are the
+    originals, for people. `content_N` marks those that no log has shown yet: their vectors are of
+    their content alone, and their `seen_N` is the day on which these were made. Arrays are made
+    read-only. Raises SnapshotError.
     """
 
     space: Space
@@ -64,21 +74,36 @@ class Snapshot:
     def __post_init__(self) -> None:
         n = len(self.keys_N)
         where = f"snapshot {self.name} {self.day}"
-        expected = {"keys_N": (np.uint64, (n,)), "vectors_ND": (np.float32, (n, self.space.width)), "seen_N": (np.int32, (n,))}
+        expected = {
+            "keys_N": (np.uint64, (n,)),
+            "vectors_ND": (np.float32, (n, self.space.width)),
+            "seen_N": (np.int32, (n,)),
+        }
         for field, (dtype, shape) in expected.items():
             array = getattr(self, field)
             if array.dtype != dtype or array.shape != shape:
-                raise SnapshotError(f"{where}: {field} should be {np.dtype(dtype)} {shape}. Received: {array.dtype} {array.shape}.")
+                raise SnapshotError(
+                    f"{where}: {field} should be {np.dtype(dtype)} {shape}. Received: {array.dtype}"
+                    f" {array.shape}."
+                )
             array.flags.writeable = False
-        if self.content_N is not None and (self.content_N.dtype != bool or self.content_N.shape != (n,)):
-            raise SnapshotError(f"{where}: content_N should be bool ({n},). Received: {self.content_N.dtype} {self.content_N.shape}.")
+        if self.content_N is not None and (
+            self.content_N.dtype != bool or self.content_N.shape != (n,)
+        ):
+            raise SnapshotError(
+                f"{where}: content_N should be bool ({n},). Received: {self.content_N.dtype}"
+                f" {self.content_N.shape}."
+            )
         if len(self.ids) != n:
             raise SnapshotError(f"{where}: {n} keys and {len(self.ids)} ids.")
         if n and not (self.keys_N[1:] > self.keys_N[:-1]).all():
             raise SnapshotError(f"{where}: keys should be ascending and unique.")
         bad = ~np.isfinite(self.vectors_ND).all(axis=1)
         if bad.any():
-            raise SnapshotError(f"{where}: {bad.sum():,} of {n:,} vectors are not finite (such as id {self.ids[int(bad.argmax())]!r}).")
+            raise SnapshotError(
+                f"{where}: {bad.sum():,} of {n:,} vectors are not finite (such as id"
+                f" {self.ids[int(bad.argmax())]!r})."
+            )
         if n and int(self.seen_N.max()) > day_number(self.day):
             raise SnapshotError(f"{where}: an entity was last seen on a later day.")
 
@@ -95,7 +120,15 @@ class Snapshot:
         """Of all but the day: equal vectors of equal entities have equal digests."""
         ids = self.ids.cast(pl.String)
         marks = [] if self.content_N is None else [self.content_N]
-        return digest_of(str(self.space), self.entity, self.keys_N, self.vectors_ND, self.seen_N, "\x1f".join(ids).encode(), *marks)
+        return digest_of(
+            str(self.space),
+            self.entity,
+            self.keys_N,
+            self.vectors_ND,
+            self.seen_N,
+            "\x1f".join(ids).encode(),
+            *marks,
+        )
 
     def find(self, keys_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Row of each key (any row where absent), and whether it is there."""
@@ -109,8 +142,11 @@ def one_space(*spaces: Space) -> Space:
     """The one space that these all are. Raises SpaceMismatch."""
     distinct = set(spaces)
     if len(distinct) != 1:
-        raise SpaceMismatch(f"Vectors of {len(distinct)} spaces may not meet: {', '.join(sorted(map(str, distinct)))}. Each retraining "
-                            "from scratch opens a space of its own; compare within one, or `headwater align` them first.")  # fmt: skip
+        raise SpaceMismatch(
+            f"Vectors of {len(distinct)} spaces may not meet:"
+            f" {', '.join(sorted(map(str, distinct)))}. Each retraining from scratch opens a space"
+            " of its own; compare within one, or `headwater align` them first."
+        )
     return distinct.pop()
 
 

@@ -12,7 +12,9 @@ from headwater.errors import ConfigError
 
 @dataclass(frozen=True)
 class Arm:
-    """Which embeddings it reads (none of them for `none`), and which of these are each day dealt out to the wrong entities."""
+    """Which embeddings it reads (none of them for `none`), and which of these are each day dealt
+    out to the wrong entities.
+    """
 
     name: str
     embeddings: tuple[str, ...]
@@ -20,15 +22,27 @@ class Arm:
 
     @classmethod
     def parse(cls, name: str, known: Sequence[str]) -> Arm:
-        """`none`, `all`, `shuffled` (all, as a control), or names joined by `+`; then `-NAME` leaves one out and `~NAME` shuffles one, such
-        as `all-ctr_user` and `all~ctr_user`. Raises ConfigError."""
+        """`none`, `all`, `shuffled` (all, as a control), or names joined by `+`; then `-NAME`
+        leaves one out and `~NAME` shuffles one, such as `all-ctr_user` and `all~ctr_user`. Raises
+        ConfigError.
+        """
         faults, (reads, shuffled) = read_by(name, known)
         if faults:
             raise ConfigError(f"arm {name!r}: {'; '.join(faults)}.")
-        return cls(name, tuple(part for part in known if part in reads), tuple(part for part in known if part in shuffled))
+        return cls(
+            name,
+            tuple(part for part in known if part in reads),
+            tuple(part for part in known if part in shuffled),
+        )
 
 
 def subsets(known: Sequence[str]) -> tuple[str, ...]:
-    """The names of the arms that read every subset of the embeddings, smallest first: `none`, each one, ..., `all`."""
+    """The names of the arms that read every subset of the embeddings, smallest first: `none`, each
+    one, ..., `all`.
+    """
     sizes = range(1, len(known))
-    return ("none", *("+".join(some) for size in sizes for some in itertools.combinations(known, size)), *(["all"] if known else []))
+    return (
+        "none",
+        *("+".join(some) for size in sizes for some in itertools.combinations(known, size)),
+        *(["all"] if known else []),
+    )

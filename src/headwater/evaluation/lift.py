@@ -1,4 +1,6 @@
-"""Lift: the relative change of a metric against the same model without embeddings, with paired intervals."""
+"""Lift: the relative change of a metric against the same model without embeddings, with paired
+intervals.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ POWER = 0.8  # with which the rows needed would show an effect of the size seen
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows that were predicted before their labels were known. `scores[arm][seed]` are probabilities, [N], pooled over days."""
+    """Rows that were predicted before their labels were known. `scores[arm][seed]` are
+    probabilities, [N], pooled over days.
+    """
 
     labels_N: np.ndarray
     users_N: np.ndarray
@@ -32,9 +36,16 @@ class Judged:
         return dt.date.fromordinal(int(self.days_N[row]))
 
     def take(self, rows_N: np.ndarray) -> Judged:
-        scores = {arm: {seed: values[rows_N] for seed, values in by_seed.items()} for arm, by_seed in self.scores.items()}
-        items, times = (None if part is None else part[rows_N] for part in (self.items_N, self.times_us_N))
-        return Judged(self.labels_N[rows_N], self.users_N[rows_N], self.days_N[rows_N], scores, items, times)
+        scores = {
+            arm: {seed: values[rows_N] for seed, values in by_seed.items()}
+            for arm, by_seed in self.scores.items()
+        }
+        items, times = (
+            None if part is None else part[rows_N] for part in (self.items_N, self.times_us_N)
+        )
+        return Judged(
+            self.labels_N[rows_N], self.users_N[rows_N], self.days_N[rows_N], scores, items, times
+        )
 
     @property
     def has_two_classes(self) -> bool:
@@ -43,11 +54,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Lift:
-    """One row of a table: `arm` against `baseline`. Metrics are means over seeds; lifts and their bounds are in per cent.
+    """One row of a table: `arm` against `baseline`. Metrics are means over seeds; lifts and their
+    bounds are in per cent.
 
-    `low`, `high`: of the ROC-AUC lift, over users and seeds; `row_low`, `row_high`: over rows alone (DeLong), which is too narrow where a
-    user's rows are alike. `p_value` is two-sided, `p_holm` the same corrected for the table's number of comparisons. `rows_needed`: where
-    the interval holds zero, how many such rows would show an effect of this size four times in five.
+    `low`, `high`: of the ROC-AUC lift, over users and seeds; `row_low`, `row_high`: over rows alone
+    (DeLong), which is too narrow where a user's rows are alike. `p_value` is two-sided, `p_holm`
+    the same corrected for the table's number of comparisons. `rows_needed`: where the interval
+    holds zero, how many such rows would show an effect of this size four times in five.
     """
 
     arm: str
@@ -71,75 +84,153 @@ class Lift:
     n: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it. Of a baseline against itself there is nothing to say: its lifts are None, as is what was not made."""
-        compared = {"roc_auc_lift_pct", "pr_auc_lift_pct", "low", "high", "row_low", "row_high", "pr_low", "pr_high"}
+        """As JSON has it. Of a baseline against itself there is nothing to say: its lifts are None,
+        as is what was not made.
+        """
+        compared = {
+            "roc_auc_lift_pct",
+            "pr_auc_lift_pct",
+            "low",
+            "high",
+            "row_low",
+            "row_high",
+            "pr_low",
+            "pr_high",
+        }
         void = compared if self.arm == self.baseline else ()
-        return {key: None if key in void or value != value else value for key, value in asdict(self).items()}
+        return {
+            key: None if key in void or value != value else value
+            for key, value in asdict(self).items()
+        }
 
 
 def lift_table(
-    judged: Judged, bootstrap: int, confidence: float, seed: int, baseline: str = "none", further: Sequence[tuple[str, str]] = ()
+    judged: Judged,
+    bootstrap: int,
+    confidence: float,
+    seed: int,
+    baseline: str = "none",
+    further: Sequence[tuple[str, str]] = (),
 ) -> list[Lift]:
-    """A Lift for every arm against `baseline`, then for each (arm, other baseline) of `further`; see also `quick_lift`.
+    """A Lift for every arm against `baseline`, then for each (arm, other baseline) of `further`;
+    see also `quick_lift`.
 
-    Intervals: percentile bootstrap, paired (each replicate draws the same users and the same seeds for an arm and its
-    baseline), clustered by user (a user's rows come or go together) and over seeds, so that they cover both the chance in
-    the rows and the chance in training. p values: normal, with the bootstrap's standard error, corrected over the whole table (Holm 1979).
-    Raises ExperimentError where an arm was not judged or the rows hold one class only.
+    Intervals: percentile bootstrap, paired (each replicate draws the same users and the same seeds
+    for an arm and its baseline), clustered by user (a user's rows come or go together) and over
+    seeds, so that they cover both the chance in the rows and the chance in training. p values:
+    normal, with the bootstrap's standard error, corrected over the whole table (Holm 1979). Raises
+    ExperimentError where an arm was not judged or the rows hold one class only.
     """
     pairs = [*((arm, baseline) for arm in judged.scores), *further]
     unknown = [name for pair in pairs for name in pair if name not in judged.scores]
     if unknown:
-        raise ExperimentError(f"lift: the arm {unknown[0]!r} was not judged; there are: {', '.join(judged.scores)}.")
+        raise ExperimentError(
+            f"lift: the arm {unknown[0]!r} was not judged; there are: {', '.join(judged.scores)}."
+        )
     _expect_two_classes(judged)
-    means = {arm: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()]) for arm, by_seed in judged.scores.items()}
+    means = {
+        arm: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()])
+        for arm, by_seed in judged.scores.items()
+    }
     draws = replicates(judged, bootstrap, seed)
-    shares = {arm: np.mean([placements(judged.labels_N, scores) for scores in by_seed.values()], axis=0) for arm, by_seed in judged.scores.items()}
+    shares = {
+        arm: np.mean([placements(judged.labels_N, scores) for scores in by_seed.values()], axis=0)
+        for arm, by_seed in judged.scores.items()
+    }
     rows = [_lift(judged, arm, base, means, draws, shares, confidence) for arm, base in pairs]
     return _holm(rows)
 
 
 def quick_lift(judged: Judged, arm: str, confidence: float, baseline: str = "none") -> Lift:
-    """A Lift without a bootstrap, where there are many to make. `low` and `high` cover the same as there, in closed form: the variance over
-    users is the sum of the squares of each user's share in the difference (DeLong's placements summed by user, Obuchowski 1997), that over
-    seeds the lifts' own; PR-AUC has no bounds, and p is of this comparison alone. Raises ExperimentError for rows of one class, or of fewer than
-    LEAST_USERS users: of so few the variance cannot be told."""
+    """A Lift without a bootstrap, where there are many to make. `low` and `high` cover the same as
+    there, in closed form: the variance over users is the sum of the squares of each user's share in
+    the difference (DeLong's placements summed by user, Obuchowski 1997), that over seeds the lifts'
+    own; PR-AUC has no bounds, and p is of this comparison alone. Raises ExperimentError for rows of
+    one class, or of fewer than LEAST_USERS users: of so few the variance cannot be told.
+    """
     _expect_two_classes(judged)
     if len(np.unique(judged.users_N)) < LEAST_USERS:
-        raise ExperimentError(f"lift: {len(np.unique(judged.users_N))} users are too few for an interval over users; expected at least {LEAST_USERS}.")
+        raise ExperimentError(
+            f"lift: {len(np.unique(judged.users_N))} users are too few for an interval over users;"
+            f" expected at least {LEAST_USERS}."
+        )
     labels_N, n = judged.labels_N, len(judged.labels_N)
-    by_seed = [[metrics_of(labels_N, judged.scores[name][seed]) for name in (arm, baseline)] for seed in judged.scores[arm]]
+    by_seed = [
+        [metrics_of(labels_N, judged.scores[name][seed]) for name in (arm, baseline)]
+        for seed in judged.scores[arm]
+    ]
     now, base = (_mean([pair[side] for pair in by_seed]) for side in (0, 1))
-    shares = [np.mean([placements(labels_N, scores) for scores in judged.scores[name].values()], axis=0) for name in (arm, baseline)]
-    parts_N = (shares[0] - now.roc_auc / base.roc_auc * shares[1]) / base.roc_auc / np.where(labels_N == 1, labels_N.sum(), n - labels_N.sum())
+    shares = [
+        np.mean([placements(labels_N, scores) for scores in judged.scores[name].values()], axis=0)
+        for name in (arm, baseline)
+    ]
+    parts_N = (
+        (shares[0] - now.roc_auc / base.roc_auc * shares[1])
+        / base.roc_auc
+        / np.where(labels_N == 1, labels_N.sum(), n - labels_N.sum())
+    )
     by_user = np.bincount(np.unique(judged.users_N, return_inverse=True)[1], weights=parts_N)
     changes = np.array([100 * (one.roc_auc / other.roc_auc - 1) for one, other in by_seed])
     over_seeds = changes.var(ddof=1) / len(changes) if len(changes) > 1 else 0.0
     over_users = np.square(by_user).sum() * len(by_user) / (len(by_user) - 1)
     error = max(float(np.sqrt(100**2 * over_users + over_seeds)), 1e-12)
     lift, wide = 100 * (now.roc_auc / base.roc_auc - 1), norm.ppf((1 + confidence) / 2)
-    row_wide, p_value = wide * _row_error(labels_N, shares[0], shares[1], now.roc_auc, base.roc_auc), float(2 * norm.sf(abs(lift) / error))
+    row_wide, p_value = (
+        wide * _row_error(labels_N, shares[0], shares[1], now.roc_auc, base.roc_auc),
+        float(2 * norm.sf(abs(lift) / error)),
+    )
     low, high, none = lift - wide * error, lift + wide * error, float("nan")
     needed = _rows_needed(n, lift, error, confidence) if low <= 0 <= high else None
-    return Lift(arm, baseline, now.roc_auc, lift, float(low), float(high), float(lift - row_wide), float(lift + row_wide), p_value, p_value, needed, now.pr_auc,
-                100 * (now.pr_auc / base.pr_auc - 1), none, none, now.log_loss, now.ne, len(changes), n)  # fmt: skip
+    return Lift(
+        arm,
+        baseline,
+        now.roc_auc,
+        lift,
+        float(low),
+        float(high),
+        float(lift - row_wide),
+        float(lift + row_wide),
+        p_value,
+        p_value,
+        needed,
+        now.pr_auc,
+        100 * (now.pr_auc / base.pr_auc - 1),
+        none,
+        none,
+        now.log_loss,
+        now.ne,
+        len(changes),
+        n,
+    )
 
 
 def _expect_two_classes(judged: Judged) -> None:
     if not judged.has_two_classes:
-        raise ExperimentError("lift: the judged rows hold no two classes yet. Run more days, or widen evaluation.start and end.")
+        raise ExperimentError(
+            "lift: the judged rows hold no two classes yet. Run more days, or widen"
+            " evaluation.start and end."
+        )
 
 
 def replicates(judged: Judged, bootstrap: int, seed: int) -> dict[str, np.ndarray]:
-    """Mean ROC-AUC and PR-AUC over drawn seeds under drawn users, [bootstrap, 2], for every arm. Arms share each draw."""
+    """Mean ROC-AUC and PR-AUC over drawn seeds under drawn users, [bootstrap, 2], for every arm.
+    Arms share each draw.
+    """
     generator = np.random.default_rng(seed)
     users, user_N = np.unique(judged.users_N, return_inverse=True)
     seeds = sorted(next(iter(judged.scores.values())))
-    rankings = {arm: {s: WeightedRanking(judged.labels_N, by_seed[s], user_N) for s in seeds} for arm, by_seed in judged.scores.items()}
+    rankings = {
+        arm: {s: WeightedRanking(judged.labels_N, by_seed[s], user_N) for s in seeds}
+        for arm, by_seed in judged.scores.items()
+    }
     draws = {arm: np.empty((bootstrap, 2)) for arm in judged.scores}
-    n_drawn = max(1, len(seeds) - 1)  # of S seeds S - 1: then the variance of their mean is s^2 / S and not (S - 1) / S of it
+    n_drawn = max(
+        1, len(seeds) - 1
+    )  # of S seeds S - 1: then the variance of their mean is s^2 / S and not (S - 1) / S of it
     for replicate in range(bootstrap):
-        weights_U = np.bincount(generator.integers(0, len(users), len(users)), minlength=len(users)).astype(np.float64)
+        weights_U = np.bincount(
+            generator.integers(0, len(users), len(users)), minlength=len(users)
+        ).astype(np.float64)
         drawn, times = np.unique(generator.choice(seeds, n_drawn), return_counts=True)
         for arm, by_seed in rankings.items():
             found = np.array([by_seed[int(s)](weights_U) for s in drawn])
@@ -148,9 +239,14 @@ def replicates(judged: Judged, bootstrap: int, seed: int) -> dict[str, np.ndarra
 
 
 def _lift(
-    judged: Judged, arm: str, baseline: str, means: Mapping[str, Metrics], draws: Mapping[str, np.ndarray],
-    shares: Mapping[str, np.ndarray], confidence: float,
-) -> Lift:  # fmt: skip
+    judged: Judged,
+    arm: str,
+    baseline: str,
+    means: Mapping[str, Metrics],
+    draws: Mapping[str, np.ndarray],
+    shares: Mapping[str, np.ndarray],
+    confidence: float,
+) -> Lift:
     now, base, n = means[arm], means[baseline], len(judged.labels_N)
     figures = (100 * (now.roc_auc / base.roc_auc - 1), 100 * (now.pr_auc / base.pr_auc - 1))
     low = high = row_low = row_high = pr_low = pr_high = 0.0
@@ -163,30 +259,66 @@ def _lift(
         p_value = float(2 * norm.sf(abs(figures[0]) / error))
         if low <= 0 <= high:
             rows_needed = _rows_needed(n, figures[0], error, confidence)
-        wide = norm.ppf(1 - tail) * _row_error(judged.labels_N, shares[arm], shares[baseline], now.roc_auc, base.roc_auc)
+        wide = norm.ppf(1 - tail) * _row_error(
+            judged.labels_N, shares[arm], shares[baseline], now.roc_auc, base.roc_auc
+        )
         row_low, row_high = figures[0] - wide, figures[0] + wide
     return Lift(
-        arm, baseline, now.roc_auc, figures[0], float(low), float(high), float(row_low), float(row_high), p_value, None, rows_needed,
-        now.pr_auc, figures[1], float(pr_low), float(pr_high), now.log_loss, now.ne, len(judged.scores[arm]), n,
-    )  # fmt: skip
+        arm,
+        baseline,
+        now.roc_auc,
+        figures[0],
+        float(low),
+        float(high),
+        float(row_low),
+        float(row_high),
+        p_value,
+        None,
+        rows_needed,
+        now.pr_auc,
+        figures[1],
+        float(pr_low),
+        float(pr_high),
+        now.log_loss,
+        now.ne,
+        len(judged.scores[arm]),
+        n,
+    )
 
 
-def _row_error(labels_N: np.ndarray, arm_N: np.ndarray, base_N: np.ndarray, auc: float, base_auc: float) -> float:
-    """Standard error of 100 (A / B - 1) over rows: DeLong's variance of A - (A / B) B, by the delta method."""
+def _row_error(
+    labels_N: np.ndarray, arm_N: np.ndarray, base_N: np.ndarray, auc: float, base_auc: float
+) -> float:
+    """Standard error of 100 (A / B - 1) over rows: DeLong's variance of A - (A / B) B, by the delta
+    method.
+    """
     parts = (arm_N - auc / base_auc * base_N) / base_auc
     positive = labels_N == 1
-    return float(100 * np.sqrt(parts[positive].var(ddof=1) / positive.sum() + parts[~positive].var(ddof=1) / (~positive).sum()))
+    return float(
+        100
+        * np.sqrt(
+            parts[positive].var(ddof=1) / positive.sum()
+            + parts[~positive].var(ddof=1) / (~positive).sum()
+        )
+    )
 
 
 def _rows_needed(n: int, lift: float, error: float, confidence: float) -> int | None:
-    """n ((z_confidence + z_power) error / lift)^2: the error shrinks as 1/sqrt(rows). None where no number would do."""
-    needed = n * ((norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)) * error / max(abs(lift), 1e-12)) ** 2
+    """n ((z_confidence + z_power) error / lift)^2: the error shrinks as 1/sqrt(rows). None where no
+    number would do.
+    """
+    needed = (
+        n
+        * ((norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)) * error / max(abs(lift), 1e-12)) ** 2
+    )
     return int(np.ceil(needed)) if needed < 1e12 else None
 
 
 def _holm(rows: list[Lift]) -> list[Lift]:
     """Holm's step-down correction over the rows that compare something."""
-    tested = sorted((row.p_value, place) for place, row in enumerate(rows) if row.p_value is not None)
+    tested = sorted(
+        (row.p_value, place) for place, row in enumerate(rows) if row.p_value is not None
+    )
     worst, corrected = 0.0, dict[int, float]()
     for rank, (p_value, place) in enumerate(tested):
         worst = max(worst, min(1.0, (len(tested) - rank) * p_value))

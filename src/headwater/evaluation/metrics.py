@@ -13,7 +13,9 @@ FLOOR = 1e-7
 
 @dataclass(frozen=True)
 class Metrics:
-    """`ne` is normalised entropy (He et al. 2014): log loss over the entropy of the base rate; 1 is no better than that rate."""
+    """`ne` is normalised entropy (He et al. 2014): log loss over the entropy of the base rate; 1 is
+    no better than that rate.
+    """
 
     roc_auc: float
     pr_auc: float
@@ -29,33 +31,47 @@ def metrics_of(labels_N: np.ndarray, scores_N: np.ndarray) -> Metrics:
     scores = np.clip(scores_N.astype(np.float64), FLOOR, 1 - FLOOR)
     loss = float(log_loss(labels_N, scores))
     entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-    return Metrics(float(roc_auc_score(labels_N, scores)), float(average_precision_score(labels_N, scores)), loss, loss / entropy)
+    return Metrics(
+        float(roc_auc_score(labels_N, scores)),
+        float(average_precision_score(labels_N, scores)),
+        loss,
+        loss / entropy,
+    )
 
 
 class WeightedRanking:
-    """ROC-AUC and average precision of fixed scores under changing weights: sorted once, then one pass over the rows for each set of weights.
+    """ROC-AUC and average precision of fixed scores under changing weights: sorted once, then one
+    pass over the rows for each set of weights.
 
     `groups_N` says whose weight a row has (such as its user's); without it, each row has its own.
     """
 
-    def __init__(self, labels_N: np.ndarray, scores_N: np.ndarray, groups_N: np.ndarray | None = None) -> None:
+    def __init__(
+        self, labels_N: np.ndarray, scores_N: np.ndarray, groups_N: np.ndarray | None = None
+    ) -> None:
         order = np.argsort(scores_N, kind="stable")
         ranked, positive = scores_N[order], labels_N[order] == 1
         self._groups = (order if groups_N is None else groups_N[order]).astype(np.int32)
-        # of each positive: where the rows of its score begin and end, among all rows and among the positives
+        # of each positive: where the rows of its score begin and end, among all rows and among the
+        # positives
         starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
         ends = np.append(starts[1:], len(ranked))
         self._positives = np.flatnonzero(positive)
         tie = np.searchsorted(starts, self._positives, side="right") - 1
         self._start, self._end = starts[tie], ends[tie]
         positives_before = np.concatenate([[0], np.cumsum(positive)])
-        self._positive_start, self._positive_end = positives_before[self._start], positives_before[self._end]
+        self._positive_start, self._positive_end = (
+            positives_before[self._start],
+            positives_before[self._end],
+        )
 
     def __call__(self, weights_G: np.ndarray) -> tuple[float, float]:
-        """(ROC-AUC, average precision) under the groups' weights; NaN where only one class has weight.
+        """(ROC-AUC, average precision) under the groups' weights; NaN where only one class has
+        weight.
 
-        ROC-AUC = P(score of a positive > score of a negative), ties counted half. Average precision = the mean over positives of the
-        precision among the rows that score as high or higher, which is scikit-learn's sum over thresholds.
+        ROC-AUC = P(score of a positive > score of a negative), ties counted half. Average precision
+        = the mean over positives of the precision among the rows that score as high or higher,
+        which is scikit-learn's sum over thresholds.
         """
         weights = weights_G[self._groups]
         below = np.concatenate([[0.0], np.cumsum(weights)])
@@ -65,14 +81,20 @@ class WeightedRanking:
         if positives <= 0 or total - positives <= 0:
             return float("nan"), float("nan")
         before, positive_before = below[self._start], positive_below[self._positive_start]
-        negatives_below = (before - positive_before + below[self._end] - positive_below[self._positive_end]) / 2
+        negatives_below = (
+            before - positive_before + below[self._end] - positive_below[self._positive_end]
+        ) / 2
         precision = (positives - positive_before) / np.maximum(total - before, 1e-300)
-        return float(positive @ negatives_below / (positives * (total - positives))), float(positive @ precision / positives)
+        return float(positive @ negatives_below / (positives * (total - positives))), float(
+            positive @ precision / positives
+        )
 
 
 def placements(labels_N: np.ndarray, scores_N: np.ndarray) -> np.ndarray:
-    """Each row's share in the ROC-AUC, [N] (DeLong et al. 1988, by ranks as in Sun & Xu 2014): of a positive, the share of negatives that
-    score below it (ties half); of a negative, the share of positives that score above it. Either class's mean is the ROC-AUC."""
+    """Each row's share in the ROC-AUC, [N] (DeLong et al. 1988, by ranks as in Sun & Xu 2014): of a
+    positive, the share of negatives that score below it (ties half); of a negative, the share of
+    positives that score above it. Either class's mean is the ROC-AUC.
+    """
     positive = labels_N == 1
     ranks = rankdata(scores_N)
     found = np.empty(len(labels_N))

@@ -1,4 +1,6 @@
-"""Table: what an offline table says, once, for the terminal, JSON, CSV and the report; with the charts that draw it."""
+"""Table: what an offline table says, once, for the terminal, JSON, CSV and the report; with the
+charts that draw it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the rows' key, its title, and how its numbers are written (a format spec such as `+.2f`; text where empty).
+    """A column: the rows' key, its title, and how its numbers are written (a format spec such as
+    `+.2f`; text where empty).
 
     With `low` and `high`, keys of an interval's bounds, the cell reads `value (low, high)`.
     """
@@ -37,7 +40,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Series:
-    """One line, set of bars or cloud of points: `values` over `x` (categories or numbers), with bounds and labels where there are any."""
+    """One line, set of bars or cloud of points: `values` over `x` (categories or numbers), with
+    bounds and labels where there are any.
+    """
 
     name: str
     x: tuple[str | float, ...]
@@ -49,8 +54,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture of a table. `bars` lie on their side, one for each category of their one series; `lines` may have bands; `points` have
-    labels. `name` is fit for a file's name; a `diagonal` is drawn where values on it are right (calibration)."""
+    """A picture of a table. `bars` lie on their side, one for each category of their one series;
+    `lines` may have bands; `points` have labels. `name` is fit for a file's name; a `diagonal` is
+    drawn where values on it are right (calibration).
+    """
 
     name: str
     title: str
@@ -64,8 +71,9 @@ class Chart:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `answer` says in a sentence what it shows; `rows` are mappings, of which `columns` are shown. Rows of lifts have the fields
-    of `evaluation.Lift`."""
+    """One table. `answer` says in a sentence what it shows; `rows` are mappings, of which `columns`
+    are shown. Rows of lifts have the fields of `evaluation.Lift`.
+    """
 
     name: str
     title: str
@@ -80,23 +88,41 @@ class Table:
 
     @property
     def slug(self) -> str:
-        """A name for its files: that of the table, and of the consumer where it is not the usual one."""
+        """A name for its files: that of the table, and of the consumer where it is not the usual
+        one.
+        """
         return f"{self.name}-{self.consumer}"
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
-        return {"table": self.name} | {key: value for key, value in asdict(self).items() if key != "name"}
+        return {"table": self.name} | {
+            key: value for key, value in asdict(self).items() if key != "name"
+        }
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Table:
         """The inverse of `as_dict`."""
-        charts = tuple(Chart(**{**chart, "series": tuple(_series(one) for one in chart["series"])}) for chart in raw["charts"])
+        charts = tuple(
+            Chart(**{**chart, "series": tuple(_series(one) for one in chart["series"])})
+            for chart in raw["charts"]
+        )
         return cls(
-            raw["table"], raw["title"], raw["consumer"], raw["first_day"], raw["last_day"], raw["answer"],
-            tuple(Column(**column) for column in raw["columns"]), tuple(raw["rows"]), tuple(raw["notes"]), charts,
-        )  # fmt: skip
+            raw["table"],
+            raw["title"],
+            raw["consumer"],
+            raw["first_day"],
+            raw["last_day"],
+            raw["answer"],
+            tuple(Column(**column) for column in raw["columns"]),
+            tuple(raw["rows"]),
+            tuple(raw["notes"]),
+            charts,
+        )
 
 
 def _series(raw: Mapping[str, Any]) -> Series:
-    parts: dict[str, Any] = {key: tuple(value) if isinstance(value, list | tuple) else value for key, value in raw.items()}
+    parts: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list | tuple) else value
+        for key, value in raw.items()
+    }
     return Series(**parts)

@@ -1,8 +1,10 @@
-"""Encoded examples on disk: each day's features are encoded once, and a day that is larger than memory is read in pieces.
+"""Encoded examples on disk: each day's features are encoded once, and a day that is larger than
+memory is read in pieces.
 
     cache/LOG/DAY/KEY/manifest.json  times.npy  keys.user.npy  entities.item.categorical.npy ...
 
-A cached day is known by what it was made from: the declared data, and every file's path, size and time of change.
+A cached day is known by what it was made from: the declared data, and every file's path, size and
+time of change.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ MAPPED_ROWS = 1 << 20  # a day of more rows is not taken into memory, but mapped
 
 
 class Mapped(np.memmap[Any, Any]):
-    """An array on disk. Sent to another process it is its path; what is picked out of it is an array in memory."""
+    """An array on disk. Sent to another process it is its path; what is picked out of it is an
+    array in memory.
+    """
 
     path: Path | None = None
 
@@ -51,22 +55,35 @@ def map_array(path: Path) -> np.ndarray:
 
 
 class ExampleCache:
-    """The encoded days in a folder. `made_from` tells of everything but a log's own rows: the declared data, and who was erased."""
+    """The encoded days in a folder. `made_from` tells of everything but a log's own rows: the
+    declared data, and who was erased.
+    """
 
     def __init__(self, folder: Path, made_from: object, files: Callable[[], Iterable[str]]) -> None:
         """`files` names those that examples are read from, as they are now."""
         self.folder, self._made_from, self._files = folder, made_from, files
 
     def _path(self, log: str, day: dt.date, tasks: tuple[str, ...], matured: bool) -> Path:
-        stats = [(file, (stat := os.stat(file)).st_size, stat.st_mtime_ns) for file in self._files()]
-        return self.folder / log / str(day) / digest_of(FORMAT, self._made_from, stats, tasks, matured)[:24]
+        stats = [
+            (file, (stat := os.stat(file)).st_size, stat.st_mtime_ns) for file in self._files()
+        ]
+        return (
+            self.folder
+            / log
+            / str(day)
+            / digest_of(FORMAT, self._made_from, stats, tasks, matured)[:24]
+        )
 
     def get(self, log: str, day: dt.date, tasks: tuple[str, ...], matured: bool) -> Examples | None:
-        """The day's examples with the labels of `tasks`, if they were encoded before from the same data."""
+        """The day's examples with the labels of `tasks`, if they were encoded before from the same
+        data.
+        """
         folder = self._path(log, day, tasks, matured)
         return open_examples(folder) if (folder / MANIFEST).is_file() else None
 
-    def put(self, tasks: tuple[str, ...], matured: bool, parts: Iterable[Examples], rows: int) -> Examples:
+    def put(
+        self, tasks: tuple[str, ...], matured: bool, parts: Iterable[Examples], rows: int
+    ) -> Examples:
         """Keep a day, encoded part after part, and return it as it will be read."""
         parts = iter(parts)
         first = next(parts)
@@ -100,7 +117,16 @@ def write_examples(folder: Path, first: Examples, others: Iterator[Examples], ro
     assert low == rows, (low, rows)
     for target in out.values():
         target.flush()
-    write_json(folder / MANIFEST, {"log": first.log, "day": str(first.day), "rows": rows, "rejected": dict(first.rejected), "arrays": list(arrays)})
+    write_json(
+        folder / MANIFEST,
+        {
+            "log": first.log,
+            "day": str(first.day),
+            "rows": rows,
+            "rejected": dict(first.rejected),
+            "arrays": list(arrays),
+        },
+    )
 
 
 def open_examples(folder: Path) -> Examples:
@@ -110,33 +136,72 @@ def open_examples(folder: Path) -> Examples:
     arrays = {name: load(folder / f"{name}.npy") for name in raw["arrays"]}
     blocks = {name: _block(arrays, name) for name in _names(arrays, "block.")}
     return Examples(
-        raw["log"], dt.date.fromisoformat(raw["day"]), arrays["times"], {name: arrays[f"keys.{name}"] for name in _names(arrays, "keys.")},
-        {name: block for name, block in blocks.items() if name != "context"}, blocks["context"],
-        {name: Histories(*(arrays[f"history.{name}.{part}"] for part in ("keys", "actions", "gaps"))) for name in _names(arrays, "history.")},
-        {name: arrays[f"counters.{name}"] for name in _names(arrays, "counters.")}, {name: arrays[f"label.{name}"] for name in _names(arrays, "label.")},
+        raw["log"],
+        dt.date.fromisoformat(raw["day"]),
+        arrays["times"],
+        {name: arrays[f"keys.{name}"] for name in _names(arrays, "keys.")},
+        {name: block for name, block in blocks.items() if name != "context"},
+        blocks["context"],
+        {
+            name: Histories(
+                *(arrays[f"history.{name}.{part}"] for part in ("keys", "actions", "gaps"))
+            )
+            for name in _names(arrays, "history.")
+        },
+        {name: arrays[f"counters.{name}"] for name in _names(arrays, "counters.")},
+        {name: arrays[f"label.{name}"] for name in _names(arrays, "label.")},
         raw["rejected"],
-    )  # fmt: skip
+    )
 
 
 def arrays_of(examples: Examples) -> dict[str, np.ndarray]:
     """All arrays of some examples, by a name from which they can be put together again."""
-    found = {"times": examples.times_us_N} | {f"keys.{name}": keys for name, keys in examples.keys.items()}
+    found = {"times": examples.times_us_N} | {
+        f"keys.{name}": keys for name, keys in examples.keys.items()
+    }
     for name, block in {**examples.entities, "context": examples.context}.items():
-        found |= {f"block.{name}.categorical": block.categorical_NC, f"block.{name}.numeric": block.numeric_NF, f"block.{name}.moments": block.moments_NT}
-        found |= {f"block.{name}.multi{place}": values for place, values in enumerate(block.multi_NK)}
-        found |= {f"block.{name}.vector{place}": values for place, values in enumerate(block.vectors_ND)}
+        found |= {
+            f"block.{name}.categorical": block.categorical_NC,
+            f"block.{name}.numeric": block.numeric_NF,
+            f"block.{name}.moments": block.moments_NT,
+        }
+        found |= {
+            f"block.{name}.multi{place}": values for place, values in enumerate(block.multi_NK)
+        }
+        found |= {
+            f"block.{name}.vector{place}": values for place, values in enumerate(block.vectors_ND)
+        }
     for name, past in examples.histories.items():
-        found |= {f"history.{name}.keys": past.keys_NL, f"history.{name}.actions": past.actions_NL, f"history.{name}.gaps": past.gaps_s_NL}
+        found |= {
+            f"history.{name}.keys": past.keys_NL,
+            f"history.{name}.actions": past.actions_NL,
+            f"history.{name}.gaps": past.gaps_s_NL,
+        }
     found |= {f"counters.{name}": counts for name, counts in examples.counters.items()}
     return found | {f"label.{name}": labels for name, labels in examples.labels.items()}
 
 
 def _names(arrays: Mapping[str, np.ndarray], prefix: str) -> list[str]:
     """The entities, histories, scopes or tasks that arrays are named after, in order."""
-    return list(dict.fromkeys(name.removeprefix(prefix).split(".")[0] for name in arrays if name.startswith(prefix)))
+    return list(
+        dict.fromkeys(
+            name.removeprefix(prefix).split(".")[0] for name in arrays if name.startswith(prefix)
+        )
+    )
 
 
 def _block(arrays: Mapping[str, np.ndarray], name: str) -> Block:
-    of = {key.removeprefix(f"block.{name}."): array for key, array in arrays.items() if key.startswith(f"block.{name}.")}
-    several = {kind: tuple(of[f"{kind}{place}"] for place in range(sum(key.startswith(kind) for key in of))) for kind in ("multi", "vector")}
-    return Block(of["categorical"], several["multi"], of["numeric"], several["vector"], of["moments"])
+    of = {
+        key.removeprefix(f"block.{name}."): array
+        for key, array in arrays.items()
+        if key.startswith(f"block.{name}.")
+    }
+    several = {
+        kind: tuple(
+            of[f"{kind}{place}"] for place in range(sum(key.startswith(kind) for key in of))
+        )
+        for kind in ("multi", "vector")
+    }
+    return Block(
+        of["categorical"], several["multi"], of["numeric"], several["vector"], of["moments"]
+    )

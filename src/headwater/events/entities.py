@@ -16,29 +16,42 @@ from headwater.schema import Categorical, Entity, MultiCategorical
 
 
 def read_table(entity: Entity) -> tuple[np.ndarray, pl.DataFrame]:
-    """Keys, ascending, of an entity's table and, beside each, its row: key and features as they stand there. Raises LogError."""
+    """Keys, ascending, of an entity's table and, beside each, its row: key and features as they
+    stand there. Raises LogError.
+    """
     assert entity.key is not None
     what = f"entity {entity.name}"
     wanted = (entity.key, *entity.features)
-    frames = [collect(scan(file, wanted, what), file, what) for file in matching_files(entity.paths, what)]
+    frames = [
+        collect(scan(file, wanted, what), file, what) for file in matching_files(entity.paths, what)
+    ]
     frame = pl.concat(frames, how="vertical_relaxed")
     if not is_id(frame.schema[entity.key]):
-        raise LogError(f"{what}: its key {entity.key!r} holds {frame.schema[entity.key]}; ids are strings or 64-bit integers.")
+        raise LogError(
+            f"{what}: its key {entity.key!r} holds {frame.schema[entity.key]}; ids are strings or"
+            " 64-bit integers."
+        )
     if frame[entity.key].null_count():
-        raise LogError(f"{what}: {frame[entity.key].null_count():,} rows of its table have no {entity.key!r}.")
+        raise LogError(
+            f"{what}: {frame[entity.key].null_count():,} rows of its table have no {entity.key!r}."
+        )
     keys = keys_of(frame[entity.key])
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     repeated = np.flatnonzero(keys[1:] == keys[:-1])
     if len(repeated):
         example = frame[entity.key][int(order[repeated[0]])]
-        raise LogError(f"{what}: {len(repeated):,} ids stand twice in its table (such as {example!r}); an entity "
-                       "table has one row per id.")  # fmt: skip
+        raise LogError(
+            f"{what}: {len(repeated):,} ids stand twice in its table (such as {example!r}); an"
+            " entity table has one row per id."
+        )
     return keys, frame[order]
 
 
 class EntityTable:
-    """The features of all entities of one kind; an entity that the table lacks has every feature missing."""
+    """The features of all entities of one kind; an entity that the table lacks has every feature
+    missing.
+    """
 
     def __init__(self, entity: Entity, zone: ZoneInfo) -> None:
         self.entity, self._zone = entity, zone
@@ -50,22 +63,41 @@ class EntityTable:
             keys, frame = read_table(entity)
             self._block = with_missing_row(encode(frame, entity.features, what, zone.key))
         self.keys = keys
-        self.ids = frame[entity.key] if len(keys) and entity.key is not None else pl.Series("key", [], dtype=pl.Int64)
-        self._texts = {name: (frame[name], kind) for name, kind in entity.features.items()
-                       if len(keys) and isinstance(kind, Categorical | MultiCategorical)}  # fmt: skip
+        self.ids = (
+            frame[entity.key]
+            if len(keys) and entity.key is not None
+            else pl.Series("key", [], dtype=pl.Int64)
+        )
+        self._texts = {
+            name: (frame[name], kind)
+            for name, kind in entity.features.items()
+            if len(keys) and isinstance(kind, Categorical | MultiCategorical)
+        }
         self._codes: dict[str, np.ndarray] = {}
 
-    def gather(self, keys_N: np.ndarray, day: dt.date, times_us_N: np.ndarray | None = None) -> Block:
-        """What is known of each of `keys_N` on `day`, at the event's time (None: at the end of the day)."""
+    def gather(
+        self, keys_N: np.ndarray, day: dt.date, times_us_N: np.ndarray | None = None
+    ) -> Block:
+        """What is known of each of `keys_N` on `day`, at the event's time (None: at the end of the
+        day).
+        """
         block = self._block.take(self._rows(keys_N))
-        return block.read_moments(moments_in(self.entity.features), False, day, times_us_N, self._zone)
+        return block.read_moments(
+            moments_in(self.entity.features), False, day, times_us_N, self._zone
+        )
 
     def codes(self, feature: str, keys_N: np.ndarray) -> np.ndarray:
-        """A categorical feature of some entities, [N, K]; equal values have equal codes, 0 is none. `id` is the entity itself."""
+        """A categorical feature of some entities, [N, K]; equal values have equal codes, 0 is none.
+        `id` is the entity itself.
+        """
         if feature == "id":
             return keys_N.view(np.int64)[:, None]
         if feature not in self._codes:
-            found = codes(*self._texts[feature]) if feature in self._texts else np.zeros((0, 1), np.int64)
+            found = (
+                codes(*self._texts[feature])
+                if feature in self._texts
+                else np.zeros((0, 1), np.int64)
+            )
             self._codes[feature] = np.vstack([found, np.zeros((1, found.shape[1]), np.int64)])
         return self._codes[feature][self._rows(keys_N)]
 

@@ -1,4 +1,6 @@
-"""User histories as of the event: what happened strictly before it, never the row itself nor anything later."""
+"""User histories as of the event: what happened strictly before it, never the row itself nor
+anything later.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ SEED_TIME = -1  # events known only to lie before the first day
 
 @dataclass(frozen=True)
 class Histories:
-    """For N events, the newest first: `keys_NL` (0: none), `actions_NL` bit masks, `gaps_s_NL` (NaN: unknown)."""
+    """For N events, the newest first: `keys_NL` (0: none), `actions_NL` bit masks, `gaps_s_NL`
+    (NaN: unknown).
+    """
 
     keys_NL: np.ndarray
     actions_NL: np.ndarray
@@ -28,28 +32,38 @@ class Histories:
         return Histories(self.keys_NL[rows_N], self.actions_NL[rows_N], self.gaps_s_NL[rows_N])
 
     def newest(self, length: int) -> Histories:
-        return Histories(self.keys_NL[:, :length], self.actions_NL[:, :length], self.gaps_s_NL[:, :length])
+        return Histories(
+            self.keys_NL[:, :length], self.actions_NL[:, :length], self.gaps_s_NL[:, :length]
+        )
 
     def arrays(self) -> list[np.ndarray]:
         return [self.keys_NL, self.actions_NL, self.gaps_s_NL]
 
 
 def counters(history: Histories, actions: int, seeded: bool) -> np.ndarray:
-    """Counting features of N histories, float32 [N, 2 + actions]: log(1 + events), the smoothed share of each action, and
-    log(1 + hours since the newest event), NaN where there is none. With `seeded`, the seed's events count as well."""
+    """Counting features of N histories, float32 [N, 2 + actions]: log(1 + events), the smoothed
+    share of each action, and log(1 + hours since the newest event), NaN where there is none. With
+    `seeded`, the seed's events count as well.
+    """
     present_NL = history.keys_NL != 0
     if not seeded:
         present_NL = present_NL & ~np.isnan(history.gaps_s_NL)
     seen_N = present_NL.sum(axis=1)
     taken = [(((history.actions_NL >> bit) & 1) * present_NL).sum(axis=1) for bit in range(actions)]
     shares = [(count + 1) / (seen_N + 2) for count in taken]
-    return np.stack([np.log1p(seen_N), *shares, np.log1p(history.gaps_s_NL[:, 0] / 3600)], axis=1).astype(np.float32)
+    return np.stack(
+        [np.log1p(seen_N), *shares, np.log1p(history.gaps_s_NL[:, 0] / 3600)], axis=1
+    ).astype(np.float32)
 
 
-def pair_numbers(history: Histories, actions: int, own_NK: np.ndarray, past_NLJ: np.ndarray) -> np.ndarray:
-    """What N histories tell of rows whose codes are `own_NK`, the events' being `past_NLJ` (0: none), float32 [N, 2 + actions]: of the events that
-    share a code with the row, log(1 + how many), the smoothed share of each action, log(1 + hours since the newest), NaN where there is none
-    or its time is not known."""
+def pair_numbers(
+    history: Histories, actions: int, own_NK: np.ndarray, past_NLJ: np.ndarray
+) -> np.ndarray:
+    """What N histories tell of rows whose codes are `own_NK`, the events' being `past_NLJ` (0:
+    none), float32 [N, 2 + actions]: of the events that share a code with the row, log(1 + how
+    many), the smoothed share of each action, log(1 + hours since the newest), NaN where there is
+    none or its time is not known.
+    """
     alike_NL = np.zeros(history.keys_NL.shape, bool)
     for k in range(own_NK.shape[1]):
         mine_N1 = own_NK[:, k, None]
@@ -60,12 +74,21 @@ def pair_numbers(history: Histories, actions: int, own_NK: np.ndarray, past_NLJ:
     taken = [(((history.actions_NL >> bit) & 1) * alike_NL).sum(axis=1) for bit in range(actions)]
     newest_N = np.where(found_N > 0, alike_NL.argmax(axis=1), 0)
     gap_N = np.where(found_N > 0, history.gaps_s_NL[np.arange(len(found_N)), newest_N], np.nan)
-    return np.stack([np.log1p(found_N), *((count + 1) / (found_N + 2) for count in taken), np.log1p(gap_N / 3600)], axis=1).astype(np.float32)
+    return np.stack(
+        [
+            np.log1p(found_N),
+            *((count + 1) / (found_N + 2) for count in taken),
+            np.log1p(gap_N / 3600),
+        ],
+        axis=1,
+    ).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class PastEvents:
-    """Events that may enter a history, sorted by (owner, time): whose, when, what, and the actions taken."""
+    """Events that may enter a history, sorted by (owner, time): whose, when, what, and the actions
+    taken.
+    """
 
     owners_M: np.ndarray
     times_us_M: np.ndarray
@@ -82,7 +105,9 @@ class PastEvents:
         return cls(owners[order], times[order], keys[order], actions[order])
 
     def keep(self, rows: np.ndarray) -> PastEvents:
-        return PastEvents(self.owners_M[rows], self.times_us_M[rows], self.keys_M[rows], self.actions_M[rows])
+        return PastEvents(
+            self.owners_M[rows], self.times_us_M[rows], self.keys_M[rows], self.actions_M[rows]
+        )
 
 
 def past_events(frame: pl.DataFrame, log: Log, history: History) -> PastEvents:
@@ -92,7 +117,9 @@ def past_events(frame: pl.DataFrame, log: Log, history: History) -> PastEvents:
     actions = np.zeros(len(frame), np.uint8)
     for bit, action in enumerate(history.actions):
         actions |= (frame[action].to_numpy().astype(np.uint8) << bit).astype(np.uint8)
-    owners, items = (keys_of(frame[log.entities[entity]]) for entity in (history.entity, history.of))
+    owners, items = (
+        keys_of(frame[log.entities[entity]]) for entity in (history.entity, history.of)
+    )
     return PastEvents(owners, frame[TIME].to_numpy(), items, actions)
 
 
@@ -100,10 +127,18 @@ def seed_events(history: History) -> PastEvents:
     """The events of the seed table, all before the first day, oldest first."""
     seed = history.seed
     if seed is None:
-        return PastEvents(np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint8))
+        return PastEvents(
+            np.zeros(0, np.uint64),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.uint64),
+            np.zeros(0, np.uint8),
+        )
     what = f"histories.{history.entity}.seed"
     lists = {seed.ids, *seed.actions.values()}
-    frames = [collect(scan(file, (seed.key, *lists), what), file, what) for file in matching_files((seed.table,), what)]
+    frames = [
+        collect(scan(file, (seed.key, *lists), what), file, what)
+        for file in matching_files((seed.table,), what)
+    ]
     frame = pl.concat(frames, how="vertical_relaxed")
     wrong = [column for column in lists if not isinstance(frame.schema[column], pl.List)]
     if wrong:
@@ -113,43 +148,84 @@ def seed_events(history: History) -> PastEvents:
     actions = np.zeros(len(flat), np.uint8)
     for bit, action in enumerate(history.actions):
         if action in seed.actions:
-            acted = frame.select(seed.key, pl.col(seed.actions[action]).alias(seed.ids)).explode(seed.ids).drop_nulls()
-            hit = flat.join(acted.unique().with_columns(hit=1), on=[seed.key, seed.ids], how="left", maintain_order="left")
+            acted = (
+                frame.select(seed.key, pl.col(seed.actions[action]).alias(seed.ids))
+                .explode(seed.ids)
+                .drop_nulls()
+            )
+            hit = flat.join(
+                acted.unique().with_columns(hit=1),
+                on=[seed.key, seed.ids],
+                how="left",
+                maintain_order="left",
+            )
             actions |= (hit["hit"].fill_null(0).to_numpy().astype(np.uint8) << bit).astype(np.uint8)
     past = PastEvents(owners, np.full(len(flat), SEED_TIME, np.int64), items, actions)
     return past if history.where is None else past.keep(_acted(past, history))
 
 
 def _acted(past: PastEvents, history: History) -> np.ndarray:
-    """With `where`, a seed counts only where that action was taken (all of it, if the seed does not tell)."""
-    if history.where in history.actions and history.seed is not None and history.where in history.seed.actions:
+    """With `where`, a seed counts only where that action was taken (all of it, if the seed does not
+    tell).
+    """
+    if (
+        history.where in history.actions
+        and history.seed is not None
+        and history.where in history.seed.actions
+    ):
         return (past.actions_M >> history.actions.index(history.where)) & 1 == 1
     return np.ones(len(past.owners_M), bool)
 
 
-def as_of(past: PastEvents, owners_N: np.ndarray, times_us_N: np.ndarray, length: int, window_us: int | None = None) -> Histories:
-    """The last `length` events of each owner strictly before each time and, but for those of a seed, at most `window_us` before it."""
+def as_of(
+    past: PastEvents,
+    owners_N: np.ndarray,
+    times_us_N: np.ndarray,
+    length: int,
+    window_us: int | None = None,
+) -> Histories:
+    """The last `length` events of each owner strictly before each time and, but for those of a
+    seed, at most `window_us` before it.
+    """
     _, owner_codes = np.unique(np.concatenate([past.owners_M, owners_N]), return_inverse=True)
-    times, time_codes = np.unique(np.concatenate([past.times_us_M, times_us_N]), return_inverse=True)
+    times, time_codes = np.unique(
+        np.concatenate([past.times_us_M, times_us_N]), return_inverse=True
+    )
     stride = np.int64(len(times) + 1)
     m = len(past.owners_M)
-    places_M = owner_codes[:m] * stride + time_codes[:m]  # sorted, because `past` is sorted by (owner, time)
+    places_M = (
+        owner_codes[:m] * stride + time_codes[:m]
+    )  # sorted, because `past` is sorted by (owner, time)
     ends_N = np.searchsorted(places_M, owner_codes[m:] * stride + time_codes[m:], side="left")
     starts_N = np.searchsorted(places_M, owner_codes[m:] * stride, side="left")
     spots_NL = ends_N[:, None] - 1 - np.arange(length)[None, :]
-    if window_us is not None:  # of events before the window only those of the seed are left: they come first
+    if (
+        window_us is not None
+    ):  # of events before the window only those of the seed are left: they come first
         first_N = owner_codes[m:] * stride
-        oldest_N = np.searchsorted(places_M, first_N + np.searchsorted(times, times_us_N - window_us, side="left"), side="left")
-        seeded_N = np.searchsorted(places_M, first_N + np.searchsorted(times, SEED_TIME, side="right"), side="left")
+        oldest_N = np.searchsorted(
+            places_M,
+            first_N + np.searchsorted(times, times_us_N - window_us, side="left"),
+            side="left",
+        )
+        seeded_N = np.searchsorted(
+            places_M, first_N + np.searchsorted(times, SEED_TIME, side="right"), side="left"
+        )
         between_N = np.maximum(oldest_N - seeded_N, 0)
         spots_NL = np.where(spots_NL < oldest_N[:, None], spots_NL - between_N[:, None], spots_NL)
     present_NL = spots_NL >= starts_N[:, None]
     spots_NL = np.where(present_NL, spots_NL, 0)
     if m == 0:
         shape = (len(owners_N), length)
-        return Histories(np.zeros(shape, np.uint64), np.zeros(shape, np.uint8), np.full(shape, np.nan, np.float32))
+        return Histories(
+            np.zeros(shape, np.uint64),
+            np.zeros(shape, np.uint8),
+            np.full(shape, np.nan, np.float32),
+        )
     then_NL = past.times_us_M[spots_NL]
-    gaps = np.where(present_NL & (then_NL != SEED_TIME), (times_us_N[:, None] - then_NL) / 1e6, np.nan)
+    gaps = np.where(
+        present_NL & (then_NL != SEED_TIME), (times_us_N[:, None] - then_NL) / 1e6, np.nan
+    )
     return Histories(
         np.where(present_NL, past.keys_M[spots_NL], 0).astype(np.uint64),
         np.where(present_NL, past.actions_M[spots_NL], 0).astype(np.uint8),

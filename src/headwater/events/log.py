@@ -26,8 +26,9 @@ Erased = Callable[[str, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class EventDay:
-    """The usable rows of one day, oldest first: `time_us`, ids, features, labels; how many were refused, by reason; and how many were
-    passed over because their user or item was erased."""
+    """The usable rows of one day, oldest first: `time_us`, ids, features, labels; how many were
+    refused, by reason; and how many were passed over because their user or item was erased.
+    """
 
     log: Log
     day: dt.date
@@ -48,73 +49,110 @@ class EventDay:
 
 
 class EventLog:
-    """A log on disk. Only the rows asked for are ever in memory. `erased` says which keys of an entity were erased."""
+    """A log on disk. Only the rows asked for are ever in memory. `erased` says which keys of an
+    entity were erased.
+    """
 
-    def __init__(self, log: Log, zone: ZoneInfo, quarantine: Path | None = None, erased: Erased | None = None) -> None:
+    def __init__(
+        self, log: Log, zone: ZoneInfo, quarantine: Path | None = None, erased: Erased | None = None
+    ) -> None:
         self.log, self.zone, self._erased = log, zone, erased
         self._quarantine = quarantine / log.name if quarantine else None
         self._what = f"log {log.name}"
 
     def day(self, day: dt.date) -> EventDay:
-        """The rows of one local day. Raises LogError: no rows, unreadable files, wrong unit, too many rejects."""
+        """The rows of one local day. Raises LogError: no rows, unreadable files, wrong unit, too
+        many rejects.
+        """
         low, high = day_bounds_us(day, self.zone)
         frame = self._rows(low, high)
         if frame.is_empty():
             raise self._empty(day)
         rows, frame = len(frame), self._without_erased(frame)
         if frame.is_empty():
-            raise LogError(f"{self._what}, day {day}: each of its {rows:,} rows is of an entity that was erased; there is nothing to learn.")
+            raise LogError(
+                f"{self._what}, day {day}: each of its {rows:,} rows is of an entity that was"
+                " erased; there is nothing to learn."
+            )
         used, refused = self._split(frame)
         self._keep_aside(refused, f"{day}.parquet")
         self._keep_aside(self.undated(), "undated.parquet")
         share = len(refused) / max(1, len(frame))
-        counts = {str(reason): int(n) for reason, n in refused[REASON].value_counts().sort(REASON).iter_rows()}
+        counts = {
+            str(reason): int(n)
+            for reason, n in refused[REASON].value_counts().sort(REASON).iter_rows()
+        }
         if share > self.log.max_reject_share:
             listed = "; ".join(f"{n} x {reason}" for reason, n in counts.items())
             raise LogError(
-                f"{self._what}, day {day}: {len(refused):,} of {len(frame):,} rows are bad ({share:.1%}, allowed "
-                f"{self.log.max_reject_share:.1%}): {listed}. They lie in quarantine/{self.log.name}/{day}.parquet; mend the log, "
-                f"or raise logs.{self.log.name}.max_reject_share."
+                f"{self._what}, day {day}: {len(refused):,} of {len(frame):,} rows are bad"
+                f" ({share:.1%}, allowed {self.log.max_reject_share:.1%}): {listed}. They lie in"
+                f" quarantine/{self.log.name}/{day}.parquet; mend the log, or raise"
+                f" logs.{self.log.name}.max_reject_share."
             )
         return EventDay(self.log, day, used, counts, rows - len(frame))
 
     def between(self, low_us: int, high_us: int) -> pl.DataFrame:
-        """The usable rows of a half-open interval of UTC microseconds, oldest first; may be none."""
+        """The usable rows of a half-open interval of UTC microseconds, oldest first; may
+        be none.
+        """
         return self._split(self._without_erased(self._rows(low_us, high_us)))[0]
 
     def join_keys_seen(self, key: str, known_by_us: int) -> pl.Series:
-        """The distinct `key`s of the rows earlier than `known_by_us`, for labels that arrive in this log."""
+        """The distinct `key`s of the rows earlier than `known_by_us`, for labels that arrive in
+        this log.
+        """
         frames = []
         for file in self._files():
             lazy = scan(file, (self.log.time, key), self._what)
-            when = to_us(self.log.time, lazy.collect_schema()[self.log.time], self.log.time_unit, self.zone.key)
+            when = to_us(
+                self.log.time,
+                lazy.collect_schema()[self.log.time],
+                self.log.time_unit,
+                self.zone.key,
+            )
             dtype = lazy.collect_schema()[key]
             if not is_id(dtype):
-                raise LogError(f"{self._what}: {key!r}, by which labels are joined, holds {dtype}; write it as integers or text.")
+                raise LogError(
+                    f"{self._what}: {key!r}, by which labels are joined, holds {dtype}; write it as"
+                    " integers or text."
+                )
             known = lazy.filter(when < known_by_us).select(pl.col(key).drop_nulls().unique())
             frames.append(collect(known, file, self._what)[key].cast(pl.String))
         return pl.concat(frames).unique()
 
     def undated(self) -> pl.DataFrame:
-        """The rows whose time cannot be read, and so belong to no day. Raises LogError where they are too many."""
+        """The rows whose time cannot be read, and so belong to no day. Raises LogError where they
+        are too many.
+        """
         frames, total = [], 0
         for file in self._files():
             lazy = self._timed(file)
             frames.append(collect(lazy.filter(pl.col(TIME).is_null()), file, self._what))
             total += int(collect(lazy.select(pl.len()), file, self._what).item())
-        bad = self._without_erased(pl.concat(frames, how="vertical_relaxed")).with_columns(pl.lit(f"{self.log.time}: not a time").alias(REASON))
+        bad = self._without_erased(pl.concat(frames, how="vertical_relaxed")).with_columns(
+            pl.lit(f"{self.log.time}: not a time").alias(REASON)
+        )
         if len(bad) > self.log.max_reject_share * total:
-            raise LogError(f"{self._what}: {len(bad):,} of {total:,} rows have no readable time in {self.log.time!r} "
-                           f"(such as {bad[self.log.time][0]!r}). {self._unit_hint(bad)}")  # fmt: skip
+            raise LogError(
+                f"{self._what}: {len(bad):,} of {total:,} rows have no readable time in"
+                f" {self.log.time!r} (such as {bad[self.log.time][0]!r}). {self._unit_hint(bad)}"
+            )
         return bad.drop(TIME)
 
     def span(self) -> tuple[dt.date, dt.date] | None:
         """First and last day with a readable time."""
         ends: list[int] = []
         for file in self._files():
-            times = collect(self._timed(file).select(low=pl.col(TIME).min(), high=pl.col(TIME).max()), file, self._what)
+            times = collect(
+                self._timed(file).select(low=pl.col(TIME).min(), high=pl.col(TIME).max()),
+                file,
+                self._what,
+            )
             ends.extend(value for value in times.row(0) if value is not None)
-        return (date_of_us(min(ends), self.zone), date_of_us(max(ends), self.zone)) if ends else None
+        return (
+            (date_of_us(min(ends), self.zone), date_of_us(max(ends), self.zone)) if ends else None
+        )
 
     def columns_found(self) -> None:
         """Raise LogError unless every file is readable and has every declared column."""
@@ -126,7 +164,9 @@ class EventLog:
 
     def _timed(self, file: str) -> pl.LazyFrame:
         lazy = scan(file, self.log.columns, self._what)
-        when = to_us(self.log.time, lazy.collect_schema()[self.log.time], self.log.time_unit, self.zone.key)
+        when = to_us(
+            self.log.time, lazy.collect_schema()[self.log.time], self.log.time_unit, self.zone.key
+        )
         return lazy.with_columns(when.alias(TIME))
 
     def _rows(self, low_us: int, high_us: int) -> pl.DataFrame:
@@ -137,13 +177,17 @@ class EventLog:
             if dtype.is_integer():  # on the raw column, so that the reader can skip row groups
                 low, high = raw_bounds(low_us, high_us, self.log.time_unit)
                 lazy = lazy.filter(pl.col(self.log.time).is_between(low, high, closed="left"))
-            timed = lazy.with_columns(to_us(self.log.time, dtype, self.log.time_unit, self.zone.key).alias(TIME))
+            timed = lazy.with_columns(
+                to_us(self.log.time, dtype, self.log.time_unit, self.zone.key).alias(TIME)
+            )
             rows = timed.filter(pl.col(TIME).is_between(low_us, high_us, closed="left"))
             frames.append(collect(rows, file, self._what).with_columns(pl.lit(file).alias(SOURCE)))
         try:
             return pl.concat(frames, how="vertical_relaxed").sort(TIME, maintain_order=True)
         except pl.exceptions.PolarsError as error:
-            raise LogError(f"{self._what}: its files disagree on column types ({error}). Write them alike.") from error
+            raise LogError(
+                f"{self._what}: its files disagree on column types ({error}). Write them alike."
+            ) from error
 
     def _without_erased(self, raw: pl.DataFrame) -> pl.DataFrame:
         if self._erased is None:
@@ -159,17 +203,23 @@ class EventLog:
         frame = typed(raw, self.log)
         for entity, column in self.log.entities.items():
             if not is_id(frame.schema[column]):
-                raise LogError(f"{self._what}: {column!r} ({entity} id) holds {frame.schema[column]}; ids are strings or "
-                               "64-bit integers.")  # fmt: skip
+                raise LogError(
+                    f"{self._what}: {column!r} ({entity} id) holds {frame.schema[column]}; ids are"
+                    " strings or 64-bit integers."
+                )
         try:
             why = reasons(frame, raw, self.log)
         except pl.exceptions.PolarsError as error:
-            raise LogError(f"{self._what}: a column is not of its kind ({str(error).splitlines()[0]}). Labels are 0 or 1, numeric features "
-                           "numbers.") from error  # fmt: skip
+            raise LogError(
+                f"{self._what}: a column is not of its kind ({str(error).splitlines()[0]}). Labels"
+                " are 0 or 1, numeric features numbers."
+            ) from error
         refused = raw.with_columns(why).filter(why.is_not_null()).drop(TIME)
         used = frame.filter(why.is_null()).drop(SOURCE)
         keys = [keys_of(used[column]) for column in self.log.entities.values()]
-        order = np.lexsort([*keys[::-1], used[TIME].to_numpy()])  # not the order of files, which may be rewritten
+        order = np.lexsort(
+            [*keys[::-1], used[TIME].to_numpy()]
+        )  # not the order of files, which may be rewritten
         return used[order], refused
 
     def _keep_aside(self, refused: pl.DataFrame, name: str) -> None:
@@ -187,14 +237,21 @@ class EventLog:
             self.undated()
         except LogError as error:
             return error
-        return LogError(f"{self._what}: no rows on {day} ({self.zone.key}); the log covers {span[0]} to {span[1]}. "
-                        "Choose a day in that span, or correct logs.*.path, time_unit or time_zone.")  # fmt: skip
+        return LogError(
+            f"{self._what}: no rows on {day} ({self.zone.key}); the log covers {span[0]} to"
+            f" {span[1]}. Choose a day in that span, or correct logs.*.path, time_unit or"
+            " time_zone."
+        )
 
     def _unit_hint(self, bad: pl.DataFrame) -> str:
         for unit in US_PER_UNIT:
             guess = bad.select(to_us(self.log.time, bad.schema[self.log.time], unit, self.zone.key))
             if unit != self.log.time_unit and guess.to_series().null_count() < len(bad) / 2:
-                return (f"Read as {unit!r} they are plausible: set logs.{self.log.name}.time_unit: {unit} "
-                        f"(now {self.log.time_unit!r}).")  # fmt: skip
-        return "Expected integers since 1970, ISO text or datetimes; correct the column, or logs.*.time."
-
+                return (
+                    f"Read as {unit!r} they are plausible: set logs.{self.log.name}.time_unit:"
+                    f" {unit} (now {self.log.time_unit!r})."
+                )
+        return (
+            "Expected integers since 1970, ISO text or datetimes; correct the column, or"
+            " logs.*.time."
+        )

@@ -1,4 +1,6 @@
-"""Pairs: who met which item on which day, and whether it was a positive; what retrieval is judged by. Shapes: M pairs."""
+"""Pairs: who met which item on which day, and whether it was a positive; what retrieval is judged
+by. Shapes: M pairs.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Pairs:
         return len(self.days_M)
 
     def take(self, rows: np.ndarray) -> Pairs:
-        return Pairs(self.users_M[rows], self.items_M[rows], self.days_M[rows], self.positive_M[rows])
+        return Pairs(
+            self.users_M[rows], self.items_M[rows], self.days_M[rows], self.positive_M[rows]
+        )
 
     def between(self, first: dt.date, last: dt.date) -> Pairs:
         """The pairs of the days from `first` to `last`, both included."""
@@ -42,36 +46,54 @@ class Pairs:
 
 
 def read_pairs(log: EventLog, task: Task, first: dt.date, last: dt.date) -> Pairs:
-    """The usable rows of the days from `first` to `last`; days without rows are passed over. Raises ConfigError for a task whose labels
-    are not known with the row."""
+    """The usable rows of the days from `first` to `last`; days without rows are passed over. Raises
+    ConfigError for a task whose labels are not known with the row.
+    """
     columns = label_columns_of(task)
     parts = []
     for n in range((last - first).days + 1):
         day = first + dt.timedelta(days=n)
         frame = log.between(*day_bounds_us(day, log.zone))
         users, items = (keys_of(frame[log.log.entities[entity]]) for entity in ("user", "item"))
-        positive = frame.select(pl.all_horizontal(pl.max_horizontal(alike) == 1 for alike in columns)).to_series().to_numpy()
+        positive = (
+            frame.select(pl.all_horizontal(pl.max_horizontal(alike) == 1 for alike in columns))
+            .to_series()
+            .to_numpy()
+        )
         parts.append(Pairs(users, items, np.full(len(frame), day.toordinal(), np.int32), positive))
-    return Pairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("users_M", "items_M", "days_M", "positive_M")))
+    return Pairs(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("users_M", "items_M", "days_M", "positive_M")
+        )
+    )
 
 
 def label_columns_of(task: Task) -> list[tuple[str, ...]]:
     """The columns of which one has to be 1, of the task and of the one it is given."""
     chain = [task, *([task.given] if task.given else [])]
     if any(one.matures_days or not one.label.columns for one in chain):
-        raise ConfigError(f"retrieval: the labels of the task {task.name!r} arrive late or in another log; name one that is a column of its rows "
-                          "(retrieval.task).")  # fmt: skip
+        raise ConfigError(
+            f"retrieval: the labels of the task {task.name!r} arrive late or in another log; name"
+            " one that is a column of its rows (retrieval.task)."
+        )
     return [one.label.columns for one in chain]
 
 
 def seed_pairs(history: History, task: Task, day: dt.date) -> Pairs:
-    """The events of a history's seed table, as pairs of `day`: positive where the seed says that all of the task's labels were taken."""
+    """The events of a history's seed table, as pairs of `day`: positive where the seed says that
+    all of the task's labels were taken.
+    """
     seed = seed_events(history)
     positive = np.ones(len(seed.owners_M), bool)
     for alike in label_columns_of(task):
         bits = [history.actions.index(column) for column in alike if column in history.actions]
-        positive &= np.any([(seed.actions_M >> bit) & 1 == 1 for bit in bits], axis=0) if bits else False
-    return Pairs(seed.owners_M, seed.keys_M, np.full(len(positive), day.toordinal(), np.int32), positive)
+        positive &= (
+            np.any([(seed.actions_M >> bit) & 1 == 1 for bit in bits], axis=0) if bits else False
+        )
+    return Pairs(
+        seed.owners_M, seed.keys_M, np.full(len(positive), day.toordinal(), np.int32), positive
+    )
 
 
 def items_met(log: EventLog, user: int | str) -> np.ndarray:
@@ -79,6 +101,14 @@ def items_met(log: EventLog, user: int | str) -> np.ndarray:
     user_column, item_column = (log.log.entities[entity] for entity in ("user", "item"))
     what, found = f"log {log.log.name}", []
     for file in matching_files(log.log.paths, what):
-        mine = scan(file, (user_column, item_column), what).filter(pl.col(user_column).cast(pl.String) == str(user))
-        found.append(keys_of(collect(mine.select(pl.col(item_column).drop_nulls().unique()), file, what)[item_column]))
+        mine = scan(file, (user_column, item_column), what).filter(
+            pl.col(user_column).cast(pl.String) == str(user)
+        )
+        found.append(
+            keys_of(
+                collect(mine.select(pl.col(item_column).drop_nulls().unique()), file, what)[
+                    item_column
+                ]
+            )
+        )
     return np.unique(np.concatenate(found))

@@ -1,7 +1,8 @@
-"""A log too large for memory, as shuffled batches: Parquet files are read and encoded once, in pieces, and kept as arrays.
+"""A log too large for memory, as shuffled batches: Parquet files are read and encoded once, in
+pieces, and kept as arrays.
 
-A part is one row group of one file. Memory holds about two windows of rows, whatever the size of the log; the order of rows depends on the
-seed alone, not on what was kept from an earlier reading.
+A part is one row group of one file. Memory holds about two windows of rows, whatever the size of
+the log; the order of rows depends on the seed alone, not on what was kept from an earlier reading.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from headwater.schema import Categorical, Feature, Timestamp
 
 EPOCH = dt.date(1970, 1, 1)
 FORMAT = 2  # raised when the arrays' layout or the encoding changes
-FIRST_ROWS = 16_384  # the first window is small, so that training begins at once; each next one is twice as large
+# the first window is small, so that training begins at once; each next one is twice as large
+FIRST_ROWS = 16_384
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,30 @@ class Rows:
 
     def arrays(self) -> list[np.ndarray]:
         block = self.block
-        return [block.categorical_NC, *block.multi_NK, block.numeric_NF, *block.vectors_ND, self.labels_NL]
+        return [
+            block.categorical_NC,
+            *block.multi_NK,
+            block.numeric_NF,
+            *block.vectors_ND,
+            self.labels_NL,
+        ]
 
     def with_arrays(self, arrays: Sequence[np.ndarray]) -> Rows:
         """The same layout with other rows: the inverse of `arrays`."""
         multi = 1 + len(self.block.multi_NK)
         vectors = arrays[multi + 1 : -1]
         empty = np.zeros((len(arrays[0]), 0), np.int64)
-        return Rows(Block(arrays[0], tuple(arrays[1:multi]), arrays[multi], tuple(vectors), empty), arrays[-1])
+        return Rows(
+            Block(arrays[0], tuple(arrays[1:multi]), arrays[multi], tuple(vectors), empty),
+            arrays[-1],
+        )
 
 
 @dataclass(frozen=True)
 class Part:
-    """One row group. `place` names where its arrays are kept: a changed file or other features have another place."""
+    """One row group. `place` names where its arrays are kept: a changed file or other features have
+    another place.
+    """
 
     file: str
     group: int
@@ -65,25 +78,53 @@ class Part:
 
 
 class RowStream:
-    """The rows of Parquet `files`, with `features` encoded as a log's own and `labels` as float32 (missing: NaN).
+    """The rows of Parquet `files`, with `features` encoded as a log's own and `labels` as float32
+    (missing: NaN).
 
-    `kept` is a folder for the encoded arrays, or None to encode at every reading. Raises LogError where a file cannot be read or lacks a
-    column, SchemaError where a column is not of its declared kind, or is of one that a stream cannot give.
+    `kept` is a folder for the encoded arrays, or None to encode at every reading. Raises LogError
+    where a file cannot be read or lacks a column, SchemaError where a column is not of its declared
+    kind, or is of one that a stream cannot give.
     """
 
     def __init__(
-        self, files: Sequence[str], features: Mapping[str, Feature], labels: Sequence[str], *, kept: Path | None = None,
-        zone: str = "UTC", window_rows: int = 262_144,
-    ) -> None:  # fmt: skip
+        self,
+        files: Sequence[str],
+        features: Mapping[str, Feature],
+        labels: Sequence[str],
+        *,
+        kept: Path | None = None,
+        zone: str = "UTC",
+        window_rows: int = 262_144,
+    ) -> None:
         if window_rows < 1:
             raise ValueError(f"window_rows should be at least 1. Received: {window_rows}")
-        hashed = [name for name, kind in features.items() if isinstance(kind, Categorical) and kind.vocabulary is not None]
+        hashed = [
+            name
+            for name, kind in features.items()
+            if isinstance(kind, Categorical) and kind.vocabulary is not None
+        ]
         if hashed:
-            raise SchemaError(f"stream: {', '.join(hashed)} should be hashed or have values; a vocabulary is learnt by the models of a factory.")
-        relative = [name for name, kind in features.items() if isinstance(kind, Timestamp) and readings(kind, True) != ("cycles",)]
+            raise SchemaError(
+                f"stream: {', '.join(hashed)} should be hashed or have values; a vocabulary is"
+                " learnt by the models of a factory."
+            )
+        relative = [
+            name
+            for name, kind in features.items()
+            if isinstance(kind, Timestamp) and readings(kind, True) != ("cycles",)
+        ]
         if relative:
-            raise SchemaError(f"stream: {', '.join(relative)} should be read as cycles; age and recency are those of an event, and a stream knows of none.")
-        self.features, self.labels, self.kept, self.zone, self.window_rows = dict(features), list(labels), kept, ZoneInfo(zone), window_rows
+            raise SchemaError(
+                f"stream: {', '.join(relative)} should be read as cycles; age and recency are those"
+                " of an event, and a stream knows of none."
+            )
+        self.features, self.labels, self.kept, self.zone, self.window_rows = (
+            dict(features),
+            list(labels),
+            kept,
+            ZoneInfo(zone),
+            window_rows,
+        )
         self.columns = list(dict.fromkeys([*self.features, *self.labels]))
         self.parts = [part for file in files for part in self._parts(file)]
 
@@ -91,11 +132,15 @@ class RowStream:
         return sum(part.rows for part in self.parts)
 
     def batches(self, batch_rows: int, seed: int | None) -> Iterator[Rows]:
-        """Every row once, in batches of `batch_rows` (the last may be smaller); shuffled within windows, or in the log's order without a seed."""
+        """Every row once, in batches of `batch_rows` (the last may be smaller); shuffled within
+        windows, or in the log's order without a seed.
+        """
         generator = None if seed is None else np.random.default_rng(seed)
         left: list[Rows] = []
         for window in self._windows(generator):
-            order = np.arange(len(window)) if generator is None else generator.permutation(len(window))
+            order = (
+                np.arange(len(window)) if generator is None else generator.permutation(len(window))
+            )
             carried = sum(map(len, left))
             if carried:  # rows of the last window that filled no batch come first
                 window = _joined([*left, window])
@@ -108,7 +153,11 @@ class RowStream:
             yield left[0]
 
     def _windows(self, generator: np.random.Generator | None) -> Iterator[Rows]:
-        parts = self.parts if generator is None else [self.parts[i] for i in generator.permutation(len(self.parts))]
+        parts = (
+            self.parts
+            if generator is None
+            else [self.parts[i] for i in generator.permutation(len(self.parts))]
+        )
         held: list[Rows] = []
         size = min(FIRST_ROWS, self.window_rows)
         for part in parts:
@@ -121,7 +170,9 @@ class RowStream:
             yield _joined(held)
 
     def _pieces(self, part: Part) -> Iterator[Rows]:
-        """A part's rows in order, at most `FIRST_ROWS` at a time: as kept, or encoded and then kept."""
+        """A part's rows in order, at most `FIRST_ROWS` at a time: as kept, or encoded and then
+        kept.
+        """
         if self.kept is None:
             yield from self._encoded(part)
         elif (place := self.kept / part.place).is_dir():
@@ -137,7 +188,11 @@ class RowStream:
                 for i, array in enumerate(piece.arrays()):
                     if len(files) <= i:
                         files.append((folder / f"{i}.npy").open("wb"))
-                        header = {"descr": array.dtype.str, "fortran_order": False, "shape": (part.rows, *array.shape[1:])}
+                        header = {
+                            "descr": array.dtype.str,
+                            "fortran_order": False,
+                            "shape": (part.rows, *array.shape[1:]),
+                        }
                         np.lib.format.write_array_header_1_0(files[i], header)
                     files[i].write(np.ascontiguousarray(array).data)
                 yield piece
@@ -156,25 +211,42 @@ class RowStream:
         try:
             with pq.ParquetFile(part.file) as opened:
                 # not in threads: they would take the processor from the batch that is being learnt
-                for batch in opened.iter_batches(FIRST_ROWS, row_groups=[part.group], columns=self.columns, use_threads=False):
+                for batch in opened.iter_batches(
+                    FIRST_ROWS, row_groups=[part.group], columns=self.columns, use_threads=False
+                ):
                     yield self._encode(pl.DataFrame(pa.Table.from_batches([batch])), part.file)
         except (pa.ArrowException, OSError) as error:
             raise unreadable(part.file, "stream", error) from error
 
     def _encode(self, frame: pl.DataFrame, file: str) -> Rows:
         whenever = np.full(len(frame), np.iinfo(np.int64).max)
-        block = encode(frame, self.features, file, self.zone.key).read_moments(moments_in(self.features), True, EPOCH, whenever, self.zone)
+        block = encode(frame, self.features, file, self.zone.key).read_moments(
+            moments_in(self.features), True, EPOCH, whenever, self.zone
+        )
         try:
-            labels = [frame[name].cast(pl.Float32).fill_null(float("nan")).to_numpy() for name in self.labels]
+            labels = [
+                frame[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+                for name in self.labels
+            ]
         except pl.exceptions.PolarsError as error:
-            raise SchemaError(f"{file}: labels that are not numbers:", [str(error).splitlines()[0]]) from error
-        block = replace(block, categorical_NC=block.categorical_NC.astype(np.int32), multi_NK=tuple(m.astype(np.int32) for m in block.multi_NK))
-        return Rows(block, np.stack(labels, axis=1) if labels else np.zeros((len(frame), 0), np.float32))
+            raise SchemaError(
+                f"{file}: labels that are not numbers:", [str(error).splitlines()[0]]
+            ) from error
+        block = replace(
+            block,
+            categorical_NC=block.categorical_NC.astype(np.int32),
+            multi_NK=tuple(m.astype(np.int32) for m in block.multi_NK),
+        )
+        return Rows(
+            block, np.stack(labels, axis=1) if labels else np.zeros((len(frame), 0), np.float32)
+        )
 
     def _layout(self) -> Rows:
         """No rows, of the shapes and types that the stream's rows have."""
         schema = pq.read_schema(self.parts[0].file)
-        return self._encode(pl.DataFrame(schema.empty_table().select(self.columns)), self.parts[0].file)
+        return self._encode(
+            pl.DataFrame(schema.empty_table().select(self.columns)), self.parts[0].file
+        )
 
     def _parts(self, file: str) -> list[Part]:
         try:
@@ -184,16 +256,33 @@ class RowStream:
             raise unreadable(file, "stream", error) from error
         missing = [name for name in self.columns if name not in names]
         if missing:
-            raise LogError(f"stream: {file} has no column {', '.join(map(repr, missing))}. It has: {', '.join(names)}. "
-                           "Correct the name in factory.yaml, or the file.")  # fmt: skip
+            raise LogError(
+                f"stream: {file} has no column {', '.join(map(repr, missing))}. It has:"
+                f" {', '.join(names)}. Correct the name in factory.yaml, or the file."
+            )
         stat = Path(file).stat()
         declared = {name: kind.model_dump(mode="json") for name, kind in self.features.items()}
-        digest = digest_of(FORMAT, str(Path(file).resolve()), stat.st_size, stat.st_mtime_ns, declared, list(declared), self.labels, self.zone.key)
-        return [Part(file, i, meta.row_group(i).num_rows, f"{digest}-{i}") for i in range(meta.num_row_groups) if meta.row_group(i).num_rows]
+        digest = digest_of(
+            FORMAT,
+            str(Path(file).resolve()),
+            stat.st_size,
+            stat.st_mtime_ns,
+            declared,
+            list(declared),
+            self.labels,
+            self.zone.key,
+        )
+        return [
+            Part(file, i, meta.row_group(i).num_rows, f"{digest}-{i}")
+            for i in range(meta.num_row_groups)
+            if meta.row_group(i).num_rows
+        ]
 
 
 def _read_rows(npy: Path, start: int, rows: int) -> np.ndarray:
-    """Some rows of an array on disk; a copy, so that only they, and not pages of the whole file, are this process's memory."""
+    """Some rows of an array on disk; a copy, so that only they, and not pages of the whole file,
+    are this process's memory.
+    """
     with npy.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -205,4 +294,9 @@ def _read_rows(npy: Path, start: int, rows: int) -> np.ndarray:
 def _joined(pieces: Sequence[Rows]) -> Rows:
     if len(pieces) == 1:
         return pieces[0]
-    return pieces[0].with_arrays([np.concatenate(arrays) for arrays in zip(*(piece.arrays() for piece in pieces), strict=True)])
+    return pieces[0].with_arrays(
+        [
+            np.concatenate(arrays)
+            for arrays in zip(*(piece.arrays() for piece in pieces), strict=True)
+        ]
+    )

@@ -19,36 +19,52 @@ def matching_files(paths: Iterable[str], what: str) -> list[str]:
     for path in paths:
         matches = sorted(glob.glob(path, recursive=True))
         if not matches:
-            raise LogError(f"{what}: no file matches {path}. Check the path in factory.yaml; relative ones count from "
-                           "the folder it lies in.")  # fmt: skip
+            raise LogError(
+                f"{what}: no file matches {path}. Check the path in factory.yaml; relative ones"
+                " count from the folder it lies in."
+            )
         found.update(dict.fromkeys(matches))
     return list(found)
 
 
 def scan(file: str, columns: Iterable[str], what: str) -> pl.LazyFrame:
-    """A lazy frame of `columns` of one file (CSV cells stay text). Raises LogError: unreadable, or a column missing."""
+    """A lazy frame of `columns` of one file (CSV cells stay text). Raises LogError: unreadable, or
+    a column missing.
+    """
     try:
         if file.endswith((".parquet", ".pq")):
             frame = pl.scan_parquet(file, glob=False)
         elif file.endswith((".csv", ".csv.gz", ".tsv")):
-            frame = pl.scan_csv(file, glob=False, infer_schema=False, separator="\t" if file.endswith(".tsv") else ",")
+            frame = pl.scan_csv(
+                file,
+                glob=False,
+                infer_schema=False,
+                separator="\t" if file.endswith(".tsv") else ",",
+            )
         else:
-            raise LogError(f"{what}: {Path(file).name} is neither Parquet (.parquet) nor CSV (.csv, .csv.gz, .tsv).")
+            raise LogError(
+                f"{what}: {Path(file).name} is neither Parquet (.parquet) nor CSV (.csv, .csv.gz,"
+                " .tsv)."
+            )
         present = frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(file, what, error) from error
     wanted = list(dict.fromkeys(columns))
     missing = [column for column in wanted if column not in present]
     if missing:
-        raise LogError(f"{what}: {file} has no column {', '.join(map(repr, missing))}. It has: {', '.join(present)}. "
-                       "Correct the name in factory.yaml, or the file.")  # fmt: skip
+        raise LogError(
+            f"{what}: {file} has no column {', '.join(map(repr, missing))}. It has:"
+            f" {', '.join(present)}. Correct the name in factory.yaml, or the file."
+        )
     return frame.select(wanted)
 
 
 def unreadable(file: str, what: str, error: Exception) -> LogError:
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    return LogError(f"{what}: {file} cannot be read; it may be truncated or of another format ({first_line}). Write the "
-                    "file again, or move it away; nothing of it was used.")  # fmt: skip
+    return LogError(
+        f"{what}: {file} cannot be read; it may be truncated or of another format ({first_line})."
+        " Write the file again, or move it away; nothing of it was used."
+    )
 
 
 def collect(frame: pl.LazyFrame, file: str, what: str) -> pl.DataFrame:

@@ -31,21 +31,35 @@ def _local_to_utc_us(moment: pl.Expr, zone: str) -> pl.Expr:
 
 
 def to_us(column: str, dtype: pl.DataType, unit: str, zone: str) -> pl.Expr:
-    """UTC microseconds (Int64) of a column; null where unparsable, or outside the years 2000 to 2100.
+    """UTC microseconds (Int64) of a column; null where unparsable, or outside the years 2000 to
+    2100.
 
-    Integers and decimal text count `unit`s since 1970 UTC. A datetime without a zone, or text such as
-    `2022-05-01 13:00:00`, is local time of `zone`; text with an offset (`+08:00`, `Z`) says its own.
+    Integers and decimal text count `unit`s since 1970 UTC. A datetime without a zone, or text such
+    as `2022-05-01 13:00:00`, is local time of `zone`; text with an offset (`+08:00`, `Z`) says its
+    own.
     """
     value = pl.col(column)
     if isinstance(dtype, pl.Datetime):
-        us = value.dt.cast_time_unit("us").cast(pl.Int64) if dtype.time_zone else _local_to_utc_us(value, zone)
+        us = (
+            value.dt.cast_time_unit("us").cast(pl.Int64)
+            if dtype.time_zone
+            else _local_to_utc_us(value, zone)
+        )
     elif dtype == pl.Date:
         us = _local_to_utc_us(value.cast(pl.Datetime("us")), zone)
     elif dtype == pl.String:
         text = value.str.strip_chars()
-        number = _scale(text.cast(pl.Float64, strict=False), text.cast(pl.Int64, strict=False), unit)
-        zoned = [text.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC").cast(pl.Int64) for form in _ZONED_FORMATS]  # fmt: skip
-        local = [_local_to_utc_us(text.str.to_datetime(form, strict=False, time_unit="us"), zone) for form in _TEXT_FORMATS]  # fmt: skip
+        number = _scale(
+            text.cast(pl.Float64, strict=False), text.cast(pl.Int64, strict=False), unit
+        )
+        zoned = [
+            text.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC").cast(pl.Int64)
+            for form in _ZONED_FORMATS
+        ]
+        local = [
+            _local_to_utc_us(text.str.to_datetime(form, strict=False, time_unit="us"), zone)
+            for form in _TEXT_FORMATS
+        ]
         us = pl.coalesce(number, *zoned, *local)
     elif dtype.is_integer():
         us = _scale(value.cast(pl.Float64), value.cast(pl.Int64, strict=False), unit)
@@ -62,7 +76,11 @@ def _scale(rough: pl.Expr, exact: pl.Expr, unit: str) -> pl.Expr:
     plausible = (rough * factor).is_between(EARLIEST_US, LATEST_US, closed="left")
     whole = exact // 1000 if unit == "ns" else exact * int(factor)
     fraction = rough != rough.floor()
-    us = pl.when(fraction | exact.is_null()).then((rough * factor).round().cast(pl.Int64, strict=False)).otherwise(whole)
+    us = (
+        pl.when(fraction | exact.is_null())
+        .then((rough * factor).round().cast(pl.Int64, strict=False))
+        .otherwise(whole)
+    )
     return pl.when(plausible).then(us)
 
 

@@ -1,4 +1,6 @@
-"""Which items may be answered: conditions on the columns of the item table, such as `category=3` or `price<=10`. M matching items."""
+"""Which items may be answered: conditions on the columns of the item table, such as `category=3` or
+`price<=10`. M matching items.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,20 @@ from headwater.schema import Entity, MultiCategorical
 
 _TEXT = re.compile(r"\s*([^=!<>\s]+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a column of the item table should be. A cell that is empty fulfils none; a cell that holds several values, one that any fulfils."""
+    """What a column of the item table should be. A cell that is empty fulfils none; a cell that
+    holds several values, one that any fulfils.
+    """
 
     column: str
     sign: str
@@ -36,48 +45,76 @@ class Condition:
         """From `COLUMN=VALUE`, or with !=, <, <=, >, >=. Raises ConfigError."""
         found = _TEXT.fullmatch(text)
         if found is None:
-            raise ConfigError(f"where {text!r}: expected COLUMN=VALUE, or with !=, <, <=, > or >= in place of =, such as category=3.")
+            raise ConfigError(
+                f"where {text!r}: expected COLUMN=VALUE, or with !=, <, <=, > or >= in place of =,"
+                " such as category=3."
+            )
         return cls(found[1], found[2], found[3].strip())
 
     def expression(self, dtype: pl.DataType, separator: str | None) -> pl.Expr:
-        """True where a cell of the column fulfils this. `separator` splits text that holds several values."""
+        """True where a cell of the column fulfils this. `separator` splits text that holds several
+        values.
+        """
         column = pl.col(self.column)
         if isinstance(dtype, pl.List):
             cells, inner = column, dtype.inner
         elif separator is not None:
-            cells, inner = column.cast(pl.String).str.split(separator).list.eval(pl.element().str.strip_chars()), pl.String()
+            cells, inner = (
+                column.cast(pl.String)
+                .str.split(separator)
+                .list.eval(pl.element().str.strip_chars()),
+                pl.String(),
+            )
         else:
             return self._compare(column, dtype).fill_null(False)
         assert isinstance(inner, pl.DataType)
         any_of = cells.list.eval(self._compare(pl.element(), inner)).list.any()
-        return (~cells.list.eval(pl.element().cast(pl.String) == self.value).list.any() if self.sign == "!=" else any_of).fill_null(False)
+        return (
+            ~cells.list.eval(pl.element().cast(pl.String) == self.value).list.any()
+            if self.sign == "!="
+            else any_of
+        ).fill_null(False)
 
     def _compare(self, cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         compare = _COMPARE[self.sign]
         if dtype.is_numeric():
             if (number := _number(self.value)) is None:
-                raise ConfigError(f"where {self.column}{self.sign}{self.value}: the column holds numbers; {self.value!r} is none.")
+                raise ConfigError(
+                    f"where {self.column}{self.sign}{self.value}: the column holds numbers;"
+                    f" {self.value!r} is none."
+                )
             return compare(cell, number)
         text = cell.cast(pl.String)
-        if self.sign not in ("=", "!=") and (number := _number(self.value)) is not None:  # numbers that a CSV file holds as text
+        if (
+            self.sign not in ("=", "!=") and (number := _number(self.value)) is not None
+        ):  # numbers that a CSV file holds as text
             return compare(text.cast(pl.Float64, strict=False), number)
         return compare(text, self.value.lower() if dtype == pl.Boolean else self.value)
 
 
 def matching_keys(entity: Entity, where: Sequence[str]) -> np.ndarray:
-    """Keys, uint64 [M], of the entities whose row fulfils all conditions; of several `=` on one column, one is enough.
+    """Keys, uint64 [M], of the entities whose row fulfils all conditions; of several `=` on one
+    column, one is enough.
 
     Raises ConfigError, and LogError where a column is not in the table.
     """
     if entity.key is None:
-        raise ConfigError(f"where {where[0]!r}: entities.{entity.name} has no table to look that up in. Declare its table and key in factory.yaml.")
+        raise ConfigError(
+            f"where {where[0]!r}: entities.{entity.name} has no table to look that up in. Declare"
+            " its table and key in factory.yaml."
+        )
     conditions, what, found = [Condition.parse(text) for text in where], f"entity {entity.name}", []
     for file in matching_files(entity.paths, what):
         lazy = scan(file, (entity.key, *(condition.column for condition in conditions)), what)
         schema = lazy.collect_schema()
         if not is_id(schema[entity.key]):
-            raise LogError(f"{what}: its key {entity.key!r} holds {schema[entity.key]}; ids are strings or 64-bit integers.")
-        rows = collect(lazy.filter(_all_of(conditions, schema, entity)).select(entity.key), file, what)[entity.key]
+            raise LogError(
+                f"{what}: its key {entity.key!r} holds {schema[entity.key]}; ids are strings or"
+                " 64-bit integers."
+            )
+        rows = collect(
+            lazy.filter(_all_of(conditions, schema, entity)).select(entity.key), file, what
+        )[entity.key]
         found.append(keys_of(rows.drop_nulls()))
     return np.unique(np.concatenate(found))
 
@@ -88,7 +125,9 @@ def _all_of(conditions: Sequence[Condition], schema: pl.Schema, entity: Entity) 
         kind = entity.features.get(condition.column)
         separator = kind.separator if isinstance(kind, MultiCategorical) else None
         alike = condition.column if condition.sign == "=" else place
-        groups.setdefault(alike, []).append(condition.expression(schema[condition.column], separator))
+        groups.setdefault(alike, []).append(
+            condition.expression(schema[condition.column], separator)
+        )
     return reduce(operator.and_, (reduce(operator.or_, group) for group in groups.values()))
 
 

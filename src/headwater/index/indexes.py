@@ -1,4 +1,6 @@
-"""Exact search and HNSW, over all items or some. Shape suffixes: N items, M of them, Q queries, K neighbours, D width."""
+"""Exact search and HNSW, over all items or some. Shape suffixes: N items, M of them, Q queries, K
+neighbours, D width.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from headwater.errors import SearchError, SpaceMismatch
 from headwater.files import new_folder
 from headwater.plugins import resolve
 
-MOST_PASSED_OVER = 256  # items left out that a search asks for too many by; where more are left out, it compares with every one that is left
+# items left out that a search asks for too many by; where more are left out, it compares with every
+# one that is left
+MOST_PASSED_OVER = 256
 
 
 def unit(vectors_ND: np.ndarray) -> np.ndarray:
@@ -23,7 +27,9 @@ def unit(vectors_ND: np.ndarray) -> np.ndarray:
 
 
 class Index(ABC):
-    """Searches the vectors of one snapshot, by cosine. A subclass says how faiss is to hold them."""
+    """Searches the vectors of one snapshot, by cosine. A subclass says how faiss is to
+    hold them.
+    """
 
     kind: str
 
@@ -49,31 +55,49 @@ class Index(ABC):
             faiss.omp_set_num_threads(threads)
         return cls(space, handle)
 
-    def search(self, queries_QD: np.ndarray, k: int, space: Space, among_M: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the vectors [Q, k] (-1: fewer than k) and cosines [Q, k], best first; of the rows `among_M` only, where it is given.
+    def search(
+        self, queries_QD: np.ndarray, k: int, space: Space, among_M: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the vectors [Q, k] (-1: fewer than k) and cosines [Q, k], best first; of the rows
+        `among_M` only, where it is given.
 
-        A graph that may not answer with most of what it passes finds few of those that it may (benchmarks/filters.py), so where more
-        than a few are left out, the search is exact. Raises SpaceMismatch for queries of another space, SearchError for a bad k, width or row.
+        A graph that may not answer with most of what it passes finds few of those that it may
+        (benchmarks/filters.py), so where more than a few are left out, the search is exact. Raises
+        SpaceMismatch for queries of another space, SearchError for a bad k, width or row.
         """
         if space != self.space:
-            raise SpaceMismatch(f"queries of {space} may not be searched among vectors of {self.space}.")
+            raise SpaceMismatch(
+                f"queries of {space} may not be searched among vectors of {self.space}."
+            )
         if k < 1:
             raise SearchError(f"k should be at least 1. Received: {k}.")
         if queries_QD.ndim != 2 or queries_QD.shape[1] != space.width:
-            raise SearchError(f"queries should be [Q, {space.width}]. Received: {queries_QD.shape}.")
+            raise SearchError(
+                f"queries should be [Q, {space.width}]. Received: {queries_QD.shape}."
+            )
         queries_QD, allowed_N = unit(queries_QD), np.ones(len(self), bool)
         if among_M is not None:
             if len(among_M) and not 0 <= among_M.min() <= among_M.max() < len(self):
-                raise SearchError(f"rows to search among should be from 0 to {len(self) - 1}. Received: {among_M.min()} to {among_M.max()}.")
+                raise SearchError(
+                    f"rows to search among should be from 0 to {len(self) - 1}. Received:"
+                    f" {among_M.min()} to {among_M.max()}."
+                )
             allowed_N = np.zeros(len(self), bool)
             allowed_N[among_M] = True
         left = int(allowed_N.sum())
         passed_over, k = len(self) - left, min(k, max(1, left))
         if left and passed_over <= MOST_PASSED_OVER:
             cosines_QK, rows_QK = self._handle.search(queries_QD, k + passed_over)
-            places_QK = np.argsort(~((rows_QK >= 0) & allowed_N[rows_QK]), axis=1, kind="stable")[:, :k]  # those allowed come first, in their order
-            rows_QK, cosines_QK = np.take_along_axis(rows_QK, places_QK, axis=1), np.take_along_axis(cosines_QK, places_QK, axis=1)
-            if (rows_QK >= 0).all() and allowed_N[rows_QK].all():  # a graph may not reach all of its items
+            places_QK = np.argsort(~((rows_QK >= 0) & allowed_N[rows_QK]), axis=1, kind="stable")[
+                :, :k
+            ]  # those allowed come first, in their order
+            rows_QK, cosines_QK = (
+                np.take_along_axis(rows_QK, places_QK, axis=1),
+                np.take_along_axis(cosines_QK, places_QK, axis=1),
+            )
+            if (rows_QK >= 0).all() and allowed_N[
+                rows_QK
+            ].all():  # a graph may not reach all of its items
                 return rows_QK, cosines_QK
         bits = np.packbits(allowed_N, bitorder="little")
         chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))  # type: ignore[call-arg, arg-type]  # the stubs tell of C++, not of Python
@@ -81,7 +105,9 @@ class Index(ABC):
         return rows_QK, cosines_QK
 
     def _flat(self) -> faiss.Index:
-        """The same vectors in a flat index, for exact search. An index that holds them flat hands those out instead of a copy."""
+        """The same vectors in a flat index, for exact search. An index that holds them flat hands
+        those out instead of a copy.
+        """
         flat = faiss.IndexFlatIP(self.space.width)
         flat.add(self._handle.reconstruct_n(0, len(self)))
         return flat
@@ -95,7 +121,9 @@ class Index(ABC):
             try:
                 faiss.write_index(self._handle, str(aside / "index.faiss"))
             except RuntimeError as error:
-                raise SearchError(f"{folder}: the index cannot be written ({error}). Is the disk full?") from error
+                raise SearchError(
+                    f"{folder}: the index cannot be written ({error}). Is the disk full?"
+                ) from error
 
 
 class ExactIndex(Index):
@@ -130,8 +158,12 @@ class HnswIndex(Index):
 INDEXES: dict[str, type[Index]] = {"exact": ExactIndex, "hnsw": HnswIndex}
 
 
-def open_index(root: Path, digest: str, space: Space, rows: int, vectors: Callable[[], np.ndarray], kind: str) -> Index:
-    """The index of the snapshot `digest`, read from `root/DIGEST-KIND`, or built from its `vectors()` [rows, D] and saved there."""
+def open_index(
+    root: Path, digest: str, space: Space, rows: int, vectors: Callable[[], np.ndarray], kind: str
+) -> Index:
+    """The index of the snapshot `digest`, read from `root/DIGEST-KIND`, or built from its
+    `vectors()` [rows, D] and saved there.
+    """
     cls: type[Index] = resolve("headwater.index", INDEXES, kind)
     folder = index_folder(root, digest, kind)
     file = folder / "index.faiss"
@@ -140,9 +172,13 @@ def open_index(root: Path, digest: str, space: Space, rows: int, vectors: Callab
     try:
         handle = faiss.read_index(str(file))
     except RuntimeError as error:
-        raise SearchError(f"{file}: cannot be read. Remove {folder}; it is built again at the next search.") from error
+        raise SearchError(
+            f"{file}: cannot be read. Remove {folder}; it is built again at the next search."
+        ) from error
     if handle.ntotal != rows:
-        raise SearchError(f"{file}: holds {handle.ntotal:,} vectors, the snapshot {rows:,}. Remove {folder}.")
+        raise SearchError(
+            f"{file}: holds {handle.ntotal:,} vectors, the snapshot {rows:,}. Remove {folder}."
+        )
     return cls(space, handle)
 
 

@@ -1,4 +1,6 @@
-"""Popularity in a retrieval's score, folded into the vectors, so that any index by cosine serves it. Shapes: N items, Q queries, D width, E = D + 2."""
+"""Popularity in a retrieval's score, folded into the vectors, so that any index by cosine serves
+it. Shapes: N items, Q queries, D width, E = D + 2.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,17 @@ def log_popularity(keys_N: np.ndarray, events_M: np.ndarray) -> np.ndarray:
 
 
 def fold_items(vectors_ND: np.ndarray, bias_N: np.ndarray) -> np.ndarray:
-    """[p, b, sqrt(r^2 - 1 - b^2)] / r, float32 [N, E], with p the unit vector, b its bias and r^2 = 1 + max b^2.
+    """[p, b, sqrt(r^2 - 1 - b^2)] / r, float32 [N, E], with p the unit vector, b its bias and r^2 =
+    1 + max b^2.
 
-    All have length 1, and the cosine with a folded query is (u.p + b) / (r sqrt 2): the order by cosine is that by u.p + b
-    (Bachrach et al. 2014, from inner products to nearest neighbours).
+    All have length 1, and the cosine with a folded query is (u.p + b) / (r sqrt 2): the order by
+    cosine is that by u.p + b (Bachrach et al. 2014, from inner products to nearest neighbours).
     """
     radius = fold_radius(bias_N)
     rest_N = np.sqrt(np.maximum(radius**2 - 1 - bias_N.astype(np.float64) ** 2, 0))
-    return np.asarray(np.hstack([unit(vectors_ND), bias_N[:, None], rest_N[:, None]]) / radius, np.float32)
+    return np.asarray(
+        np.hstack([unit(vectors_ND), bias_N[:, None], rest_N[:, None]]) / radius, np.float32
+    )
 
 
 def fold_radius(bias_N: np.ndarray) -> float:
@@ -47,7 +52,9 @@ def fold_queries(queries_QD: np.ndarray) -> np.ndarray:
 
 
 def unfold(cosines: np.ndarray, folded_D: np.ndarray) -> np.ndarray:
-    """u.p + b of the cosines of folded queries with folded items; `folded_D` is any one item of that index, which tells r."""
+    """u.p + b of the cosines of folded queries with folded items; `folded_D` is any one item of
+    that index, which tells r.
+    """
     return cosines * np.sqrt(2) / np.linalg.norm(folded_D[:-2])
 
 

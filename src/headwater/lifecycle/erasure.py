@@ -1,4 +1,6 @@
-"""Erasure: an entity leaves every place of a warehouse for good; a salted hash of it, the tombstone, keeps it from coming back."""
+"""Erasure: an entity leaves every place of a warehouse for good; a salted hash of it, the
+tombstone, keeps it from coming back.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ import polars as pl
 
 from headwater.config import FactoryConfig
 from headwater.errors import StoreError
-from headwater.files import digest_of, new_folder, read_json, remove_folder, sweep_leftovers, write_atomic, write_json
+from headwater.files import (
+    digest_of,
+    new_folder,
+    read_json,
+    remove_folder,
+    sweep_leftovers,
+    write_atomic,
+    write_json,
+)
 from headwater.ids import is_id, key_of, keys_of, mix64
 from headwater.lifecycle.retention import lanes_on_disk, retire
 from headwater.lifecycle.switching import REPORT, edition_of, switch_to
@@ -32,16 +42,27 @@ CACHE = "cache"  # encoded days
 _HINT = np.uint64((1 << 24) - 1)
 _CHUNK = 65_536
 NOT_REMOVED = (
-    "The weights of models trained before keep what they learnt in tables whose slots many ids share; no id or vector stands in them. A new space "
-    "(a lane trained from scratch) forgets that too.",
-    "Warehouses that `headwater rebuild` wrote elsewhere are not looked at: erase there too, or remove them.",
-    "The raw logs and entity tables are yours; Headwater reads past the entity there, but does not change them.",
+    (
+        "The weights of models trained before keep what they learnt in tables whose slots many ids"
+        " share; no id or vector stands in them. A new space (a lane trained from scratch) forgets"
+        " that too."
+    ),
+    (
+        "Warehouses that `headwater rebuild` wrote elsewhere are not looked at: erase there too, or"
+        " remove them."
+    ),
+    (
+        "The raw logs and entity tables are yours; Headwater reads past the entity there, but does"
+        " not change them."
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Tombstones:
-    """Who was erased: SHA-256 of salt, entity and key. `hints` are 24 bits of another hash, so that few keys need the slow one."""
+    """Who was erased: SHA-256 of salt, entity and key. `hints` are 24 bits of another hash, so that
+    few keys need the slow one.
+    """
 
     salt: str
     hashes: frozenset[tuple[str, str]]
@@ -53,17 +74,35 @@ class Tombstones:
         path = warehouse / FILE
         if not path.is_file():
             if any((warehouse / "erasures").glob("*.json")):
-                raise StoreError(f"{path}: is gone, and entities were erased here ({warehouse / 'erasures'}). Restore it from a backup; "
-                                 "without it they come back.")  # fmt: skip
+                raise StoreError(
+                    f"{path}: is gone, and entities were erased here ({warehouse / 'erasures'})."
+                    " Restore it from a backup; without it they come back."
+                )
             return cls("", frozenset(), frozenset())
         raw = read_json(path)
         try:
-            return cls(raw["salt"], frozenset((entity, value) for entity, value in raw["tombstones"]), frozenset(raw["hints"]), raw["pending"])
+            return cls(
+                raw["salt"],
+                frozenset((entity, value) for entity, value in raw["tombstones"]),
+                frozenset(raw["hints"]),
+                raw["pending"],
+            )
         except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{path}: not a list of tombstones ({error!r}). Restore it from a backup; without it the erased come back.") from error
+            raise StoreError(
+                f"{path}: not a list of tombstones ({error!r}). Restore it from a backup; without"
+                " it the erased come back."
+            ) from error
 
     def write(self, warehouse: Path) -> None:
-        write_json(warehouse / FILE, {"salt": self.salt, "tombstones": sorted(map(list, self.hashes)), "hints": sorted(self.hints), "pending": self.pending})
+        write_json(
+            warehouse / FILE,
+            {
+                "salt": self.salt,
+                "tombstones": sorted(map(list, self.hashes)),
+                "hints": sorted(self.hints),
+                "pending": self.pending,
+            },
+        )
 
     @property
     def digest(self) -> str:
@@ -73,13 +112,20 @@ class Tombstones:
         salt = self.salt or secrets.token_hex(16)
         made = replace(self, salt=salt)
         hints = self._hints(np.array(keys, np.uint64), salt)
-        return Tombstones(salt, self.hashes | {(entity, made._hash(entity, key)) for key in keys}, self.hints | set(hints.tolist()), True)
+        return Tombstones(
+            salt,
+            self.hashes | {(entity, made._hash(entity, key)) for key in keys},
+            self.hints | set(hints.tolist()),
+            True,
+        )
 
     def matches(self, entity: str, keys_N: np.ndarray) -> np.ndarray:
         """Which of `keys_N` were erased."""
         found = np.zeros(len(keys_N), bool)
         if self.hashes and len(keys_N):
-            maybe = np.flatnonzero(np.isin(self._hints(keys_N, self.salt), np.array(sorted(self.hints), np.uint64)))
+            maybe = np.flatnonzero(
+                np.isin(self._hints(keys_N, self.salt), np.array(sorted(self.hints), np.uint64))
+            )
             for row in maybe:
                 found[row] = (entity, self._hash(entity, int(keys_N[row]))) in self.hashes
         return found
@@ -89,15 +135,23 @@ class Tombstones:
 
     @staticmethod
     def _hints(keys_N: np.ndarray, salt: str) -> np.ndarray:
-        return np.asarray(mix64(np.asarray(keys_N, np.uint64) ^ np.uint64(int(salt[:16], 16))) & _HINT)
+        return np.asarray(
+            mix64(np.asarray(keys_N, np.uint64) ^ np.uint64(int(salt[:16], 16))) & _HINT
+        )
 
 
-def erase(warehouse: Path, config: FactoryConfig, schema: Schema, entity: str, ids: Sequence[int | str]) -> dict[str, Any]:
-    """Erase entities, and prove it. Killed anywhere after the tombstone is written, the next run finishes the work. Raises StoreError."""
+def erase(
+    warehouse: Path, config: FactoryConfig, schema: Schema, entity: str, ids: Sequence[int | str]
+) -> dict[str, Any]:
+    """Erase entities, and prove it. Killed anywhere after the tombstone is written, the next run
+    finishes the work. Raises StoreError.
+    """
     known = Tombstones.read(warehouse)
     if "" in ids:
         raise StoreError(f"erase: an id is empty; received {list(ids)}. Nothing was erased.")
-    for lane, entry in read_catalog(warehouse).mentioned():  # what cannot be read cannot be cleaned: better known before than in the middle
+    for lane, entry in read_catalog(
+        warehouse
+    ).mentioned():  # what cannot be read cannot be cleaned: better known before than in the middle
         for name in (edition := edition_of(warehouse, lane, entry)).snapshots:
             edition.part(name).column("row")
     keys = [key_of(value) for value in ids]
@@ -107,8 +161,12 @@ def erase(warehouse: Path, config: FactoryConfig, schema: Schema, entity: str, i
     return proof | {"entity": entity, "asked_for": len(ids)}
 
 
-def finish_erasures(warehouse: Path, config: FactoryConfig, schema: Schema) -> dict[str, Any] | None:
-    """Remove every erased entity from every place, if that was begun and not finished. Returns the proof, which it writes too."""
+def finish_erasures(
+    warehouse: Path, config: FactoryConfig, schema: Schema
+) -> dict[str, Any] | None:
+    """Remove every erased entity from every place, if that was begun and not finished. Returns the
+    proof, which it writes too.
+    """
     tombstones = Tombstones.read(warehouse)
     if not tombstones.pending:
         return None
@@ -122,25 +180,75 @@ def finish_erasures(warehouse: Path, config: FactoryConfig, schema: Schema) -> d
     for lane in lanes:
         home = home_of(warehouse, lane)
         places += _dailies(home, tombstones)
-        places += _parquet(home, ("predictions", "judged"), tombstones, {entity: entity for entity in schema.entities}, keys=True)
+        places += _parquet(
+            home,
+            ("predictions", "judged"),
+            tombstones,
+            {entity: entity for entity in schema.entities},
+            keys=True,
+        )
         written = _report_files(home)
-        places.append({"place": "the report and its tables and plots (write it again with `headwater report`)", "files": len(written), "removed": len(written)})
+        places.append(
+            {
+                "place": (
+                    "the report and its tables and plots (write it again with `headwater report`)"
+                ),
+                "files": len(written),
+                "removed": len(written),
+            }
+        )
         for path in written:
             path.unlink()
     for log in schema.logs.values():
-        places += _parquet(warehouse, (f"quarantine/{log.name}",), tombstones, {column: entity for entity, column in log.entities.items()})
+        places += _parquet(
+            warehouse,
+            (f"quarantine/{log.name}",),
+            tombstones,
+            {column: entity for entity, column in log.entities.items()},
+        )
     rehearsals = warehouse / "rehearsals"
-    places.append({"place": "rehearsals", "files": len(list(rehearsals.glob("*"))), "removed": len(list(rehearsals.glob("*")))})
+    places.append(
+        {
+            "place": "rehearsals",
+            "files": len(list(rehearsals.glob("*"))),
+            "removed": len(list(rehearsals.glob("*"))),
+        }
+    )
     shutil.rmtree(rehearsals, ignore_errors=True)
     cached = warehouse / CACHE
-    places.append({"place": "encoded days", "files": len(list(cached.glob("*/*/*"))), "removed": len(list(cached.glob("*/*/*")))})
+    places.append(
+        {
+            "place": "encoded days",
+            "files": len(list(cached.glob("*/*/*"))),
+            "removed": len(list(cached.glob("*/*/*"))),
+        }
+    )
     shutil.rmtree(cached, ignore_errors=True)
-    removed = retire(warehouse, config)  # the old segments, editions, online copies and indexes, which no catalog names any more
-    places.append({"place": "superseded segments, editions, daily snapshots and indexes", "files": len(removed), "removed": len(removed)})
-    left = [str(place) for place in _places_with_erased(warehouse, read_catalog(warehouse), tombstones, schema)]
+    removed = retire(
+        warehouse, config
+    )  # the old segments, editions, online copies and indexes, which no catalog names any more
+    places.append(
+        {
+            "place": "superseded segments, editions, daily snapshots and indexes",
+            "files": len(removed),
+            "removed": len(removed),
+        }
+    )
+    left = [
+        str(place)
+        for place in _places_with_erased(warehouse, read_catalog(warehouse), tombstones, schema)
+    ]
     if left:
-        raise StoreError(f"erase: still found in {', '.join(left)}. Nothing is lost; run it again, and report this as a bug if it stays.")
-    proof = {"tombstones": sorted(value for _, value in tombstones.hashes), "places": places, "verified": True, "not_removed": list(NOT_REMOVED)}
+        raise StoreError(
+            f"erase: still found in {', '.join(left)}. Nothing is lost; run it again, and report"
+            " this as a bug if it stays."
+        )
+    proof = {
+        "tombstones": sorted(value for _, value in tombstones.hashes),
+        "places": places,
+        "verified": True,
+        "not_removed": list(NOT_REMOVED),
+    }
     number = len(list((warehouse / "erasures").glob("*.json"))) + 1
     write_json(warehouse / "erasures" / f"{number:04d}.json", proof)
     replace(tombstones, pending=False).write(warehouse)
@@ -150,24 +258,38 @@ def finish_erasures(warehouse: Path, config: FactoryConfig, schema: Schema) -> d
 def _report_files(home: Path) -> list[Path]:
     """The report's page, tables and plots: its map of the items names some of them."""
     reports = home / "reports"
-    return [path for path in (*reports.glob("*.html"), *reports.glob("tables/*"), *reports.glob("plots/*")) if path.is_file()]
+    return [
+        path
+        for path in (*reports.glob("*.html"), *reports.glob("tables/*"), *reports.glob("plots/*"))
+        if path.is_file()
+    ]
 
 
-# ---- editions and segments -------------------------------------------------------------------------------------------
+# ---- editions and segments -----------------------------------------------------------------------
 
 
 def _entity_of(name: str) -> str:
     return name.rsplit("_", 1)[1]
 
 
-def _renew_lane(warehouse: Path, catalog: Catalog, lane: str, tombstones: Tombstones, places: list[dict[str, Any]]) -> Catalog:
-    """Write the lane's segments and editions anew without the erased, beside the old ones; returns the catalog that names them."""
+def _renew_lane(
+    warehouse: Path,
+    catalog: Catalog,
+    lane: str,
+    tombstones: Tombstones,
+    places: list[dict[str, Any]],
+) -> Catalog:
+    """Write the lane's segments and editions anew without the erased, beside the old ones; returns
+    the catalog that names them.
+    """
     home = home_of(warehouse, lane)
     renewed: dict[tuple[str, str], tuple[str, np.ndarray]] = {}
     looked = dropped = 0
     for folder in sorted((home / "segments").glob("*/*")):
         segment = Segment.open(folder)
-        gone = np.flatnonzero(tombstones.matches(_entity_of(folder.parent.name), np.asarray(segment.keys)))
+        gone = np.flatnonzero(
+            tombstones.matches(_entity_of(folder.parent.name), np.asarray(segment.keys))
+        )
         looked, dropped = looked + segment.rows, dropped + len(gone)
         if len(gone):
             fresh = folder.with_name(f"{folder.name.split('-e')[0]}-e{tombstones.digest[:8]}")
@@ -182,13 +304,21 @@ def _renew_lane(warehouse: Path, catalog: Catalog, lane: str, tombstones: Tombst
             made, rows, gone_rows = _renew_edition(edition, renewed, tombstones)
             looked, dropped = looked + rows, dropped + gone_rows
             if made is not None:
-                changes[entry.folder] = replace(entry, digest=made.digest, folder=str(made.folder.relative_to(home)))
+                changes[entry.folder] = replace(
+                    entry, digest=made.digest, folder=str(made.folder.relative_to(home))
+                )
     places.append({"place": f"{lane}: editions", "rows": looked, "removed": dropped})
     for folder in sorted(path.parent for path in (home / "refused").glob(f"*/*/{MANIFEST}")):
         edition = Edition.load(folder)
-        if any(segment in {old for name, old in renewed if name == part} for part, found in edition.snapshots.items() for segment in found["segments"]):
+        if any(
+            segment in {old for name, old in renewed if name == part}
+            for part, found in edition.snapshots.items()
+            for segment in found["segments"]
+        ):
             remove_folder(folder)
-            places.append({"place": f"{lane}: refused edition {edition.day}", "files": 1, "removed": 1})
+            places.append(
+                {"place": f"{lane}: refused edition {edition.day}", "files": 1, "removed": 1}
+            )
     return catalog.renewed(changes, lane)
 
 
@@ -200,37 +330,66 @@ def _copy_without(segment: Segment, gone: np.ndarray, folder: Path) -> None:
         for low in range(0, segment.rows, _CHUNK):
             high = min(low + _CHUNK, segment.rows)
             mine = kept[low:high]
-            out.append(segment.keys_between(low, high)[mine], segment.states(low, high)[mine], segment.steps(low, high)[mine],
-                       segment.seen(low, high)[mine], segment.ids(low, high).filter(pl.Series(mine)))  # fmt: skip
+            out.append(
+                segment.keys_between(low, high)[mine],
+                segment.states(low, high)[mine],
+                segment.steps(low, high)[mine],
+                segment.seen(low, high)[mine],
+                segment.ids(low, high).filter(pl.Series(mine)),
+            )
 
 
-def _renew_edition(edition: Edition, renewed: dict[tuple[str, str], tuple[str, np.ndarray]], tombstones: Tombstones) -> tuple[Edition | None, int, int]:
-    """The edition over the renewed segments; None where none of its segments changed. And rows looked at, and removed."""
+def _renew_edition(
+    edition: Edition, renewed: dict[tuple[str, str], tuple[str, np.ndarray]], tombstones: Tombstones
+) -> tuple[Edition | None, int, int]:
+    """The edition over the renewed segments; None where none of its segments changed. And rows
+    looked at, and removed.
+    """
     rows = sum(found["rows"] for found in edition.snapshots.values())
-    if not any((name, segment) in renewed for name, found in edition.snapshots.items() for segment in found["segments"]):
+    if not any(
+        (name, segment) in renewed
+        for name, found in edition.snapshots.items()
+        for segment in found["segments"]
+    ):
         return None, rows, 0
-    folder, removed = edition.folder.with_name(f"{edition.folder.name.split('-e')[0]}-e{tombstones.digest[:8]}"), 0
+    folder, removed = (
+        edition.folder.with_name(f"{edition.folder.name.split('-e')[0]}-e{tombstones.digest[:8]}"),
+        0,
+    )
     snapshots = {name: dict(found) for name, found in edition.snapshots.items()}
     with new_folder(folder) as aside:
         for extra in edition.folder.glob("*.json"):
             shutil.copyfile(extra, aside / extra.name)
         for name, found in snapshots.items():
             part = edition.part(name)
-            lost = [renewed.get((name, segment), (segment, np.zeros(0, np.int64))) for segment in found["segments"]]
+            lost = [
+                renewed.get((name, segment), (segment, np.zeros(0, np.int64)))
+                for segment in found["segments"]
+            ]
             with new_index(aside / name) as entries:
                 for low in range(0, part.rows, _CHUNK):
-                    keys, seen, home, row = (np.array(part.column(column)[low : low + _CHUNK]) for column in ("keys", "seen", "segment", "row"))
+                    keys, seen, home, row = (
+                        np.array(part.column(column)[low : low + _CHUNK])
+                        for column in ("keys", "seen", "segment", "row")
+                    )
                     for place, (_, gone) in enumerate(lost):
                         mine = home == place
                         row[mine] -= np.searchsorted(gone, row[mine]).astype(np.uint32)
                     kept = ~tombstones.matches(part.entity, keys)
                     entries.append(keys[kept], seen[kept], home[kept], row[kept])
             removed += part.rows - entries.rows
-            found |= {"rows": entries.rows, "segments": [segment for segment, _ in lost], "index": entries.digests}
+            found |= {
+                "rows": entries.rows,
+                "segments": [segment for segment, _ in lost],
+                "index": entries.digests,
+            }
             if entries.rows != part.rows:
                 found["digest"] = digest_of("erased", part.digest, tombstones.digest)
         digest = digest_of("erased", edition.digest, tombstones.digest)
-        write_json(aside / MANIFEST, read_json(edition.folder / MANIFEST) | {"snapshots": snapshots, "digest": digest})
+        write_json(
+            aside / MANIFEST,
+            read_json(edition.folder / MANIFEST) | {"snapshots": snapshots, "digest": digest},
+        )
         if (aside / REPORT).is_file():
             write_json(aside / REPORT, read_json(aside / REPORT) | {"edition": digest})
     return Edition.load(folder), rows, removed
@@ -247,13 +406,19 @@ def _dailies(home: Path, tombstones: Tombstones) -> Iterator[dict[str, Any]]:
     yield {"place": "daily snapshots", "rows": looked, "removed": dropped}
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------------
+# ---- tables --------------------------------------------------------------------------------------
 
 
 def _parquet(
-    home: Path, folders: Sequence[str], tombstones: Tombstones, entities: dict[str, str], keys: bool = False
+    home: Path,
+    folders: Sequence[str],
+    tombstones: Tombstones,
+    entities: dict[str, str],
+    keys: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Rewrite the Parquet files that hold rows of the erased; `entities` says which columns are ids (or `keys`) of what."""
+    """Rewrite the Parquet files that hold rows of the erased; `entities` says which columns are ids
+    (or `keys`) of what.
+    """
     for place in folders:
         looked = dropped = 0
         for path in sorted((home / place).rglob("*.parquet")):
@@ -267,7 +432,9 @@ def _parquet(
         yield {"place": place, "rows": looked, "removed": dropped}
 
 
-def _rows_of_erased(frame: pl.DataFrame, tombstones: Tombstones, entities: dict[str, str], as_keys: bool) -> np.ndarray:
+def _rows_of_erased(
+    frame: pl.DataFrame, tombstones: Tombstones, entities: dict[str, str], as_keys: bool
+) -> np.ndarray:
     gone = np.zeros(len(frame), bool)
     for column, entity in entities.items():
         if column not in frame.columns or not is_id(frame.schema[column]):
@@ -279,28 +446,53 @@ def _rows_of_erased(frame: pl.DataFrame, tombstones: Tombstones, entities: dict[
     return gone
 
 
-def _places_with_erased(warehouse: Path, catalog: Catalog, tombstones: Tombstones, schema: Schema) -> Iterator[Path]:
-    """Whatever still holds a key of the erased, or an online copy or an index of what is gone: the check after the work."""
+def _places_with_erased(
+    warehouse: Path, catalog: Catalog, tombstones: Tombstones, schema: Schema
+) -> Iterator[Path]:
+    """Whatever still holds a key of the erased, or an online copy or an index of what is gone: the
+    check after the work.
+    """
     for log in schema.logs.values():
         for path in (warehouse / "quarantine" / log.name).glob("*.parquet"):
-            if _rows_of_erased(pl.read_parquet(path), tombstones, {column: entity for entity, column in log.entities.items()}, False).any():
+            if _rows_of_erased(
+                pl.read_parquet(path),
+                tombstones,
+                {column: entity for entity, column in log.entities.items()},
+                False,
+            ).any():
                 yield path
     for lane in lanes_on_disk(warehouse, catalog):
         home = home_of(warehouse, lane)
         yield from _report_files(home)
         for path in (*home.glob("predictions/*/*.parquet"), *home.glob("judged/*/*.parquet")):
-            if _rows_of_erased(pl.read_parquet(path), tombstones, {entity: entity for entity in schema.entities}, True).any():
+            if _rows_of_erased(
+                pl.read_parquet(path),
+                tombstones,
+                {entity: entity for entity in schema.entities},
+                True,
+            ).any():
                 yield path
         named = {(folder.parent.name, folder.name) for folder in (home / "segments").glob("*/*")}
-        yield from (path for path in (home / "online").glob("*.mdb") if not any(path.name.startswith(f"{name}-{segment}-") for name, segment in named))
-        found = [*(home / "segments").glob("*/*"), *(path.parent for path in (home / "daily").glob("*/*/*/segment.json"))]
+        yield from (
+            path
+            for path in (home / "online").glob("*.mdb")
+            if not any(path.name.startswith(f"{name}-{segment}-") for name, segment in named)
+        )
+        found = [
+            *(home / "segments").glob("*/*"),
+            *(path.parent for path in (home / "daily").glob("*/*/*/segment.json")),
+        ]
         for folder in found:
-            entity = _entity_of(folder.name if folder.parents[2].name == "daily" else folder.parent.name)
+            entity = _entity_of(
+                folder.name if folder.parents[2].name == "daily" else folder.parent.name
+            )
             if tombstones.matches(entity, np.asarray(Segment.open(folder).keys)).any():
                 yield folder
         for owner, entry in catalog.mentioned():
             if owner == lane:
                 edition = edition_of(warehouse, lane, entry)
                 for name in edition.snapshots:
-                    if tombstones.matches(_entity_of(name), np.asarray(edition.part(name).keys)).any():
+                    if tombstones.matches(
+                        _entity_of(name), np.asarray(edition.part(name).keys)
+                    ).any():
                         yield edition.folder / name

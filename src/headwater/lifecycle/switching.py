@@ -1,11 +1,14 @@
-"""The switch: first all that an edition needs is made ready, then the catalog is replaced, then what people read is brought in line.
+"""The switch: first all that an edition needs is made ready, then the catalog is replaced, then
+what people read is brought in line.
 
-A run that is killed before the replacement has changed nothing; one that is killed after it is finished by the next.
+A run that is killed before the replacement has changed nothing; one that is killed after it is
+finished by the next.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,15 @@ from headwater.errors import StoreError
 from headwater.files import read_json, remove_folder, write_json
 from headwater.index import index_folder, open_index
 from headwater.plugins import resolve
-from headwater.store import ONLINE_STORES, Catalog, Edition, OnlineStore, load_edition, read_catalog, write_catalog
+from headwater.store import (
+    ONLINE_STORES,
+    Catalog,
+    Edition,
+    OnlineStore,
+    load_edition,
+    read_catalog,
+    write_catalog,
+)
 from headwater.store.catalog import Entry, home_of
 from headwater.store.online import copies_of
 
@@ -24,13 +35,20 @@ REPORT = "report.json"
 
 def online_of(config: FactoryConfig, home: Path) -> OnlineStore | None:
     kind = config.store.online
-    return None if kind == "none" else resolve("headwater.online", ONLINE_STORES, kind)(home / "online")
+    return (
+        None
+        if kind == "none"
+        else resolve("headwater.online", ONLINE_STORES, kind)(home / "online")
+    )
 
 
 def edition_of(warehouse: Path, lane: str, entry: Entry) -> Edition:
     """Raises StoreError where its files are gone."""
     if entry.folder is None:
-        raise StoreError(f"the edition of {entry.day} was removed by retention; lifecycle.keep_days says how long they are kept.")
+        raise StoreError(
+            f"the edition of {entry.day} was removed by retention; lifecycle.keep_days says how"
+            " long they are kept."
+        )
     return Edition.load(home_of(warehouse, lane) / entry.folder)
 
 
@@ -39,7 +57,14 @@ def serve(config: FactoryConfig, edition: Edition) -> None:
     for name, entry in edition.snapshots.items():
         if entry["entity"] == "item":
             part = edition.part(name)
-            open_index(edition.home / "indexes", edition.index_name(name), part.space, part.rows, lambda name=name: edition.points(name), config.index.kind)  # type: ignore[misc]
+            open_index(
+                edition.home / "indexes",
+                edition.index_name(name),
+                part.space,
+                part.rows,
+                functools.partial(edition.points, name),
+                config.index.kind,
+            )
     online = online_of(config, edition.home)
     if online is not None:
         load_edition(online, edition)
@@ -47,15 +72,26 @@ def serve(config: FactoryConfig, edition: Edition) -> None:
 
 def is_served(config: FactoryConfig, edition: Edition) -> bool:
     """Whether the online store and the indexes hold all of an edition."""
-    items = [edition.index_name(name) for name, entry in edition.snapshots.items() if entry["entity"] == "item"]
-    if not all((index_folder(edition.home / "indexes", item, config.index.kind) / "index.faiss").is_file() for item in items):
+    items = [
+        edition.index_name(name)
+        for name, entry in edition.snapshots.items()
+        if entry["entity"] == "item"
+    ]
+    if not all(
+        (index_folder(edition.home / "indexes", item, config.index.kind) / "index.faiss").is_file()
+        for item in items
+    ):
         return False
     online = online_of(config, edition.home)
-    return online is None or all(online.holds(copy) for name in edition.snapshots for copy in copies_of(edition, name))
+    return online is None or all(
+        online.holds(copy) for name in edition.snapshots for copy in copies_of(edition, name)
+    )
 
 
 def switch_to(warehouse: Path, config: FactoryConfig, catalog: Catalog) -> Catalog:
-    """Make `catalog` the truth: what it sets live or pinned is served first, then it is written, in one step."""
+    """Make `catalog` the truth: what it sets live or pinned is served first, then it is written, in
+    one step.
+    """
     for followed in {*catalog.pins.values(), *([catalog.live] if catalog.live else [])}:
         edition = edition_of(warehouse, followed.lane, followed.entry)
         if not is_served(config, edition):
@@ -72,7 +108,9 @@ def promote(warehouse: Path, config: FactoryConfig, lane: str, day: dt.date) -> 
 
 
 def rollback(warehouse: Path, config: FactoryConfig, to: dt.date | None) -> Catalog:
-    """See Catalog.rolled_back. Gives up an unfinished replay of later days. Raises StoreError where it would keep days still to be replayed."""
+    """See Catalog.rolled_back. Gives up an unfinished replay of later days. Raises StoreError where
+    it would keep days still to be replayed.
+    """
     catalog = read_catalog(warehouse)
     made = catalog.rolled_back(to)
     assert made.live is not None
@@ -80,7 +118,10 @@ def rollback(warehouse: Path, config: FactoryConfig, to: dt.date | None) -> Cata
     if pending.is_file():
         left = [dt.date.fromisoformat(day) for day in read_json(pending)]
         if left[0] <= made.live.entry.day:
-            raise StoreError(f"rollback: a replay from {left[0]} on was not finished; go back to a day before that, or finish it with `headwater run`.")
+            raise StoreError(
+                f"rollback: a replay from {left[0]} on was not finished; go back to a day before"
+                " that, or finish it with `headwater run`."
+            )
     made = switch_to(warehouse, config, made)
     pending.unlink(missing_ok=True)  # killed before this, the next run sees that its days are gone
     return made
@@ -97,7 +138,9 @@ def unpin(warehouse: Path, config: FactoryConfig, consumer: str) -> Catalog:
 
 
 def mirror_reports(warehouse: Path, catalog: Catalog) -> None:
-    """`reports/DAY.json` and `monitors/DAY.json` for people: of the days that the catalog has, and no others."""
+    """`reports/DAY.json` and `monitors/DAY.json` for people: of the days that the catalog has, and
+    no others.
+    """
     for name, lane in catalog.lanes.items():
         home = home_of(warehouse, name)
         days = {str(entry.day): entry for entry in lane.days}
@@ -125,12 +168,16 @@ def _mirror(path: Path, value: Any) -> None:
 
 
 def rankers_of(day: dt.date, aligned: bool) -> str:
-    """The folder of a day's rankers; those that an aligned lane took over lie aside until the catalog says that it is aligned."""
+    """The folder of a day's rankers; those that an aligned lane took over lie aside until the
+    catalog says that it is aligned.
+    """
     return f"{day}-aligned" if aligned else str(day)
 
 
 def forget_rankers(home: Path, kept: set[dt.date]) -> None:
-    """Remove the checkpoints of rankers of other days; they are made again when a replay or a rollback needs them."""
+    """Remove the checkpoints of rankers of other days; they are made again when a replay or a
+    rollback needs them.
+    """
     names = {str(day) for day in kept}
     for folder in (home / "models" / "downstream").glob("*/????-??-??"):
         if folder.name not in names:

@@ -16,17 +16,23 @@ from headwater.store.catalog import home_of
 
 
 class Timeline:
-    """A lane's editions as the catalog had them when this was made. Rows of a day read the newest that was published `lag_days` before."""
+    """A lane's editions as the catalog had them when this was made. Rows of a day read the newest
+    that was published `lag_days` before.
+    """
 
     def __init__(self, warehouse: Path, lane: str, lag_days: int) -> None:
-        """Raises StoreError where a replay was not finished, so that editions of two histories lie in one lane."""
+        """Raises StoreError where a replay was not finished, so that editions of two histories lie
+        in one lane.
+        """
         self.warehouse, self.lane, self.lag_days = warehouse, lane, lag_days
         self.chain = read_catalog(warehouse).lane(lane)
         self._opened: dict[Entry, Edition] = {}
         pending = home_of(warehouse, lane) / "replay.json"
         if pending.is_file():
-            raise StoreError(f"a replay of the lane {lane!r} was not finished ({pending}): its editions would be joined half old, half new. "
-                             f"`headwater run --lane {lane}` of any day finishes it.")  # fmt: skip
+            raise StoreError(
+                f"a replay of the lane {lane!r} was not finished ({pending}): its editions would be"
+                f" joined half old, half new. `headwater run --lane {lane}` of any day finishes it."
+            )
 
     @property
     def days(self) -> tuple[dt.date, ...]:
@@ -34,16 +40,29 @@ class Timeline:
         return tuple(entry.day for entry in self.chain.days)
 
     def expect(self, days: Iterable[dt.date]) -> None:
-        """Raise EditionMissing, naming those of `days` that were not run, or whose edition was removed by retention."""
+        """Raise EditionMissing, naming those of `days` that were not run, or whose edition was
+        removed by retention.
+        """
         days, done = list(days), set(self.days)
         missing = [day for day in days if day not in done]
         if missing:
-            have = f"it has {len(done)}, {self.days[0]} to {self.days[-1]}" if done else "it has none"
-            raise EditionMissing(f"{_listed(missing)}: not run in the lane {self.lane!r}; {have}. `headwater backfill` runs them, or choose other days.")
-        gone = [day for day in days if (entry := self.entry_on(day)) is not None and entry.folder is None]
+            have = (
+                f"it has {len(done)}, {self.days[0]} to {self.days[-1]}" if done else "it has none"
+            )
+            raise EditionMissing(
+                f"{_listed(missing)}: not run in the lane {self.lane!r}; {have}. `headwater"
+                " backfill` runs them, or choose other days."
+            )
+        gone = [
+            day
+            for day in days
+            if (entry := self.entry_on(day)) is not None and entry.folder is None
+        ]
         if gone:
-            raise EditionMissing(f"{_listed(gone)}: what was served on these days was removed by retention; lifecycle.keep_days says how long editions "
-                                 "are kept. Choose later days.")  # fmt: skip
+            raise EditionMissing(
+                f"{_listed(gone)}: what was served on these days was removed by retention;"
+                " lifecycle.keep_days says how long editions are kept. Choose later days."
+            )
 
     def entry_on(self, day: dt.date) -> Entry | None:
         """What rows of `day` read; None before the first."""
@@ -56,21 +75,29 @@ class Timeline:
         return self._opened[entry]
 
     def space(self, name: str, entries: Iterable[Entry]) -> Space | None:
-        """The one space of an embedding in some editions; None where none of them holds it. Raises SpaceMismatch."""
+        """The one space of an embedding in some editions; None where none of them holds it. Raises
+        SpaceMismatch.
+        """
         spaces: dict[Space, dt.date] = {}
         for entry in entries:
             found = self.open(entry).snapshots.get(name)
             if found is not None:
                 spaces.setdefault(Space.from_json(found["space"]), entry.day)
         if len(spaces) > 1:
-            listed = ", ".join(f"{space} (from the edition of {day})" for space, day in spaces.items())
-            raise SpaceMismatch(f"{name}: the rows would read {len(spaces)} spaces: {listed}. Take the days of one space only.")
+            listed = ", ".join(
+                f"{space} (from the edition of {day})" for space, day in spaces.items()
+            )
+            raise SpaceMismatch(
+                f"{name}: the rows would read {len(spaces)} spaces: {listed}. Take the days of one"
+                " space only."
+            )
         return next(iter(spaces), None)
 
     def read(self, name: str, keys_N: np.ndarray, day: dt.date) -> Served | None:
         """What was served to rows of `day`; None where there was no such embedding yet.
 
-        An edition that was compacted meanwhile is followed to where it lies now. Raises StoreError where it was replaced or withdrawn.
+        An edition that was compacted meanwhile is followed to where it lies now. Raises StoreError
+        where it was replaced or withdrawn.
         """
         entry = self.entry_on(day)
         while entry is not None:
@@ -83,8 +110,10 @@ class Timeline:
                 if now == entry:
                     raise
                 if now is None or now.digest != entry.digest:
-                    raise StoreError(f"the edition of {entry.day} was replaced, withdrawn or cleaned of someone erased while its vectors were read. "
-                                     "Start again.") from None  # fmt: skip
+                    raise StoreError(
+                        f"the edition of {entry.day} was replaced, withdrawn or cleaned of someone"
+                        " erased while its vectors were read. Start again."
+                    ) from None
                 entry = now
         return None
 

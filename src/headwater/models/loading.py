@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 
 class Batch(NamedTuple):
-    """Encoded features of B rows and their labels, in the stream's order of labels; NaN where there is none."""
+    """Encoded features of B rows and their labels, in the stream's order of labels; NaN where there
+    is none.
+    """
 
     features: FeatureTensors
     labels_BL: Tensor
@@ -33,7 +35,8 @@ def tensors(stream: RowStream, batch_rows: int, seed: int | None) -> Iterator[Ba
 
 @contextmanager
 def ahead(source: Iterable[T], depth: int = 4) -> Iterator[Iterator[T]]:
-    """Iterate `source` in a thread, at most `depth` items ahead; an error there is raised here, when its turn comes.
+    """Iterate `source` in a thread, at most `depth` items ahead; an error there is raised here,
+    when its turn comes.
 
         with ahead(tensors(stream, 4096, seed)) as batches:
             for batch in batches: ...

@@ -1,4 +1,6 @@
-"""Where and how precisely a model computes: the same code on a CPU and a GPU, in float32 or, where asked and where it pays, in bfloat16."""
+"""Where and how precisely a model computes: the same code on a CPU and a GPU, in float32 or, where
+asked and where it pays, in bfloat16.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,13 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def bfloat16_pays() -> bool:
-    """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX); elsewhere it is emulated, and slower than float32."""
-    return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX); elsewhere it is
+    emulated, and slower than float32.
+    """
+    return any(
+        getattr(torch.cpu, name, bool)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
 
 
 @dataclass(frozen=True)
@@ -28,16 +35,30 @@ class Precision:
 
     @classmethod
     def of(cls, device: str, fast: bool) -> Precision:
-        """Raises ModelError where a GPU is asked for and none is there. `auto` takes one where there is one."""
+        """Raises ModelError where a GPU is asked for and none is there. `auto` takes one where
+        there is one.
+        """
         there = torch.cuda.is_available()
         if device.startswith("cuda") and not there:
-            raise ModelError(f"device {device!r}: torch sees no GPU. Set the upstream's `device` to cpu or auto, or install a CUDA build of torch.")
-        return cls(torch.device("cpu" if device == "auto" and not there else "cuda" if device == "auto" else device), fast)
+            raise ModelError(
+                f"device {device!r}: torch sees no GPU. Set the upstream's `device` to cpu or auto,"
+                " or install a CUDA build of torch."
+            )
+        return cls(
+            torch.device(
+                "cpu" if device == "auto" and not there else "cuda" if device == "auto" else device
+            ),
+            fast,
+        )
 
     @property
     def bfloat16(self) -> bool:
-        """Whether the dense layers compute in bfloat16: asked for, and done by the hardware rather than imitated."""
-        return self.fast and (torch.cuda.is_bf16_supported() if self.device.type == "cuda" else bfloat16_pays())
+        """Whether the dense layers compute in bfloat16: asked for, and done by the hardware rather
+        than imitated.
+        """
+        return self.fast and (
+            torch.cuda.is_bf16_supported() if self.device.type == "cuda" else bfloat16_pays()
+        )
 
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
@@ -58,5 +79,7 @@ class Precision:
         if isinstance(tree, list | tuple):
             return type(tree)(map(self.moved, tree))
         if is_dataclass(tree) and not isinstance(tree, type):
-            return type(tree)(**{field.name: self.moved(getattr(tree, field.name)) for field in fields(tree)})
+            return type(tree)(
+                **{field.name: self.moved(getattr(tree, field.name)) for field in fields(tree)}
+            )
         return tree

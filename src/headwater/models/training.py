@@ -1,4 +1,6 @@
-"""What every model here shares: tensors from examples, batches, optimisers, checkpoints. One thread, so that bytes repeat."""
+"""What every model here shares: tensors from examples, batches, optimisers, checkpoints. One
+thread, so that bytes repeat.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,19 @@ def feature_tensors(block: Block, *id_slots: np.ndarray) -> FeatureTensors:
 
 
 def feature_tokens(spec: BlockSpec, width: int, ids: Sequence[int] = ()) -> FeatureTokens:
-    """The network that reads a block's tensors; `ids` are the sizes of further id columns, put first."""
+    """The network that reads a block's tensors; `ids` are the sizes of further id columns, put
+    first.
+    """
     learned = {column + len(ids): least for column, least in spec.learned}
-    return FeatureTokens([*ids, *spec.categorical], spec.multi, spec.numeric, spec.vectors, width, learned, spec.ranked)
+    return FeatureTokens(
+        [*ids, *spec.categorical],
+        spec.multi,
+        spec.numeric,
+        spec.vectors,
+        width,
+        learned,
+        spec.ranked,
+    )
 
 
 def id_slots(keys_N: np.ndarray, buckets: int) -> np.ndarray:
@@ -73,8 +85,10 @@ WINDOW_ROWS, RUN_ROWS = 1 << 21, 1 << 12
 
 
 def shuffled(rows: int, batch_rows: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of one shuffled epoch, in batches of nearly equal size. Many rows are shuffled in windows of runs from all over the file, so
-    that rows which lie on disk are read in pieces, and no more than a window of them is in use at a time."""
+    """Row numbers of one shuffled epoch, in batches of nearly equal size. Many rows are shuffled in
+    windows of runs from all over the file, so that rows which lie on disk are read in pieces, and
+    no more than a window of them is in use at a time.
+    """
     generator = torch.Generator().manual_seed(seed)
     parts = max(1, round(rows / batch_rows))
     if rows <= WINDOW_ROWS:
@@ -84,8 +98,15 @@ def shuffled(rows: int, batch_rows: int, seed: int) -> Iterator[np.ndarray]:
     runs = torch.randperm(-(-rows // RUN_ROWS), generator=generator).numpy()
     left = np.zeros(0, np.int64)
     for low in range(0, len(runs), WINDOW_ROWS // RUN_ROWS):
-        window = np.concatenate([np.arange(run * RUN_ROWS, min(rows, (run + 1) * RUN_ROWS)) for run in runs[low : low + WINDOW_ROWS // RUN_ROWS]])
-        window = np.concatenate([left, window[torch.randperm(len(window), generator=generator).numpy()]])
+        window = np.concatenate(
+            [
+                np.arange(run * RUN_ROWS, min(rows, (run + 1) * RUN_ROWS))
+                for run in runs[low : low + WINDOW_ROWS // RUN_ROWS]
+            ]
+        )
+        window = np.concatenate(
+            [left, window[torch.randperm(len(window), generator=generator).numpy()]]
+        )
         whole = len(window) // batch_rows * batch_rows
         yield from np.split(window[:whole], whole // batch_rows) if whole else ()
         left = window[whole:]
@@ -94,20 +115,30 @@ def shuffled(rows: int, batch_rows: int, seed: int) -> Iterator[np.ndarray]:
 
 
 MOST_NORM = 10.0
-WHAT_TO_DO = ("The last good checkpoint is kept. Look for extreme feature values; a lower learning_rate makes another space: "
-              "give it a lane, or a new warehouse.")  # fmt: skip
+WHAT_TO_DO = (
+    "The last good checkpoint is kept. Look for extreme feature values; a lower learning_rate makes"
+    " another space: give it a lane, or a new warehouse."
+)
 
 
 class Optimizers:
-    """AdamW for the dense weights, row-wise Adagrad for the tables, stepped together; both survive from day to day."""
+    """AdamW for the dense weights, row-wise Adagrad for the tables, stepped together; both survive
+    from day to day.
+    """
 
     def __init__(self, model: nn.Module, lr: float, id_lr: float, weight_decay: float) -> None:
         self.model = model
-        self.dense = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
-        self.rows = RowwiseAdagrad([module for module in model.modules() if isinstance(module, RowTable)], id_lr)
+        self.dense = torch.optim.AdamW(
+            model.parameters(), lr=lr, weight_decay=weight_decay, fused=True
+        )
+        self.rows = RowwiseAdagrad(
+            [module for module in model.modules() if isinstance(module, RowTable)], id_lr
+        )
 
     def step(self, loss: Tensor, where: str) -> float:
-        """One update. Raises ModelError on a loss or a gradient that is not finite, before any weight changes."""
+        """One update. Raises ModelError on a loss or a gradient that is not finite, before any
+        weight changes.
+        """
         value = loss.item()
         if not np.isfinite(value):
             raise ModelError(f"{where}: the loss is {value}. {WHAT_TO_DO}")
@@ -120,8 +151,12 @@ class Optimizers:
 
     @torch.no_grad()
     def _clip(self, where: str) -> None:
-        """Dense gradients together are at most `MOST_NORM` long. Those that are shorter, as nearly always, are not written again."""
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        """Dense gradients together are at most `MOST_NORM` long. Those that are shorter, as nearly
+        always, are not written again.
+        """
+        gradients = [
+            parameter.grad for parameter in self.model.parameters() if parameter.grad is not None
+        ]
         norm = nn.utils.get_total_norm(gradients, foreach=True)
         if not norm.isfinite():
             raise ModelError(f"{where}: the gradient is not finite. {WHAT_TO_DO}")
@@ -129,25 +164,43 @@ class Optimizers:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), MOST_NORM, norm)
 
     def state(self) -> dict[str, Tensor]:
-        names: dict[Tensor, str] = {parameter: name for name, parameter in self.model.named_parameters()}
+        names: dict[Tensor, str] = {
+            parameter: name for name, parameter in self.model.named_parameters()
+        }
         return {
             f"adam.{what}.{names[parameter]}": value if value.ndim else value.reshape(1)
-            for parameter, entry in self.dense.state.items() for what, value in entry.items()
-        }  # fmt: skip
+            for parameter, entry in self.dense.state.items()
+            for what, value in entry.items()
+        }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         for name, parameter in self.model.named_parameters():
-            found = {what: tensors.get(f"adam.{what}.{name}") for what in ("step", "exp_avg", "exp_avg_sq")}
+            found = {
+                what: tensors.get(f"adam.{what}.{name}")
+                for what in ("step", "exp_avg", "exp_avg_sq")
+            }
             if found["exp_avg"] is not None:
                 assert found["step"] is not None
-                moments = {what: value.to(parameter.device) for what, value in found.items() if value is not None}
+                moments = {
+                    what: value.to(parameter.device)
+                    for what, value in found.items()
+                    if value is not None
+                }
                 self.dense.state[parameter] = moments | {"step": moments["step"].reshape(())}
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimizers: Optimizers, meta: dict[str, Any], name: str = "model") -> None:
+def save_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizers: Optimizers,
+    meta: dict[str, Any],
+    name: str = "model",
+) -> None:
     """`name.safetensors` and `name.json` in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.{key}": value.contiguous() for key, value in model.state_dict().items()} | optimizers.state()
+    tensors = {
+        f"model.{key}": value.contiguous() for key, value in model.state_dict().items()
+    } | optimizers.state()
     save_file(tensors, folder / f"{name}.safetensors")
     write_json(folder / f"{name}.json", meta | {"weights": _digest(folder / f"{name}.safetensors")})
 
@@ -165,19 +218,37 @@ def _digest(file: Path) -> str:
     return xxhash.xxh3_128_hexdigest(file.read_bytes())
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizers: Optimizers, meta: dict[str, Any], name: str = "model") -> dict[str, Any]:
-    """Returns what was saved beside the weights. Raises ModelError where the files are damaged or were saved by a model of another shape."""
+def load_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizers: Optimizers,
+    meta: dict[str, Any],
+    name: str = "model",
+) -> dict[str, Any]:
+    """Returns what was saved beside the weights. Raises ModelError where the files are damaged or
+    were saved by a model of another shape.
+    """
     file = folder / f"{name}.safetensors"
     try:
         saved = json.loads((folder / f"{name}.json").read_text())
         tensors = load_file(file)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{file}: cannot be read ({error}). Run that day again with --replace.") from error
+        raise ModelError(
+            f"{file}: cannot be read ({error}). Run that day again with --replace."
+        ) from error
     if saved["signature"] != meta["signature"]:
-        raise ModelError(f"{file}: was trained with other settings or features (signature {saved['signature'][:12]}, now "
-                         f"{meta['signature'][:12]}). A changed model cannot go on from it: put the settings back, or give the "
-                         "factory a new warehouse.")  # fmt: skip
-    model.load_state_dict({key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")})
+        raise ModelError(
+            f"{file}: was trained with other settings or features (signature"
+            f" {saved['signature'][:12]}, now {meta['signature'][:12]}). A changed model cannot go"
+            " on from it: put the settings back, or give the factory a new warehouse."
+        )
+    model.load_state_dict(
+        {
+            key.removeprefix("model."): value
+            for key, value in tensors.items()
+            if key.startswith("model.")
+        }
+    )
     optimizers.restore(tensors)
     return dict(saved)
 

@@ -17,32 +17,51 @@ Ensemble = Literal["sum", "concat", "weighted"]
 ShortCut = Literal["identity", "learned"]
 
 
-def block_of(name: str, tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int) -> nn.Module:
-    """The block of that name, made. Raises ConfigError where there is none, or it cannot be made as blocks are."""
+def block_of(
+    name: str, tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int
+) -> nn.Module:
+    """The block of that name, made. Raises ConfigError where there is none, or it cannot be made as
+    blocks are.
+    """
     kind = resolve("headwater.block", BLOCKS, name)
     try:
         block = kind(tokens_in, tokens_out, width, hidden, heads)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ConfigError(f"block {name!r}: cannot be made as {kind.__name__}(tokens_in, tokens_out, width, hidden, heads) of "
-                          f"{(tokens_in, tokens_out, width, hidden, heads)}: {error}.") from error  # fmt: skip
+        raise ConfigError(
+            f"block {name!r}: cannot be made as {kind.__name__}(tokens_in, tokens_out, width,"
+            f" hidden, heads) of {(tokens_in, tokens_out, width, hidden, heads)}: {error}."
+        ) from error
     if not isinstance(block, nn.Module):
-        raise ConfigError(f"block {name!r}: should be a torch.nn.Module, received {type(block).__name__}.")
+        raise ConfigError(
+            f"block {name!r}: should be a torch.nn.Module, received {type(block).__name__}."
+        )
     return block
 
 
 class DhenLayer(nn.Module):
     """Y = Norm(Ensemble_i(Block_i(X)) + ShortCut(X)).
 
-    The ensemble is the blocks' sum, their sum with learned weights (1 at first), or their tokens side by side, mixed back to the layer's
-    number (`concat`). The shortcut is a learned token mix where that is asked for, and wherever the number of tokens changes.
+    The ensemble is the blocks' sum, their sum with learned weights (1 at first), or their tokens
+    side by side, mixed back to the layer's number (`concat`). The shortcut is a learned token mix
+    where that is asked for, and wherever the number of tokens changes.
     """
 
     def __init__(
-        self, blocks: Sequence[str], tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int, dropout: float,
-        ensemble: Ensemble = "sum", shortcut: ShortCut = "identity",
-    ) -> None:  # fmt: skip
+        self,
+        blocks: Sequence[str],
+        tokens_in: int,
+        tokens_out: int,
+        width: int,
+        hidden: int,
+        heads: int,
+        dropout: float,
+        ensemble: Ensemble = "sum",
+        shortcut: ShortCut = "identity",
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(block_of(name, tokens_in, tokens_out, width, hidden, heads) for name in blocks)
+        self.blocks = nn.ModuleList(
+            block_of(name, tokens_in, tokens_out, width, hidden, heads) for name in blocks
+        )
         same = tokens_in == tokens_out and shortcut == "identity"
         self.shortcut = nn.Identity() if same else TokenMix(tokens_in, tokens_out)
         self.weights = nn.Parameter(torch.ones(len(blocks))) if ensemble == "weighted" else None
@@ -53,7 +72,9 @@ class DhenLayer(nn.Module):
     def forward(self, x_BTE: Tensor) -> Tensor:
         total = self.shortcut(x_BTE)
         if self.mix is not None:
-            total = total + self.mix(torch.cat([self.dropout(block(x_BTE)) for block in self.blocks], dim=1))
+            total = total + self.mix(
+                torch.cat([self.dropout(block(x_BTE)) for block in self.blocks], dim=1)
+            )
         else:
             for place, block in enumerate(self.blocks):
                 out = self.dropout(block(x_BTE))
@@ -63,16 +84,29 @@ class DhenLayer(nn.Module):
 
 
 class Dhen(nn.Module):
-    """A stack of layers; DERM's is [MaskNet | MLP], then [Transformer | MLP]. All but the last have twice `tokens_out` tokens."""
+    """A stack of layers; DERM's is [MaskNet | MLP], then [Transformer | MLP]. All but the last have
+    twice `tokens_out` tokens.
+    """
 
     def __init__(
-        self, tokens_in: int, tokens_out: int, width: int, hidden: int, heads: int = 2, dropout: float = 0.0,
-        layers: Sequence[Sequence[str]] = DERM_LAYERS, ensemble: Ensemble = "sum", shortcut: ShortCut = "identity",
-    ) -> None:  # fmt: skip
+        self,
+        tokens_in: int,
+        tokens_out: int,
+        width: int,
+        hidden: int,
+        heads: int = 2,
+        dropout: float = 0.0,
+        layers: Sequence[Sequence[str]] = DERM_LAYERS,
+        ensemble: Ensemble = "sum",
+        shortcut: ShortCut = "identity",
+    ) -> None:
         super().__init__()
         sizes = [tokens_in, *[2 * tokens_out] * (len(layers) - 1), tokens_out]
         self.layers = nn.Sequential(
-            *(DhenLayer(blocks, a, b, width, hidden, heads, dropout, ensemble, shortcut) for blocks, a, b in zip(layers, sizes, sizes[1:], strict=False))
+            *(
+                DhenLayer(blocks, a, b, width, hidden, heads, dropout, ensemble, shortcut)
+                for blocks, a, b in zip(layers, sizes, sizes[1:], strict=False)
+            )
         )
 
     def forward(self, x_BTE: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Heads: one representation of a row -> a logit per task. Shape suffixes: B rows, F flat width, X experts, H hidden, K tasks."""
+"""Heads: one representation of a row -> a logit per task. Shape suffixes: B rows, F flat width, X
+experts, H hidden, K tasks.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,27 @@ class SharedBottom(nn.Module):
     def __init__(self, width: int, hidden: int, tasks: Sequence[str], experts: int) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
-        self.towers = nn.ModuleList(nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)) for _ in tasks)
+        self.towers = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1)) for _ in tasks
+        )
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
-        return {task: tower(x_BF).squeeze(1) for task, tower in zip(self.tasks, self.towers, strict=True)}
+        return {
+            task: tower(x_BF).squeeze(1)
+            for task, tower in zip(self.tasks, self.towers, strict=True)
+        }
 
 
 class Mmoe(nn.Module):
-    """Multi-gate mixture of experts (Ma et al. 2018): y_k = h_k(sum_i g_{k,i}(x) f_i(x)), g_k = softmax(G_k x)."""
+    """Multi-gate mixture of experts (Ma et al. 2018): y_k = h_k(sum_i g_{k,i}(x) f_i(x)), g_k =
+    softmax(G_k x).
+    """
 
     def __init__(self, width: int, hidden: int, tasks: Sequence[str], experts: int) -> None:
         super().__init__()
-        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in range(experts))
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, hidden), nn.ReLU()) for _ in range(experts)
+        )
         self.tasks = tuple(tasks)
         self.gates = nn.ModuleList(nn.Linear(width, experts) for _ in tasks)
         self.towers = nn.ModuleList(nn.Linear(hidden, 1) for _ in tasks)
@@ -33,7 +44,10 @@ class Mmoe(nn.Module):
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
         experts_BXH = torch.stack([expert(x_BF) for expert in self.experts], dim=1)
         mixed = [(gate(x_BF).softmax(1).unsqueeze(2) * experts_BXH).sum(1) for gate in self.gates]
-        return {task: tower(mixed_BH).squeeze(1) for task, tower, mixed_BH in zip(self.tasks, self.towers, mixed, strict=True)}
+        return {
+            task: tower(mixed_BH).squeeze(1)
+            for task, tower, mixed_BH in zip(self.tasks, self.towers, mixed, strict=True)
+        }
 
 
 HEADS: dict[str, type[nn.Module]] = {"shared_bottom": SharedBottom, "mmoe": Mmoe}

@@ -1,4 +1,6 @@
-"""A history of ids with actions and times into tokens: without a look at the candidate for towers, with it for rankers."""
+"""A history of ids with actions and times into tokens: without a look at the candidate for towers,
+with it for rankers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ GAP_BUCKETS = 24  # powers of two of minutes; the last is "unknown"
 
 
 class HistoryTensors(NamedTuple):
-    """For B rows the last L events, newest first: id slots (0: none), action bit masks, seconds ago (NaN: unknown)."""
+    """For B rows the last L events, newest first: id slots (0: none), action bit masks, seconds ago
+    (NaN: unknown).
+    """
 
     slots_BL: Tensor
     actions_BL: Tensor
@@ -24,28 +28,36 @@ class HistoryTensors(NamedTuple):
 
 
 class EventEmbedding(nn.Module):
-    """Event = id + action + gap embeddings, normalised. The id table comes from outside, so that it can be the very one through which
-    the rest of a model knows those ids."""
+    """Event = id + action + gap embeddings, normalised. The id table comes from outside, so that it
+    can be the very one through which the rest of a model knows those ids.
+    """
 
     def __init__(self, actions: int, width: int) -> None:
         super().__init__()
         self.action = nn.Embedding(1 << actions, width)
         self.gap = nn.Embedding(GAP_BUCKETS, width)
         for table in (self.action, self.gap):
-            nn.init.normal_(table.weight, std=0.05)  # as large as an id's vector, or the sum would drown it
+            nn.init.normal_(
+                table.weight, std=0.05
+            )  # as large as an id's vector, or the sum would drown it
         self.norm = nn.LayerNorm(width)
 
     def events(self, x: HistoryTensors, ids: RowTable) -> Tensor:
         """[B, L, E]; what stands for no event is to be masked."""
         minutes = (x.gaps_s_BL / 60).clamp(min=1).log2().floor()
-        buckets = torch.where(minutes.isnan(), GAP_BUCKETS - 1, minutes.clamp(max=GAP_BUCKETS - 2)).long()
-        out: Tensor = self.norm(ids(x.slots_BL) + self.action(x.actions_BL.long()) + self.gap(buckets))
+        buckets = torch.where(
+            minutes.isnan(), GAP_BUCKETS - 1, minutes.clamp(max=GAP_BUCKETS - 2)
+        ).long()
+        out: Tensor = self.norm(
+            ids(x.slots_BL) + self.action(x.actions_BL.long()) + self.gap(buckets)
+        )
         return out
 
 
 class HistoryTokens(EventEmbedding):
-    """`queries` learned queries attend over the events, one token each, and one token more holds how many events there are and how often
-    each action was taken."""
+    """`queries` learned queries attend over the events, one token each, and one token more holds
+    how many events there are and how often each action was taken.
+    """
 
     def __init__(self, actions: int, width: int, queries: int = 3) -> None:
         super().__init__(actions, width)
@@ -61,32 +73,45 @@ class HistoryTokens(EventEmbedding):
         scores_BQL = scores_BQL.masked_fill(~present_BL[:, None], -1e9)
         weights_BQL = scores_BQL.softmax(-1) * present_BL[:, None]  # all zero for an empty history
         pooled_BQE = weights_BQL @ self.values(events_BLE)
-        return torch.cat([pooled_BQE, self.counts(self._figures(x, present_BL)).unsqueeze(1)], dim=1)
+        return torch.cat(
+            [pooled_BQE, self.counts(self._figures(x, present_BL)).unsqueeze(1)], dim=1
+        )
 
     def _figures(self, x: HistoryTensors, present_BL: Tensor) -> Tensor:
         seen = present_BL.sum(1, keepdim=True).float()
-        taken = [(((x.actions_BL.long() >> bit) & 1) * present_BL).sum(1, keepdim=True) for bit in range(self.actions)]
+        taken = [
+            (((x.actions_BL.long() >> bit) & 1) * present_BL).sum(1, keepdim=True)
+            for bit in range(self.actions)
+        ]
         rates = [(count + 1) / (seen + 2) - 0.5 for count in taken]
         return torch.cat([seen.log1p() / 4, *(4 * rate for rate in rates)], dim=1)
 
 
 class SequenceEncoder(EventEmbedding):
-    """A Transformer over the candidate and the events before it (BST, Chen et al. 2019): candidate [B, E] -> [B, 2, E], what the candidate
-    has become among the events, and the events' mean (zero where there are none)."""
+    """A Transformer over the candidate and the events before it (BST, Chen et al. 2019): candidate
+    [B, E] -> [B, 2, E], what the candidate has become among the events, and the events' mean (zero
+    where there are none).
+    """
 
     TOKENS = 2
 
     def __init__(self, actions: int, width: int, length: int, layers: int, heads: int) -> None:
         super().__init__(actions, width)
-        self.places = nn.Parameter(torch.randn(length, width) * 0.05)  # order tells more than the gaps where those are not known
-        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+        self.places = nn.Parameter(
+            torch.randn(length, width) * 0.05
+        )  # order tells more than the gaps where those are not known
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
     def forward(self, x: HistoryTensors, ids: RowTable, candidate_BE: Tensor) -> Tensor:
         events_BLE = self.events(x, ids) + self.places[: x.slots_BL.shape[1]]
         absent_BL = x.slots_BL == 0
         mask = torch.cat([absent_BL.new_zeros(len(absent_BL), 1), absent_BL], dim=1)
-        out_BTE = self.encoder(torch.cat([candidate_BE.unsqueeze(1), events_BLE], dim=1), src_key_padding_mask=mask)
+        out_BTE = self.encoder(
+            torch.cat([candidate_BE.unsqueeze(1), events_BLE], dim=1), src_key_padding_mask=mask
+        )
         present_BL1 = (~absent_BL).unsqueeze(2).float()
         mean_BE = (out_BTE[:, 1:] * present_BL1).sum(1) / present_BL1.sum(1).clamp(min=1)
         return torch.stack([out_BTE[:, 0], mean_BE], dim=1)

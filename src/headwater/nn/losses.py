@@ -11,12 +11,16 @@ from torch import Tensor, nn
 def masked_bce(logits_B: Tensor, labels_B: Tensor) -> Tensor:
     """Mean binary cross-entropy over the rows whose label is not NaN (0 where there is none)."""
     defined = ~labels_B.isnan()
-    losses = nn.functional.binary_cross_entropy_with_logits(logits_B, labels_B.nan_to_num(), reduction="none")
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        logits_B, labels_B.nan_to_num(), reduction="none"
+    )
     return (losses * defined).sum() / defined.sum().clamp(min=1)
 
 
 class Negatives(NamedTuple):
-    """Further items of a softmax: their vectors [M, D], keys [M], and log of how often each is among the candidates [M]."""
+    """Further items of a softmax: their vectors [M, D], keys [M], and log of how often each is
+    among the candidates [M].
+    """
 
     items_MD: Tensor
     keys_M: Tensor
@@ -24,22 +28,33 @@ class Negatives(NamedTuple):
 
 
 def contrastive_loss(
-    users_BD: Tensor, items_BD: Tensor, item_keys_B: Tensor, positive_B: Tensor, log_q_B: Tensor, temperature: float | Tensor,
+    users_BD: Tensor,
+    items_BD: Tensor,
+    item_keys_B: Tensor,
+    positive_B: Tensor,
+    log_q_B: Tensor,
+    temperature: float | Tensor,
     more: Negatives | None = None,
-) -> Tensor:  # fmt: skip
-    """In-batch sampled softmax with logQ correction (Yi et al. 2019; DERM), averaged over positive rows:
+) -> Tensor:
+    """In-batch sampled softmax with logQ correction (Yi et al. 2019; DERM), averaged over positive
+    rows:
 
         -log( e^{u.p/tau - log Q(p)} / (e^{u.p/tau - log Q(p)} + sum_j e^{u.p_j/tau - log Q(p_j)}) )
 
-    Every row's item may be a negative, also of rows that are not positive; other candidates that are the positive's own item
-    (accidental hits) are masked. `more` negatives join those of the batch (mixed negative sampling, Yang et al. 2020).
+    Every row's item may be a negative, also of rows that are not positive; other candidates that
+    are the positive's own item (accidental hits) are masked. `more` negatives join those of the
+    batch (mixed negative sampling, Yang et al. 2020).
     """
     rows_P = positive_B.nonzero(as_tuple=True)[0]
     if len(rows_P) == 0:
         return users_BD.sum() * 0
     keys, log_q = item_keys_B, log_q_B
     if more is not None:
-        items_BD, keys, log_q = torch.cat([items_BD, more.items_MD]), torch.cat([keys, more.keys_M]), torch.cat([log_q, more.log_q_M])
+        items_BD, keys, log_q = (
+            torch.cat([items_BD, more.items_MD]),
+            torch.cat([keys, more.keys_M]),
+            torch.cat([log_q, more.log_q_M]),
+        )
     logits_PC = users_BD[rows_P] @ items_BD.T / temperature - log_q
     hits_PC = item_keys_B[rows_P, None] == keys[None, :]
     hits_PC[torch.arange(len(rows_P)), rows_P] = False
@@ -47,13 +62,17 @@ def contrastive_loss(
 
 
 def mixed_log_q(log_q: Tensor, uniform: int, pool: int) -> Tensor:
-    """log(Q + m / N): how often an item is a candidate where m of a pool of N are drawn uniformly beside the batch (Yang et al. 2020)."""
+    """log(Q + m / N): how often an item is a candidate where m of a pool of N are drawn uniformly
+    beside the batch (Yang et al. 2020).
+    """
     return torch.logaddexp(log_q, log_q.new_tensor(uniform / pool).log())
 
 
 def whole_space_bce(given_B: Tensor, logits_B: Tensor, labels_B: Tensor) -> Tensor:
-    """ESMM (Ma et al. 2018): mean cross-entropy of sigmoid(given) * sigmoid(logit) with the label over all rows, those where what it is
-    given did not happen (label NaN) being negatives. For conversions: pCTCVR = pCTR * pCVR over all impressions."""
+    """ESMM (Ma et al. 2018): mean cross-entropy of sigmoid(given) * sigmoid(logit) with the label
+    over all rows, those where what it is given did not happen (label NaN) being negatives. For
+    conversions: pCTCVR = pCTR * pCVR over all impressions.
+    """
     log_p = nn.functional.logsigmoid(given_B) + nn.functional.logsigmoid(logits_B)
     log_not = torch.log(-torch.expm1(log_p.clamp(max=-1e-7)))
     labels = labels_B.nan_to_num()
@@ -63,7 +82,8 @@ def whole_space_bce(given_B: Tensor, logits_B: Tensor, labels_B: Tensor) -> Tens
 class StreamingFrequency(nn.Module):
     """How often an item comes up in a batch, estimated from a stream (Yi et al. 2019, algorithm 2).
 
-    For each hash slot, A = B = 0 at first; seen in step t: B = (1 - a) B + a (t - A), A = t: the mean gap between two batches with it; Q = 1 / B.
+    For each hash slot, A = B = 0 at first; seen in step t: B = (1 - a) B + a (t - A), A = t: the
+    mean gap between two batches with it; Q = 1 / B.
     """
 
     last: Tensor

@@ -1,4 +1,6 @@
-"""Embedding rows whose gradients and optimiser touch only the rows of the batch. U: distinct rows of a batch."""
+"""Embedding rows whose gradients and optimiser touch only the rows of the batch. U: distinct rows
+of a batch.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from torch import Tensor, nn
 class RowTable(nn.Module):
     """`rows` vectors of `width` numbers, looked up by offset ids of any shape.
 
-    Backward leaves what reached each look-up aside, so that it and the optimiser cost as much as the batch and not as
-    much as the table. A row that a batch reads several times, in one look-up or in many, gets the sum of its gradients.
+    Backward leaves what reached each look-up aside, so that it and the optimiser cost as much as
+    the batch and not as much as the table. A row that a batch reads several times, in one look-up
+    or in many, gets the sum of its gradients.
     """
 
     weight: Tensor
@@ -37,7 +40,9 @@ class RowTable(nn.Module):
         self._reached.append((ids.reshape(-1), gradient.reshape(-1, self.weight.shape[1])))
 
     def pop_gradients(self) -> tuple[Tensor, Tensor] | None:
-        """Distinct rows [U], ascending, and the gradient of each [U, width] since the last call; None where there is none."""
+        """Distinct rows [U], ascending, and the gradient of each [U, width] since the last call;
+        None where there is none.
+        """
         reached, self._reached = self._reached, []
         if not reached:
             return None
@@ -66,7 +71,9 @@ class _LookUp(torch.autograd.Function):
 
 
 class RowwiseAdagrad:
-    """Adagrad with one accumulator a row: G_r += mean(g_r^2); w_r -= lr g_r / (sqrt(G_r) + eps). (DLRM; Naumov et al. 2019.)"""
+    """Adagrad with one accumulator a row: G_r += mean(g_r^2); w_r -= lr g_r / (sqrt(G_r) + eps).
+    (DLRM; Naumov et al. 2019.)
+    """
 
     def __init__(self, tables: Iterable[RowTable], lr: float, eps: float = 1e-8) -> None:
         self.tables, self.lr, self.eps = list(tables), lr, eps

@@ -1,4 +1,6 @@
-"""Rehearsals: the factory as it would be under another policy, with other rankers, or with other upstreams."""
+"""Rehearsals: the factory as it would be under another policy, with other rankers, or with other
+upstreams.
+"""
 
 from headwater.rehearsing.ablations import ablation_table, ablations
 from headwater.rehearsing.contribution import contribution_table
@@ -8,4 +10,14 @@ from headwater.rehearsing.rehearsals import days_of
 from headwater.rehearsing.staleness import staleness_table
 from headwater.rehearsing.subsets import subset_table
 
-__all__ = ["T1_POLICIES", "ablation_table", "ablations", "contribution_table", "days_of", "policy_table", "projection_table", "staleness_table", "subset_table"]
+__all__ = [
+    "T1_POLICIES",
+    "ablation_table",
+    "ablations",
+    "contribution_table",
+    "days_of",
+    "policy_table",
+    "projection_table",
+    "staleness_table",
+    "subset_table",
+]

@@ -26,28 +26,45 @@ T1_POLICIES: dict[str, str] = {
 
 
 COLUMNS = (
-    Column("arm", "policy"), Column("roc_auc", "ROC-AUC", ".4f"), Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
-    Column("over_first_pct", "over the first, %", "+.3f", "over_first_low", "over_first_high"), Column("p_holm", "p (Holm)", ".2g"),
+    Column("arm", "policy"),
+    Column("roc_auc", "ROC-AUC", ".4f"),
+    Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
+    Column("over_first_pct", "over the first, %", "+.3f", "over_first_low", "over_first_high"),
+    Column("p_holm", "p (Holm)", ".2g"),
     Column("pr_auc_lift_pct", "PR-AUC lift %", "+.2f", "pr_low", "pr_high"),
-    Column("cosine", "day-over-day cosine", ".4f"), Column("age", "mean age, days", ".2f"),
-)  # fmt: skip
+    Column("cosine", "day-over-day cosine", ".4f"),
+    Column("age", "mean age, days", ".2f"),
+)
 
 
-def policy_table(factory: Factory, policies: Mapping[str, str] = T1_POLICIES, consumer: str = "ctr") -> Table:
-    """Every policy's lift of a ranker that reads all embeddings, against one that reads none, on the same rows and seeds; and what the
-    policy does to vectors (means over embeddings and judged days).
+def policy_table(
+    factory: Factory, policies: Mapping[str, str] = T1_POLICIES, consumer: str = "ctr"
+) -> Table:
+    """Every policy's lift of a ranker that reads all embeddings, against one that reads none, on
+    the same rows and seeds; and what the policy does to vectors (means over embeddings and judged
+    days).
 
-    Policies that average keep the warm-up of the declared policy. Raises ExperimentError where there is no such consumer or no day.
+    Policies that average keep the warm-up of the declared policy. Raises ExperimentError where
+    there is no such consumer or no day.
     """
     days = days_of(factory, "T1", consumer)
     spec, span = factory.config.downstream[consumer], factory.config.evaluation
     first = next(iter(policies))
     chosen = {"none": Rehearsal(spec, ("none",), parse_policy(policies[first]))}
-    chosen |= {name: Rehearsal(spec, ("all",), _with_warm_up(parse_policy(text), factory)) for name, text in policies.items()}
+    chosen |= {
+        name: Rehearsal(spec, ("all",), _with_warm_up(parse_policy(text), factory))
+        for name, text in policies.items()
+    }
     chosen[SHUFFLED] = Rehearsal(spec, (SHUFFLED,))
     rehearsed = rehearse(factory, "T1", consumer, chosen)
     judged = merged({name: renamed(part, name) for name, (_, part) in rehearsed.items()})
-    lifts = lift_table(judged, span.bootstrap, span.confidence, BOOTSTRAP_SEED, further=[(name, first) for name in policies if name != first])
+    lifts = lift_table(
+        judged,
+        span.bootstrap,
+        span.confidence,
+        BOOTSTRAP_SEED,
+        further=[(name, first) for name in policies if name != first],
+    )
     over = {row.arm: row for row in lifts if row.baseline == first}
     judged_days = {judged.day(row) for row in np.unique(judged.days_N, return_index=True)[1]}
     rows = []
@@ -55,29 +72,85 @@ def policy_table(factory: Factory, policies: Mapping[str, str] = T1_POLICIES, co
         extra: dict[str, Any] = {}
         if row.arm in over:
             found = over[row.arm]
-            extra = {"over_first_pct": found.roc_auc_lift_pct, "over_first_low": found.low, "over_first_high": found.high}
+            extra = {
+                "over_first_pct": found.roc_auc_lift_pct,
+                "over_first_low": found.low,
+                "over_first_high": found.high,
+            }
         if row.arm in policies:
-            health = [read_json(rehearsed[row.arm][0].report_path(day))["snapshots"] for day in days if day in judged_days]
-            by_name = {key: _mean(health, figure) for key, figure in (("cosine_day_over_day", "cosine_median"), ("age_days", "age_mean_days"))}
-            extra |= by_name | {short: _whole(by_name[key]) for short, key in (("cosine", "cosine_day_over_day"), ("age", "age_days"))}
+            health = [
+                read_json(rehearsed[row.arm][0].report_path(day))["snapshots"]
+                for day in days
+                if day in judged_days
+            ]
+            by_name = {
+                key: _mean(health, figure)
+                for key, figure in (
+                    ("cosine_day_over_day", "cosine_median"),
+                    ("age_days", "age_mean_days"),
+                )
+            }
+            extra |= by_name | {
+                short: _whole(by_name[key])
+                for short, key in (("cosine", "cosine_day_over_day"), ("age", "age_days"))
+            }
         rows.append(row.as_dict() | extra)
     drawn = [row for row in lifts[: len(chosen)] if row.arm in policies]
     best = max(drawn, key=lambda row: row.roc_auc)
     lead = over.get(best.arm)
-    sure = "" if lead is None else f", {lead.roc_auc_lift_pct:+.3f} % over {first} (interval {lead.low:+.3f} to {lead.high:+.3f})"
-    answer = f"{consumer.upper()} ranker: of {len(policies)} policies {best.arm} gains most, {best.roc_auc_lift_pct:+.2f} %{sure}."
-    notes = ("Cosines are of an entity's published vector with the day before's, over those seen again; both columns are means over the embeddings.",
-             "The best of several is chosen after the fact: read it with its interval over the first.")  # fmt: skip
-    chart = lift_chart(f"T1-{consumer}", f"T1: policies, {consumer.upper()} ranker", lifts[: len(chosen)], span.confidence)
-    return Table("T1", f"aggregation policies, {consumer.upper()} ranker", consumer, str(judged.day(0)), str(judged.day(-1)), answer, COLUMNS,
-                 tuple(rows), notes, (chart, _smoothness(rows)))  # fmt: skip
+    sure = (
+        ""
+        if lead is None
+        else (
+            f", {lead.roc_auc_lift_pct:+.3f} % over {first} (interval {lead.low:+.3f} to"
+            f" {lead.high:+.3f})"
+        )
+    )
+    answer = (
+        f"{consumer.upper()} ranker: of {len(policies)} policies {best.arm} gains most,"
+        f" {best.roc_auc_lift_pct:+.2f} %{sure}."
+    )
+    notes = (
+        (
+            "Cosines are of an entity's published vector with the day before's, over those seen"
+            " again; both columns are means over the embeddings."
+        ),
+        "The best of several is chosen after the fact: read it with its interval over the first.",
+    )
+    chart = lift_chart(
+        f"T1-{consumer}",
+        f"T1: policies, {consumer.upper()} ranker",
+        lifts[: len(chosen)],
+        span.confidence,
+    )
+    return Table(
+        "T1",
+        f"aggregation policies, {consumer.upper()} ranker",
+        consumer,
+        str(judged.day(0)),
+        str(judged.day(-1)),
+        answer,
+        COLUMNS,
+        tuple(rows),
+        notes,
+        (chart, _smoothness(rows)),
+    )
 
 
 def _smoothness(rows: list[dict[str, Any]]) -> Chart:
     shown = [row for row in rows if row.get("cosine") is not None]
-    cosines, lifts, names = (tuple(row[key] for row in shown) for key in ("cosine", "roc_auc_lift_pct", "arm"))
+    cosines, lifts, names = (
+        tuple(row[key] for row in shown) for key in ("cosine", "roc_auc_lift_pct", "arm")
+    )
     points = Series("policies", cosines, lifts, labels=names)
-    return Chart("T1-smoothness", "Smoothness against gain", "points", "day-over-day cosine", "lift of ROC-AUC, %", (points,))
+    return Chart(
+        "T1-smoothness",
+        "Smoothness against gain",
+        "points",
+        "day-over-day cosine",
+        "lift of ROC-AUC, %",
+        (points,),
+    )
 
 
 def renamed(judged: Judged, name: str) -> Judged:
@@ -92,10 +165,17 @@ def _whole(by_name: Mapping[str, float]) -> float | None:
 
 def _with_warm_up(policy: PolicyConfig, factory: Factory) -> PolicyConfig:
     days = getattr(factory.config.lifecycle.policy, "warm_up_days", 0)
-    return policy.model_copy(update={"warm_up_days": days}) if "warm_up_days" in type(policy).model_fields else policy
+    return (
+        policy.model_copy(update={"warm_up_days": days})
+        if "warm_up_days" in type(policy).model_fields
+        else policy
+    )
 
 
 def _mean(days: list[dict[str, Any]], figure: str) -> dict[str, float]:
     names = dict.fromkeys(name for day in days for name in day)
-    values = {name: [day[name][figure] for day in days if day.get(name, {}).get(figure) is not None] for name in names}
+    values = {
+        name: [day[name][figure] for day in days if day.get(name, {}).get(figure) is not None]
+        for name in names
+    }
     return {name: float(np.mean(found)) for name, found in values.items() if found}

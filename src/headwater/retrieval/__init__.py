@@ -1,4 +1,6 @@
-"""Retrieval judged day by day: T8, the factory's vectors beside popularity and matrix factorisation. No torch."""
+"""Retrieval judged day by day: T8, the factory's vectors beside popularity and matrix
+factorisation. No torch.
+"""
 
 from headwater.retrieval.making import retrieval_table
 

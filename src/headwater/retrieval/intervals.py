@@ -1,4 +1,6 @@
-"""Means over queries with user-clustered bootstrap intervals, and paired differences. Shapes: Q queries, U users, B replicates."""
+"""Means over queries with user-clustered bootstrap intervals, and paired differences. Shapes: Q
+queries, U users, B replicates.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from headwater.evaluation.lift import POWER
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over queries, and the bounds of its interval. `needed`: of a difference whose interval holds zero, how many queries would
-    show one of this size four times in five."""
+    """A mean over queries, and the bounds of its interval. `needed`: of a difference whose interval
+    holds zero, how many queries would show one of this size four times in five.
+    """
 
     value: float
     low: float
@@ -22,11 +25,19 @@ class Estimate:
 
 
 class Resampler:
-    """Draws users: a user's queries, of all days, come or go together. Every method sees the same draws, so that differences are paired."""
+    """Draws users: a user's queries, of all days, come or go together. Every method sees the same
+    draws, so that differences are paired.
+    """
 
     def __init__(self, users_Q: np.ndarray, replicates: int, confidence: float, seed: int) -> None:
         people, self._user_Q = np.unique(users_Q, return_inverse=True)
-        self._draws_BU = np.random.default_rng(seed).multinomial(len(people), np.full(len(people), 1 / max(1, len(people))), size=replicates).astype(np.float32)
+        self._draws_BU = (
+            np.random.default_rng(seed)
+            .multinomial(
+                len(people), np.full(len(people), 1 / max(1, len(people))), size=replicates
+            )
+            .astype(np.float32)
+        )
         self._confidence, self._tail = confidence, (1 - confidence) / 2
 
     def mean(self, values_Q: np.ndarray) -> Estimate:
@@ -39,17 +50,24 @@ class Resampler:
         return Estimate(float(values_Q[defined].mean()), float(low), float(high))
 
     def difference(self, values_Q: np.ndarray, base_Q: np.ndarray) -> Estimate:
-        """Mean of `values_Q` less that of `base_Q`, with `needed` queries where the interval holds zero."""
+        """Mean of `values_Q` less that of `base_Q`, with `needed` queries where the interval holds
+        zero.
+        """
         made, defined = self.mean(values_Q - base_Q), ~np.isnan(values_Q - base_Q)
         if not made.low <= 0 <= made.high or made.value == 0:
             return made
         error = float(np.nanstd(self._means(values_Q - base_Q, defined), ddof=1))
         times = (norm.ppf(1 - self._tail) + norm.ppf(POWER)) * error / abs(made.value)
-        return Estimate(made.value, made.low, made.high, int(np.ceil(min(1e12, defined.sum() * times**2))))
+        return Estimate(
+            made.value, made.low, made.high, int(np.ceil(min(1e12, defined.sum() * times**2)))
+        )
 
     def _means(self, values_Q: np.ndarray, defined: np.ndarray) -> np.ndarray:
         size = self._draws_BU.shape[1]
         sums_U = np.bincount(self._user_Q[defined], weights=values_Q[defined], minlength=size)
         counts_U = np.bincount(self._user_Q[defined], minlength=size)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray((self._draws_BU @ sums_U.astype(np.float32)) / (self._draws_BU @ counts_U.astype(np.float32)))
+            return np.asarray(
+                (self._draws_BU @ sums_U.astype(np.float32))
+                / (self._draws_BU @ counts_U.astype(np.float32))
+            )

@@ -1,4 +1,6 @@
-"""The factory's own retrieval, exact and through an index, with popularity in the score or without. Shapes: Q queries, N items, D width."""
+"""The factory's own retrieval, exact and through an index, with popularity in the score or without.
+Shapes: Q queries, N items, D width.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,13 @@ from headwater.retrieval.ranking import best_rows, passing_over
 
 
 def bias_of(day: RetrievalDay, prior: PriorConfig, temperature: float) -> np.ndarray:
-    """What popularity adds to the cosine of each item, [N]: temperature * weight * log(1 + positives of the last days that the edition saw)."""
-    return cast(np.ndarray, temperature * prior.weight * day.popularity(prior.days, day.served + dt.timedelta(days=1)))
+    """What popularity adds to the cosine of each item, [N]: temperature * weight * log(1 +
+    positives of the last days that the edition saw).
+    """
+    return cast(
+        np.ndarray,
+        temperature * prior.weight * day.popularity(prior.days, day.served + dt.timedelta(days=1)),
+    )
 
 
 def rank_exact(day: RetrievalDay, k: int, bias_N: np.ndarray | None) -> np.ndarray:
@@ -27,11 +34,17 @@ def rank_exact(day: RetrievalDay, k: int, bias_N: np.ndarray | None) -> np.ndarr
 
 
 def rank_through(kind: str, day: RetrievalDay, k: int, bias_N: np.ndarray | None) -> np.ndarray:
-    """Rows [Q, k] as an index of this kind answers. What a query may not retrieve is asked for too, and dropped."""
+    """Rows [Q, k] as an index of this kind answers. What a query may not retrieve is asked for too,
+    and dropped.
+    """
     made: type[Index] = resolve("headwater.index", INDEXES, kind)
     items, queries, space = day.points_ND, day.queries_QD, day.space
     if bias_N is not None:
-        items, queries, space = fold_items(items, bias_N), fold_queries(queries), folded_space(space)
+        items, queries, space = (
+            fold_items(items, bias_N),
+            fold_queries(queries),
+            folded_space(space),
+        )
     wide = k if day.met is None else k + int(np.diff(day.met.indptr).max(initial=0))
     rows_QK, _ = made.build(space, items).search(queries, wide, space)
     return passing_over(rows_QK, day.met, k)

@@ -1,4 +1,6 @@
-"""What retrieval has to beat: popularity, and the matrix factorisations of the library `implicit`. Shapes: Q queries, N items, F factors."""
+"""What retrieval has to beat: popularity, and the matrix factorisations of the library `implicit`.
+Shapes: Q queries, N items, F factors.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ UNKNOWN = np.float32(-1e6)  # of an item that a factorisation never met: after a
 
 @dataclass(frozen=True)
 class Factorisation:
-    """One setting of one of implicit's models. `seed_weight` is that of a positive from before the log, beside 1 of the log's own."""
+    """One setting of one of implicit's models. `seed_weight` is that of a positive from before the
+    log, beside 1 of the log's own.
+    """
 
     kind: str
     factors: int
@@ -32,7 +36,10 @@ class Factorisation:
 
     def __str__(self) -> str:
         last = "alpha" if self.kind == "ALS" else "learning rate"
-        return f"{self.factors} factors, regularisation {self.regularization:g}, {self.iterations} iterations, {last} {self.strength:g}"
+        return (
+            f"{self.factors} factors, regularisation {self.regularization:g}, {self.iterations}"
+            f" iterations, {last} {self.strength:g}"
+        )
 
     def fit(self, day: RetrievalDay, fallback_N: np.ndarray) -> Fitted:
         """Learns the positives of every day before; users it does not know get the `fallback_N`."""
@@ -41,7 +48,14 @@ class Factorisation:
         model.fit(matrix, show_progress=False)
         users, known_Q = find(people, day.users_Q)
         columns, known_N = find(items, day.items_N)
-        return Fitted(day, np.asarray(model.user_factors)[users], np.asarray(model.item_factors)[columns], known_Q, known_N, fallback_N)
+        return Fitted(
+            day,
+            np.asarray(model.user_factors)[users],
+            np.asarray(model.item_factors)[columns],
+            known_Q,
+            known_N,
+            fallback_N,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,16 +75,28 @@ class Fitted:
         scale, added_N = (1.0, 0.0) if bias_N is None else (float(sample.std()) or 1.0, bias_N)
 
         def scores(some: slice) -> np.ndarray:
-            found = np.where(self.known_N, self.users_QF[some] @ self.items_NF.T / scale + added_N, UNKNOWN + self.fallback_N)
+            found = np.where(
+                self.known_N,
+                self.users_QF[some] @ self.items_NF.T / scale + added_N,
+                UNKNOWN + self.fallback_N,
+            )
             return np.where(self.known_Q[some, None], found, self.fallback_N)
 
         return best_rows(scores, len(self.day), k, self.day.met)
 
 
-# Tried on the days before the judged ones. The first is what wide searches found good (docs/downstream.md).
+# Tried on the days before the judged ones. The first is what wide searches found good
+# (docs/downstream.md).
 SETTINGS: dict[str, tuple[Factorisation, ...]] = {
-    "ALS": (Factorisation("ALS", 16, 1.0, 30, 80.0), Factorisation("ALS", 32, 3.0, 15, 40.0, 0.3), Factorisation("ALS", 8, 30.0, 15, 10.0)),
-    "BPR": (Factorisation("BPR", 64, 0.01, 60, 0.2, 1.0), Factorisation("BPR", 64, 0.03, 50, 0.03, 1.0)),
+    "ALS": (
+        Factorisation("ALS", 16, 1.0, 30, 80.0),
+        Factorisation("ALS", 32, 3.0, 15, 40.0, 0.3),
+        Factorisation("ALS", 8, 30.0, 15, 10.0),
+    ),
+    "BPR": (
+        Factorisation("BPR", 64, 0.01, 60, 0.2, 1.0),
+        Factorisation("BPR", 64, 0.03, 50, 0.03, 1.0),
+    ),
 }
 WEIGHTS = (0.25, 0.5, 1.0)  # of popularity beside a factorisation's scores, tried on the same days
 
@@ -79,12 +105,18 @@ def implicit_is_here() -> bool:
     return importlib.util.find_spec("implicit") is not None
 
 
-def positives_before(day: RetrievalDay, seed_weight: float) -> tuple[np.ndarray, np.ndarray, csr_matrix]:
-    """Keys of users and of items, ascending, and their positives before the day, [users, items]: 1 from the log, `seed_weight` from before it."""
+def positives_before(
+    day: RetrievalDay, seed_weight: float
+) -> tuple[np.ndarray, np.ndarray, csr_matrix]:
+    """Keys of users and of items, ascending, and their positives before the day, [users, items]: 1
+    from the log, `seed_weight` from before it.
+    """
     past, seed = day.past.positives, day.seed.positives
     people, rows = np.unique(np.concatenate([seed.users_M, past.users_M]), return_inverse=True)
     items, columns = np.unique(np.concatenate([seed.items_M, past.items_M]), return_inverse=True)
-    weights = np.concatenate([np.full(len(seed), seed_weight, np.float32), np.ones(len(past), np.float32)])
+    weights = np.concatenate(
+        [np.full(len(seed), seed_weight, np.float32), np.ones(len(past), np.float32)]
+    )
     summed = csr_array((weights, (rows, columns)), shape=(len(people), len(items)))
     summed.sum_duplicates()
     summed.data = np.minimum(summed.data, 1)
@@ -96,17 +128,26 @@ def _model(settings: Factorisation) -> Any:
     from implicit.als import AlternatingLeastSquares
     from implicit.bpr import BayesianPersonalizedRanking
 
-    same: dict[str, Any] = {"factors": settings.factors, "regularization": settings.regularization, "iterations": settings.iterations,
-                            "random_state": 0, "num_threads": 1}  # fmt: skip
+    same: dict[str, Any] = {
+        "factors": settings.factors,
+        "regularization": settings.regularization,
+        "iterations": settings.iterations,
+        "random_state": 0,
+        "num_threads": 1,
+    }
     if settings.kind == "ALS":
         return AlternatingLeastSquares(alpha=settings.strength, **same)
     return BayesianPersonalizedRanking(learning_rate=settings.strength, **same)
 
 
 def popular(day: RetrievalDay, k: int, window: int | None) -> np.ndarray:
-    """The same for everyone: the most positives of the last `window` days (None: all), ties by those of all days."""
+    """The same for everyone: the most positives of the last `window` days (None: all), ties by
+    those of all days.
+    """
     scores_N = day.popularity(window) + 1e-3 * day.popularity(None)
-    return best_rows(lambda some: np.tile(scores_N, (some.stop - some.start, 1)), len(day), k, day.met)
+    return best_rows(
+        lambda some: np.tile(scores_N, (some.stop - some.start, 1)), len(day), k, day.met
+    )
 
 
 def mean_recall(rows_QK: np.ndarray, day: RetrievalDay, k: int) -> float:

@@ -1,4 +1,5 @@
-"""Editions: all snapshots of one day. An edition is a whole index of keys over segments that it shares with its neighbours.
+"""Editions: all snapshots of one day. An edition is a whole index of keys over segments that it
+shares with its neighbours.
 
     editions/DAY/ID/manifest.json  ctr_user/keys.npy  seen.npy  segment.npy  row.npy
 
@@ -37,7 +38,9 @@ INDEX = {"keys": np.uint64, "seen": np.int32, "segment": np.uint8, "row": np.uin
 
 @dataclass(frozen=True)
 class Part:
-    """One snapshot of an edition (such as `ctr_user`): its index, and the segments that hold its rows."""
+    """One snapshot of an edition (such as `ctr_user`): its index, and the segments that hold its
+    rows.
+    """
 
     name: str
     space: Space
@@ -57,12 +60,23 @@ class Part:
 
     def gather(self, rows_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """States [M, W] and steps [M] of some rows of the index."""
-        homes, places = np.asarray(self.column("segment")[rows_M]), np.asarray(self.column("row")[rows_M]).astype(np.int64)
-        return gather(self.segments, homes, places, self.segments[0].width if self.segments else self.space.width)
+        homes, places = (
+            np.asarray(self.column("segment")[rows_M]),
+            np.asarray(self.column("row")[rows_M]).astype(np.int64),
+        )
+        return gather(
+            self.segments,
+            homes,
+            places,
+            self.segments[0].width if self.segments else self.space.width,
+        )
 
     def ids(self, rows_M: np.ndarray) -> list[int | str]:
         """The original ids of some rows, in order."""
-        homes, places = np.asarray(self.column("segment")[rows_M]), np.asarray(self.column("row")[rows_M]).astype(np.int64)
+        homes, places = (
+            np.asarray(self.column("segment")[rows_M]),
+            np.asarray(self.column("row")[rows_M]).astype(np.int64),
+        )
         found = np.empty(len(rows_M), object)
         for home in np.unique(homes):
             mine = np.flatnonzero(homes == home)
@@ -70,7 +84,9 @@ class Part:
         return list(found)
 
 
-def gather(segments: tuple[Segment, ...], homes_M: np.ndarray, places_M: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def gather(
+    segments: tuple[Segment, ...], homes_M: np.ndarray, places_M: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
     """States [M, W] and steps [M] out of several segments."""
     present = np.unique(homes_M)
     if len(present) == 1:
@@ -84,8 +100,10 @@ def gather(segments: tuple[Segment, ...], homes_M: np.ndarray, places_M: np.ndar
 
 @dataclass(frozen=True)
 class Edition:
-    """What was published for a day. `models` names the upstream checkpoints that made it and that answer
-    for entities it does not know, `daily` the vectors it was made of, `rotations` how those were turned, `folder` where its index lies."""
+    """What was published for a day. `models` names the upstream checkpoints that made it and that
+    answer for entities it does not know, `daily` the vectors it was made of, `rotations` how those
+    were turned, `folder` where its index lies.
+    """
 
     day: dt.date
     digest: str
@@ -104,11 +122,23 @@ class Edition:
         """Raises StoreError."""
         raw = read_json(folder / MANIFEST)
         try:
-            return cls(dt.date.fromisoformat(raw["day"]), raw["digest"], POLICY.validate_python(raw["policy"]), raw["expire_days"],
-                       encoding_of(raw["encoding"]), MappingProxyType(raw["snapshots"]), MappingProxyType(raw["models"]), raw["daily"],
-                       MappingProxyType(raw["rotations"]), folder, folder.parents[2])  # fmt: skip
+            return cls(
+                dt.date.fromisoformat(raw["day"]),
+                raw["digest"],
+                POLICY.validate_python(raw["policy"]),
+                raw["expire_days"],
+                encoding_of(raw["encoding"]),
+                MappingProxyType(raw["snapshots"]),
+                MappingProxyType(raw["models"]),
+                raw["daily"],
+                MappingProxyType(raw["rotations"]),
+                folder,
+                folder.parents[2],
+            )
         except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{folder / MANIFEST}: not an edition's manifest ({error!r}).") from error
+            raise StoreError(
+                f"{folder / MANIFEST}: not an edition's manifest ({error!r})."
+            ) from error
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return Edition.load, (self.folder,)
@@ -123,16 +153,32 @@ class Edition:
 
     def part(self, name: str) -> Part:
         if name not in self.snapshots:
-            raise StoreError(f"edition {self.day} holds no snapshot {name!r}; it holds {', '.join(self.snapshots)}.")
+            raise StoreError(
+                f"edition {self.day} holds no snapshot {name!r}; it holds"
+                f" {', '.join(self.snapshots)}."
+            )
         if name not in self._parts:
             entry = self.snapshots[name]
-            segments = tuple(Segment.open(self.home / "segments" / name / segment) for segment in entry["segments"])
-            self._parts[name] = Part(name, Space.from_json(entry["space"]), entry["entity"], entry["digest"], entry["rows"], self.folder / name, segments)
+            segments = tuple(
+                Segment.open(self.home / "segments" / name / segment)
+                for segment in entry["segments"]
+            )
+            self._parts[name] = Part(
+                name,
+                Space.from_json(entry["space"]),
+                entry["entity"],
+                entry["digest"],
+                entry["rows"],
+                self.folder / name,
+                segments,
+            )
         return self._parts[name]
 
     def index_name(self, name: str) -> str:
         """What an index over a snapshot's served vectors is called."""
-        return self.part(name).digest + ("" if self.encoding.name == "float32" else f".{self.encoding.name}")
+        return self.part(name).digest + (
+            "" if self.encoding.name == "float32" else f".{self.encoding.name}"
+        )
 
     def space(self, name: str) -> Space:
         return self.part(name).space
@@ -142,7 +188,9 @@ class Edition:
         part = self.part(name)
         points = self.policy.point(*part.gather(rows_M))
         keys, seen = np.array(part.keys[rows_M]), np.array(part.column("seen")[rows_M])
-        return Snapshot(part.space, part.entity, self.day, keys, points, seen, _series(part.ids(rows_M)))
+        return Snapshot(
+            part.space, part.entity, self.day, keys, points, seen, _series(part.ids(rows_M))
+        )
 
     def read(self, name: str) -> Snapshot:
         """The whole snapshot `name`, such as `ctr_user`, in memory."""
@@ -156,7 +204,14 @@ class Edition:
     def sample(self, name: str, most: int) -> Snapshot:
         """At most `most` rows, evenly spread over the (hashed) keys."""
         rows = self.part(name).rows
-        return self.rows(name, np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)) if rows else np.zeros(0, np.int64))
+        return self.rows(
+            name,
+            (
+                np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+                if rows
+                else np.zeros(0, np.int64)
+            ),
+        )
 
     def lookup(self, name: str, keys_M: np.ndarray, rows_of: dt.date) -> Served:
         """What is served for each key: vectors as they come out of the serving copy."""
@@ -174,13 +229,17 @@ class Edition:
                 vectors[hit] = some
             return Served(part.space, vectors, found, ages)
         sequence = np.zeros((len(keys_M), self.policy.depth, part.space.width), np.float32)
-        sequence[hit] = self.encoding.as_served(states).reshape(len(hit), self.policy.depth, part.space.width)
+        sequence[hit] = self.encoding.as_served(states).reshape(
+            len(hit), self.policy.depth, part.space.width
+        )
         counts = np.zeros(len(keys_M), np.int64)
         counts[hit] = np.maximum(steps, 1)
         return Served(part.space, sequence[:, 0], found, ages, sequence, counts)
 
     def points(self, name: str) -> np.ndarray:
-        """Every entity's one vector, as served, float32 [N, D], in the order of the keys; for an index."""
+        """Every entity's one vector, as served, float32 [N, D], in the order of the keys; for an
+        index.
+        """
         states, steps = self.part(name).gather(np.arange(self.part(name).rows))
         return self.encoding.as_served(self.policy.point(states, steps))
 

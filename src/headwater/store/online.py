@@ -1,7 +1,8 @@
 """Online stores: one vector at a time, quickly. A seam of four methods, with an in-memory twin.
 
-A store holds serving copies of *segments*, each under its name and never changed. An edition is served by the segments it is
-spread over, so a day's publish loads only the day's delta, and a reader, who names the segments, never sees two editions at once.
+A store holds serving copies of *segments*, each under its name and never changed. An edition is
+served by the segments it is spread over, so a day's publish loads only the day's delta, and a
+reader, who names the segments, never sees two editions at once.
 """
 
 from __future__ import annotations
@@ -29,12 +30,17 @@ _CHUNK = 65_536
 class OnlineStore(Protocol):
     """Holds whole serving copies, each under its name."""
 
-    def load(self, name: str, rows: int, width: int, records: Iterable[tuple[bytes, bytes]]) -> None:
-        """Make `rows` records (8-byte big-endian keys, ascending; values of `width` bytes) readable as `name`, whole or not at all;
-        a second time is a no-op."""
+    def load(
+        self, name: str, rows: int, width: int, records: Iterable[tuple[bytes, bytes]]
+    ) -> None:
+        """Make `rows` records (8-byte big-endian keys, ascending; values of `width` bytes) readable
+        as `name`, whole or not at all; a second time is a no-op.
+        """
 
     def get(self, names: Sequence[str], key: int) -> bytes | None:
-        """The value of `key` in the first of `names` that has it. Raises StoreError for a name that is not held."""
+        """The value of `key` in the first of `names` that has it. Raises StoreError for a name that
+        is not held.
+        """
 
     def holds(self, name: str) -> bool: ...
 
@@ -48,7 +54,9 @@ class MemoryStore:
     def __init__(self, folder: Path | None = None) -> None:
         self._copies: dict[str, dict[bytes, bytes]] = {}
 
-    def load(self, name: str, rows: int, width: int, records: Iterable[tuple[bytes, bytes]]) -> None:
+    def load(
+        self, name: str, rows: int, width: int, records: Iterable[tuple[bytes, bytes]]
+    ) -> None:
         self._copies.setdefault(name, dict(records))
 
     def get(self, names: Sequence[str], key: int) -> bytes | None:
@@ -68,7 +76,9 @@ class MemoryStore:
 
 
 class LmdbStore:
-    """LMDB, one file per segment, written aside and renamed, then only read: no locks, and no pages that remember what was deleted."""
+    """LMDB, one file per segment, written aside and renamed, then only read: no locks, and no pages
+    that remember what was deleted.
+    """
 
     _opening = threading.Lock()
     _open: dict[tuple[int, str, int], lmdb.Environment] = {}  # noqa: RUF012 - shared on purpose: LMDB may open a file once in a process
@@ -79,24 +89,34 @@ class LmdbStore:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.mdb"
 
-    def load(self, name: str, rows: int, width: int, records: Iterable[tuple[bytes, bytes]]) -> None:
+    def load(
+        self, name: str, rows: int, width: int, records: Iterable[tuple[bytes, bytes]]
+    ) -> None:
         if self.holds(name):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         aside = self._folder / f"{TEMPORARY}{name}-{os.getpid()}.mdb"
         aside.unlink(missing_ok=True)
-        per_page = max(1, 4000 // (width + 24)) if width < 1900 else 0.5  # larger values lie on overflow pages of their own
+        per_page = (
+            max(1, 4000 // (width + 24)) if width < 1900 else 0.5
+        )  # larger values lie on overflow pages of their own
         size = int(4096 * (rows / per_page * 1.3 + rows * (width // 4096)) * 1.2) + (4 << 20)
         try:
-            with lmdb.open(str(aside), subdir=False, lock=False, map_size=size, max_dbs=0, sync=False) as env:
+            with lmdb.open(
+                str(aside), subdir=False, lock=False, map_size=size, max_dbs=0, sync=False
+            ) as env:
                 with env.begin(write=True) as transaction, transaction.cursor() as cursor:
                     _, added = cursor.putmulti(records, append=True)
                 if added != rows:
-                    raise StoreError(f"{self._folder}: {added:,} of {rows:,} vectors of {name} were taken.")
+                    raise StoreError(
+                        f"{self._folder}: {added:,} of {rows:,} vectors of {name} were taken."
+                    )
                 env.sync(True)
         except lmdb.Error as error:
             aside.unlink(missing_ok=True)
-            raise StoreError(f"{self._folder}: the online store cannot be written ({error}). Is the disk full?") from error
+            raise StoreError(
+                f"{self._folder}: the online store cannot be written ({error}). Is the disk full?"
+            ) from error
         os.rename(aside, self._path(name))
         sync(self._folder)
 
@@ -125,15 +145,33 @@ class LmdbStore:
         place = (os.getpid(), str(path), about.st_ino)
         with self._opening:
             if place not in self._open:
-                for stale in [known for known in self._open if known[0] != place[0] or not os.path.exists(known[1])]:
+                for stale in [
+                    known
+                    for known in self._open
+                    if known[0] != place[0] or not os.path.exists(known[1])
+                ]:
                     self._open.pop(stale)  # closed when the last look-up lets go of it
                 try:
-                    env = lmdb.open(str(path), subdir=False, lock=False, readonly=True, create=False, max_dbs=0, readahead=False)
+                    env = lmdb.open(
+                        str(path),
+                        subdir=False,
+                        lock=False,
+                        readonly=True,
+                        create=False,
+                        max_dbs=0,
+                        readahead=False,
+                    )
                 except lmdb.Error as error:
-                    raise StoreError(f"{path}: the online store cannot be opened ({error}). Remove it and run the last day again to refill it.") from error
+                    raise StoreError(
+                        f"{path}: the online store cannot be opened ({error}). Remove it and run"
+                        " the last day again to refill it."
+                    ) from error
                 if (env.info()["last_pgno"] + 1) * env.stat()["psize"] > about.st_size:
                     env.close()
-                    raise StoreError(f"{path}: the file is cut short. Remove it and run the last day again to refill it.")
+                    raise StoreError(
+                        f"{path}: the file is cut short. Remove it and run the last day again to"
+                        " refill it."
+                    )
                 self._open[place] = env
             return self._open[place]
 
@@ -154,18 +192,30 @@ def load_edition(online: OnlineStore, edition: Edition) -> None:
     for name in edition.snapshots:
         part = edition.part(name)
         for segment in part.segments:
-            width = _HEAD.size + edition.encoding.encode(np.zeros((1, _served_width(edition, part)), np.float32)).shape[1]
-            online.load(copy_name(edition, segment), segment.rows, width, _records(edition, segment))
+            width = (
+                _HEAD.size
+                + edition.encoding.encode(
+                    np.zeros((1, _served_width(edition, part)), np.float32)
+                ).shape[1]
+            )
+            online.load(
+                copy_name(edition, segment), segment.rows, width, _records(edition, segment)
+            )
 
 
 def get_served(online: OnlineStore, edition: Edition, name: str, key: int) -> np.ndarray | None:
-    """An entity's served vector, float32 [D], or sequence [steps, D]; None for one that is unknown or has expired."""
+    """An entity's served vector, float32 [D], or sequence [steps, D]; None for one that is unknown
+    or has expired.
+    """
     part = edition.part(name)
     if not find(part.keys, np.array([key], np.uint64))[1][0]:  # the index knows who has expired
         return None
     found = online.get(copies_of(edition, name), key)
     if found is None:
-        raise StoreError(f"the online store has no vector of a key that the edition {edition.day} knows. Remove its folder; the last day's run refills it.")
+        raise StoreError(
+            f"the online store has no vector of a key that the edition {edition.day} knows. Remove"
+            " its folder; the last day's run refills it."
+        )
     _, steps = _HEAD.unpack_from(found)
     row = edition.encoding.decode(np.frombuffer(found, np.uint8, offset=_HEAD.size)[None, :])[0]
     return row.reshape(-1, part.space.width)[: max(1, steps)] if edition.policy.sequence else row
@@ -178,8 +228,14 @@ def _served_width(edition: Edition, part: Part) -> int:
 def _records(edition: Edition, segment: Segment) -> Iterator[tuple[bytes, bytes]]:
     for low in range(0, segment.rows, _CHUNK):
         high = min(low + _CHUNK, segment.rows)
-        states, steps, seen = segment.states(low, high), segment.steps(low, high), segment.seen(low, high)
-        rows = edition.encoding.encode(states if edition.policy.sequence else edition.policy.point(states, steps))
+        states, steps, seen = (
+            segment.states(low, high),
+            segment.steps(low, high),
+            segment.seen(low, high),
+        )
+        rows = edition.encoding.encode(
+            states if edition.policy.sequence else edition.policy.point(states, steps)
+        )
         keys = segment.keys_between(low, high).astype(">u8").tobytes()
         heads = np.empty(len(rows), np.dtype([("seen", "<i4"), ("steps", "u1")]))
         heads["seen"], heads["steps"] = seen, steps
@@ -190,7 +246,9 @@ def _records(edition: Edition, segment: Segment) -> Iterator[tuple[bytes, bytes]
 
 
 def _unknown(name: str) -> StoreError:
-    return StoreError(f"the online store does not hold {name}. Run the last day again to refill it.")
+    return StoreError(
+        f"the online store does not hold {name}. Run the last day again to refill it."
+    )
 
 
 ONLINE_STORES = {"lmdb": LmdbStore}

@@ -1,6 +1,8 @@
-"""A segment: rows written once and shared by editions. Sorted by key, so that a bucket (a range of keys) is a range of rows.
+"""A segment: rows written once and shared by editions. Sorted by key, so that a bucket (a range of
+keys) is a range of rows.
 
-    segments/ctr_user/ID/keys.npy  states.npy  steps.npy  seen.npy  ids.npy (integers) or ids.offsets.npy + ids.text.npy  segment.json
+    segments/ctr_user/ID/keys.npy  states.npy  steps.npy  seen.npy  segment.json
+    segments/ctr_user/ID/ids.npy (integers) or ids.offsets.npy + ids.text.npy
 
 Shapes: N rows, W numbers a row.
 """
@@ -39,12 +41,23 @@ class Segment:
     def open(cls, folder: Path) -> Segment:
         """Raises StoreError."""
         if not (folder / MANIFEST).is_file():
-            raise StoreError(f"{folder}: the segment is gone. The edition is damaged; run that day again with --replace.")
+            raise StoreError(
+                f"{folder}: the segment is gone. The edition is damaged; run that day again with"
+                " --replace."
+            )
         raw = read_json(folder / MANIFEST)
         try:
-            return cls(folder, raw["rows"], raw["width"], raw["ids"] == "integers", tuple(sorted(raw["digests"].items())))
+            return cls(
+                folder,
+                raw["rows"],
+                raw["width"],
+                raw["ids"] == "integers",
+                tuple(sorted(raw["digests"].items())),
+            )
         except (KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{folder / MANIFEST}: not a segment's manifest ({error!r}).") from error
+            raise StoreError(
+                f"{folder / MANIFEST}: not a segment's manifest ({error!r})."
+            ) from error
 
     @property
     def digest(self) -> str:
@@ -70,16 +83,24 @@ class Segment:
         return read_range(self.folder / "seen.npy", np.int32, low, high)
 
     def gather(self, rows_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """States [M, W] and steps [M] of some rows: by one read where they lie close together, else one by one."""
+        """States [M, W] and steps [M] of some rows: by one read where they lie close together, else
+        one by one.
+        """
         if len(rows_M) == 0:
             return np.zeros((0, self.width), np.float32), np.zeros(0, np.uint8)
         low, high = int(rows_M.min()), int(rows_M.max()) + 1
         if high - low <= 4 * len(rows_M):
             picked = rows_M - low
             states, steps = self.states(low, high), self.steps(low, high)
-            return (states, steps) if high - low == len(rows_M) and (picked == np.arange(len(picked))).all() else (states[picked], steps[picked])
+            return (
+                (states, steps)
+                if high - low == len(rows_M) and (picked == np.arange(len(picked))).all()
+                else (states[picked], steps[picked])
+            )
         states = map_array(self.folder / "states.npy", self.rows)
-        return np.asarray(states[rows_M]), np.asarray(map_array(self.folder / "steps.npy", self.rows)[rows_M])
+        return np.asarray(states[rows_M]), np.asarray(
+            map_array(self.folder / "steps.npy", self.rows)[rows_M]
+        )
 
     def ids(self, low: int, high: int) -> pl.Series:
         """The original ids of a range of rows: Int64 or String."""
@@ -89,9 +110,13 @@ class Segment:
             return pl.Series("id", [], dtype=pl.String)
         ends = read_range(self.folder / "ids.offsets.npy", np.int64, max(low - 1, 0), high)
         edges = np.concatenate([[0], ends]) if low == 0 else ends
-        text = read_range(self.folder / "ids.text.npy", np.uint8, int(edges[0]), int(edges[-1])).tobytes()
+        text = read_range(
+            self.folder / "ids.text.npy", np.uint8, int(edges[0]), int(edges[-1])
+        ).tobytes()
         edges = (edges - edges[0]).tolist()
-        return pl.Series("id", [text[a:b].decode() for a, b in itertools.pairwise(edges)], dtype=pl.String)
+        return pl.Series(
+            "id", [text[a:b].decode() for a, b in itertools.pairwise(edges)], dtype=pl.String
+        )
 
     def ids_of(self, rows_M: np.ndarray) -> list[int | str]:
         if len(rows_M) < 64:
@@ -112,17 +137,29 @@ class SegmentWriter:
     def __init__(self, folder: Path, width: int, integers: bool) -> None:
         self.width, self.integers = width, integers
         self._files = {
-            "keys.npy": NpyWriter(folder / "keys.npy", np.uint64), "states.npy": NpyWriter(folder / "states.npy", np.float32, width),
-            "steps.npy": NpyWriter(folder / "steps.npy", np.uint8), "seen.npy": NpyWriter(folder / "seen.npy", np.int32),
-        }  # fmt: skip
+            "keys.npy": NpyWriter(folder / "keys.npy", np.uint64),
+            "states.npy": NpyWriter(folder / "states.npy", np.float32, width),
+            "steps.npy": NpyWriter(folder / "steps.npy", np.uint8),
+            "seen.npy": NpyWriter(folder / "seen.npy", np.int32),
+        }
         names = ("ids.npy",) if integers else ("ids.offsets.npy", "ids.text.npy")
-        self._files |= {name: NpyWriter(folder / name, np.uint8 if name == "ids.text.npy" else np.int64) for name in names}
+        self._files |= {
+            name: NpyWriter(folder / name, np.uint8 if name == "ids.text.npy" else np.int64)
+            for name in names
+        }
 
     @property
     def rows(self) -> int:
         return self._files["keys.npy"].rows
 
-    def append(self, keys_N: np.ndarray, states_NW: np.ndarray, steps_N: np.ndarray, seen_N: np.ndarray, ids: pl.Series) -> None:
+    def append(
+        self,
+        keys_N: np.ndarray,
+        states_NW: np.ndarray,
+        steps_N: np.ndarray,
+        seen_N: np.ndarray,
+        ids: pl.Series,
+    ) -> None:
         self._files["keys.npy"].append(keys_N)
         self._files["states.npy"].append(states_NW)
         self._files["steps.npy"].append(steps_N)
@@ -132,14 +169,20 @@ class SegmentWriter:
         else:
             text = ids.cast(pl.String)
             lengths = text.str.len_bytes().to_numpy().astype(np.int64)
-            self._files["ids.offsets.npy"].append(np.cumsum(lengths) + self._files["ids.text.npy"].rows)
+            self._files["ids.offsets.npy"].append(
+                np.cumsum(lengths) + self._files["ids.text.npy"].rows
+            )
             self._files["ids.text.npy"].append(np.frombuffer("".join(text).encode(), np.uint8))
 
     def close(self) -> dict[str, Any]:
         """The manifest of what was written."""
         rows = self.rows
-        return {"rows": rows, "width": self.width, "ids": "integers" if self.integers else "text",
-                "digests": {name: file.close() for name, file in self._files.items()}}  # fmt: skip
+        return {
+            "rows": rows,
+            "width": self.width,
+            "ids": "integers" if self.integers else "text",
+            "digests": {name: file.close() for name, file in self._files.items()},
+        }
 
     def abandon(self) -> None:
         for file in self._files.values():
@@ -156,8 +199,3 @@ def new_segment(folder: Path, width: int, integers: bool) -> Iterator[SegmentWri
             write_json(aside / MANIFEST, writer.close())
         finally:
             writer.abandon()
-
-
-def as_stored(ids: pl.Series) -> bool:
-    """Whether ids are kept as integers; all others are kept as text."""
-    return ids.dtype.is_integer() and not (ids.dtype == pl.UInt64 and len(ids) and ids.max() > np.iinfo(np.int64).max)  # type: ignore[operator]

@@ -1,7 +1,8 @@
 """EditionStore: a home's daily snapshots, segments and editions, and how they are written.
 
-A *home* is the warehouse (the lane `main`) or `lanes/NAME` in it. Folders are named by what is in them, so a step that a killed
-run had finished is recognised, and a rewritten day never touches what readers still follow.
+A *home* is the warehouse (the lane `main`) or `lanes/NAME` in it. Folders are named by what is in
+them, so a step that a killed run had finished is recognised, and a rewritten day never touches what
+readers still follow.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from headwater.embeddings.alignment import Rotation
 from headwater.embeddings.policies import make_policy
 from headwater.errors import StoreError
 from headwater.files import digest_of, new_folder, read_json, write_json
+from headwater.ids import as_integers
 from headwater.store.arrays import digest_on_disk, key_ranges, rows_between
 from headwater.store.editions import MANIFEST, Edition
 from headwater.store.merging import Merged, compact_part, merge_part
-from headwater.store.segments import Segment, as_stored, new_segment
+from headwater.store.segments import Segment, new_segment
 
 DAILY = "daily.json"
 MOST_SEGMENTS = 250  # an index keeps a row's segment in one byte
@@ -47,7 +49,9 @@ class Daily:
 
 @dataclass(frozen=True)
 class Composed:
-    """An edition that is written but that no catalog names yet, and what its merge found, by snapshot."""
+    """An edition that is written but that no catalog names yet, and what its merge found, by
+    snapshot.
+    """
 
     edition: Edition
     merged: Mapping[str, Merged]
@@ -59,21 +63,35 @@ class EditionStore:
     def __init__(self, home: Path) -> None:
         self.home = home
 
-    # ---- daily snapshots ---------------------------------------------------------------------------------------------
+    # ---- daily snapshots -------------------------------------------------------------------------
 
     def daily_folder(self, day: dt.date, fingerprint: str) -> Path:
         return self.home / "daily" / str(day) / fingerprint[:16]
 
-    def write_daily(self, day: dt.date, fingerprint: str, snapshots: Iterable[Snapshot], bucket_rows: int) -> None:
-        """Keep a day's fresh vectors, whole or not at all. Raises StoreError for a snapshot of another day."""
+    def write_daily(
+        self, day: dt.date, fingerprint: str, snapshots: Iterable[Snapshot], bucket_rows: int
+    ) -> None:
+        """Keep a day's fresh vectors, whole or not at all. Raises StoreError for a snapshot of
+        another day.
+        """
         snapshots = list(snapshots)
-        wrong = [f"{snapshot.name} of {snapshot.day}" for snapshot in snapshots if snapshot.day != day]
+        wrong = [
+            f"{snapshot.name} of {snapshot.day}" for snapshot in snapshots if snapshot.day != day
+        ]
         if wrong:
             raise StoreError(f"daily snapshots of {day}: received {', '.join(wrong)}.")
         with new_folder(self.daily_folder(day, fingerprint)) as aside:
             for snapshot in snapshots:
                 write_snapshot(aside / snapshot.name, snapshot, bucket_rows)
-            write_json(aside / DAILY, {"day": str(day), "snapshots": {s.name: {"entity": s.entity, "space": s.space.as_json()} for s in snapshots}})
+            write_json(
+                aside / DAILY,
+                {
+                    "day": str(day),
+                    "snapshots": {
+                        s.name: {"entity": s.entity, "space": s.space.as_json()} for s in snapshots
+                    },
+                },
+            )
 
     def daily(self, day: dt.date, fingerprint: str) -> dict[str, Daily] | None:
         """The fresh vectors of a day, by name; None where they were not kept."""
@@ -84,64 +102,156 @@ class EditionStore:
         if not (folder / DAILY).is_file():
             return None
         raw = read_json(folder / DAILY)["snapshots"]
-        return {name: Daily(name, Space.from_json(entry["space"]), entry["entity"], day, Segment.open(folder / name)) for name, entry in raw.items()}
+        return {
+            name: Daily(
+                name,
+                Space.from_json(entry["space"]),
+                entry["entity"],
+                day,
+                Segment.open(folder / name),
+            )
+            for name, entry in raw.items()
+        }
 
-    # ---- editions ----------------------------------------------------------------------------------------------------
+    # ---- editions --------------------------------------------------------------------------------
 
     def compose(
-        self, day: dt.date, before: Edition | None, daily: Mapping[str, Daily], lifecycle: LifecycleConfig, store: StoreConfig,
-        models: Mapping[str, str], source: str | None = None, rotations: Mapping[str, Rotation] | None = None, again: bool = False,
-    ) -> Composed:  # fmt: skip
-        """Merge yesterday's edition with today's daily vectors and write the result, which nobody reads until a catalog names it.
+        self,
+        day: dt.date,
+        before: Edition | None,
+        daily: Mapping[str, Daily],
+        lifecycle: LifecycleConfig,
+        store: StoreConfig,
+        models: Mapping[str, str],
+        source: str | None = None,
+        rotations: Mapping[str, Rotation] | None = None,
+        again: bool = False,
+    ) -> Composed:
+        """Merge yesterday's edition with today's daily vectors and write the result, which nobody
+        reads until a catalog names it.
 
-        `rotations` take the daily vectors of a new space to the old one, by upstream; `source` is where the daily vectors lie. `again`
-        does not trust what was written already, and looks at every byte of it. Raises SpaceMismatch.
+        `rotations` take the daily vectors of a new space to the old one, by upstream; `source` is
+        where the daily vectors lie. `again` does not trust what was written already, and looks at
+        every byte of it. Raises SpaceMismatch.
         """
-        turned = {name: (rotations or {}).get(today.space.upstream) for name, today in daily.items()}
-        spaces = {name: today.space if (turn := turned[name]) is None else turn.apply_to(today.space) for name, today in daily.items()}
+        turned = {
+            name: (rotations or {}).get(today.space.upstream) for name, today in daily.items()
+        }
+        spaces = {
+            name: today.space if (turn := turned[name]) is None else turn.apply_to(today.space)
+            for name, today in daily.items()
+        }
         policy = make_policy(lifecycle.policy)
         snapshots: dict[str, dict[str, Any]] = {}
         rule = lifecycle.policy.model_dump(mode="json") | {"expire_days": lifecycle.expire_days}
-        parts = {name: before.part(name) if before is not None and name in before.snapshots else None for name in daily}
+        parts = {
+            name: before.part(name) if before is not None and name in before.snapshots else None
+            for name in daily
+        }
         for name, today in daily.items():
             young = policy.young(spaces[name], day)
             old = parts[name]
             if old is not None:
                 one_space(old.space, spaces[name])
-            if before is not None and old is not None and before.policy_config != lifecycle.policy and before.policy.depth != policy.depth:
-                raise StoreError(f"edition {before.day} keeps {before.policy.depth} vectors an entity, the policy {lifecycle.policy.kind!r} {policy.depth}: "
-                                 "averages cannot go on from it. `headwater rebuild` makes the editions again under the new policy.")  # fmt: skip
+            if (
+                before is not None
+                and old is not None
+                and before.policy_config != lifecycle.policy
+                and before.policy.depth != policy.depth
+            ):
+                raise StoreError(
+                    f"edition {before.day} keeps {before.policy.depth} vectors an entity, the"
+                    f" policy {lifecycle.policy.kind!r} {policy.depth}: averages cannot go on from"
+                    " it. `headwater rebuild` makes the editions again under the new policy."
+                )
             turn = turned[name]
             if old is not None and len(old.segments) > MOST_SEGMENTS:
-                raise StoreError(f"edition {old.folder.parent}: spread over {len(old.segments)} segments, at most {MOST_SEGMENTS}. `headwater compact` first.")
-            digest = digest_of("merge", old.digest if old else None, rule, young, str(day), today.digest, turn.digest if turn else None)
-            snapshots[name] = {"entity": today.entity, "digest": digest, "space": spaces[name].as_json(),
-                               "segments": [*(segment.folder.name for segment in (old.segments if old else ())), f"{digest[:24]}-d"]}  # fmt: skip
-        digest = digest_of({name: entry["digest"] for name, entry in snapshots.items()}, rule, store.encoding)
+                raise StoreError(
+                    f"edition {old.folder.parent}: spread over {len(old.segments)} segments, at"
+                    f" most {MOST_SEGMENTS}. `headwater compact` first."
+                )
+            digest = digest_of(
+                "merge",
+                old.digest if old else None,
+                rule,
+                young,
+                str(day),
+                today.digest,
+                turn.digest if turn else None,
+            )
+            snapshots[name] = {
+                "entity": today.entity,
+                "digest": digest,
+                "space": spaces[name].as_json(),
+                "segments": [
+                    *(segment.folder.name for segment in (old.segments if old else ())),
+                    f"{digest[:24]}-d",
+                ],
+            }
+        digest = digest_of(
+            {name: entry["digest"] for name, entry in snapshots.items()}, rule, store.encoding
+        )
         folder = self.home / "editions" / str(day) / digest[:24]
         if not self._complete(folder, snapshots, again):
             with new_folder(folder) as aside:
                 for name, today in daily.items():
                     delta = self.home / "segments" / name / snapshots[name]["segments"][-1]
                     turn = turned[name]
-                    merged = merge_part(parts[name], today.segment, policy, day, lifecycle.expire_days, policy.young(spaces[name], day),
-                                        turn.matrix_DD if turn else None, delta, aside / name, store.bucket_rows)  # fmt: skip
-                    snapshots[name] |= {"rows": merged.rows, "fresh": merged.fresh, "not_finite": merged.not_finite, "largest_norm": merged.largest_norm}
+                    merged = merge_part(
+                        parts[name],
+                        today.segment,
+                        policy,
+                        day,
+                        lifecycle.expire_days,
+                        policy.young(spaces[name], day),
+                        turn.matrix_DD if turn else None,
+                        delta,
+                        aside / name,
+                        store.bucket_rows,
+                    )
+                    snapshots[name] |= {
+                        "rows": merged.rows,
+                        "fresh": merged.fresh,
+                        "not_finite": merged.not_finite,
+                        "largest_norm": merged.largest_norm,
+                    }
                     snapshots[name]["index"] = dict(merged.index)
-                write_json(aside / MANIFEST, {
-                    "day": str(day), "digest": digest, "policy": lifecycle.policy.model_dump(mode="json"), "expire_days": lifecycle.expire_days,
-                    "encoding": store.encoding, "models": dict(models), "daily": source, "snapshots": snapshots,
-                    "rotations": {name: turn.as_json() for name, turn in (rotations or {}).items()},
-                })  # fmt: skip
+                write_json(
+                    aside / MANIFEST,
+                    {
+                        "day": str(day),
+                        "digest": digest,
+                        "policy": lifecycle.policy.model_dump(mode="json"),
+                        "expire_days": lifecycle.expire_days,
+                        "encoding": store.encoding,
+                        "models": dict(models),
+                        "daily": source,
+                        "snapshots": snapshots,
+                        "rotations": {
+                            name: turn.as_json() for name, turn in (rotations or {}).items()
+                        },
+                    },
+                )
         edition = Edition.load(folder)
-        figures = {name: Merged(e["rows"], e["fresh"], e["not_finite"], e["largest_norm"], e["index"]) for name, e in edition.snapshots.items()}
+        figures = {
+            name: Merged(e["rows"], e["fresh"], e["not_finite"], e["largest_norm"], e["index"])
+            for name, e in edition.snapshots.items()
+        }
         return Composed(edition, figures)
 
-    def _complete(self, folder: Path, snapshots: Mapping[str, Mapping[str, Any]], suspicious: bool) -> bool:
-        """Whether an edition lies there already with all its segments; if `suspicious`, with every byte of index and deltas as it was written."""
+    def _complete(
+        self, folder: Path, snapshots: Mapping[str, Mapping[str, Any]], suspicious: bool
+    ) -> bool:
+        """Whether an edition lies there already with all its segments; if `suspicious`, with every
+        byte of index and deltas as it was written.
+        """
         if not (folder / MANIFEST).is_file():
             return False
-        if not all((self.home / "segments" / name / segment / "segment.json").is_file() for name, e in snapshots.items() for segment in e["segments"]):
+        if not all(
+            (self.home / "segments" / name / segment / "segment.json").is_file()
+            for name, e in snapshots.items()
+            for segment in e["segments"]
+        ):
             return False
         if not suspicious:
             return True
@@ -157,26 +267,39 @@ class EditionStore:
         return True
 
     def compact(self, edition: Edition, bucket_rows: int) -> Edition:
-        """The same edition, each snapshot in one segment, in a folder of its own. Readers follow it once a catalog names it."""
+        """The same edition, each snapshot in one segment, in a folder of its own. Readers follow it
+        once a catalog names it.
+        """
         folder = edition.folder.with_name(f"{edition.folder.name.split('-')[0]}-compact")
         snapshots = {name: dict(entry) for name, entry in edition.snapshots.items()}
         with new_folder(folder) as aside:
             for name, entry in snapshots.items():
                 part = edition.part(name)
-                identity = f"{digest_of('compact', part.digest, [segment.folder.name for segment in part.segments])[:24]}-c"
-                entry["index"] = compact_part(part, self.home / "segments" / name / identity, aside / name, bucket_rows)
+                names = [segment.folder.name for segment in part.segments]
+                identity = f"{digest_of('compact', part.digest, names)[:24]}-c"
+                entry["index"] = compact_part(
+                    part, self.home / "segments" / name / identity, aside / name, bucket_rows
+                )
                 entry["segments"] = [identity]
             for extra in edition.folder.glob("*.json"):
                 shutil.copyfile(extra, aside / extra.name)
-            write_json(aside / MANIFEST, read_json(edition.folder / MANIFEST) | {"snapshots": snapshots})
+            write_json(
+                aside / MANIFEST, read_json(edition.folder / MANIFEST) | {"snapshots": snapshots}
+            )
         return Edition.load(folder)
 
-    def turn(self, edition: Edition, rotations: Mapping[str, Rotation], bucket_rows: int) -> Edition:
-        """The edition with its vectors turned into another space, by upstream, in a folder of its own."""
+    def turn(
+        self, edition: Edition, rotations: Mapping[str, Rotation], bucket_rows: int
+    ) -> Edition:
+        """The edition with its vectors turned into another space, by upstream, in a folder of its
+        own.
+        """
         raw = read_json(edition.folder / MANIFEST)
         snapshots = {name: dict(entry) for name, entry in edition.snapshots.items()}
         turned = {name: rotations.get(edition.space(name).upstream) for name in snapshots}
-        digest = digest_of("turned", edition.digest, {name: turn.digest for name, turn in rotations.items()})
+        digest = digest_of(
+            "turned", edition.digest, {name: turn.digest for name, turn in rotations.items()}
+        )
         folder = self.home / "editions" / str(edition.day) / digest[:24]
         with new_folder(folder) as aside:
             for name, entry in snapshots.items():
@@ -188,12 +311,25 @@ class EditionStore:
                 entry["space"] = turn.apply_to(part.space).as_json()
                 entry["segments"] = [f"{entry['digest'][:24]}-t"]
                 target = self.home / "segments" / name / entry["segments"][0]
-                entry["index"] = compact_part(part, target, aside / name, bucket_rows, turn.matrix_DD)
+                entry["index"] = compact_part(
+                    part, target, aside / name, bucket_rows, turn.matrix_DD
+                )
             for extra in edition.folder.glob("*.json"):
                 shutil.copyfile(extra, aside / extra.name)
             held = {name: Rotation.from_json(old) for name, old in raw["rotations"].items()}
-            kept = {name: turn if name not in held else held[name].then(turn) for name, turn in rotations.items()}
-            write_json(aside / MANIFEST, raw | {"digest": digest, "snapshots": snapshots, "rotations": {name: turn.as_json() for name, turn in kept.items()}})
+            kept = {
+                name: turn if name not in held else held[name].then(turn)
+                for name, turn in rotations.items()
+            }
+            write_json(
+                aside / MANIFEST,
+                raw
+                | {
+                    "digest": digest,
+                    "snapshots": snapshots,
+                    "rotations": {name: turn.as_json() for name, turn in kept.items()},
+                },
+            )
         return Edition.load(folder)
 
     def set_aside(self, edition: Edition, reasons: Mapping[str, Any]) -> Path:
@@ -206,13 +342,19 @@ class EditionStore:
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, bucket_rows: int) -> None:
-    """A snapshot in memory as a segment of one step; of none, where a vector is of content alone."""
+    """A snapshot in memory as a segment of one step; of none, where a vector is of
+    content alone.
+    """
     content = np.zeros(len(snapshot), bool) if snapshot.content_N is None else snapshot.content_N
-    with new_segment(folder, snapshot.space.width, as_stored(snapshot.ids)) as out:
+    with new_segment(folder, snapshot.space.width, as_integers(snapshot.ids)) as out:
         for low, high in key_ranges(len(snapshot), bucket_rows):
             first, last = rows_between(snapshot.keys_N, low, high)
             rows = slice(first, last)
             steps = (~content[rows]).astype(np.uint8)
-            out.append(snapshot.keys_N[rows], snapshot.vectors_ND[rows], steps, snapshot.seen_N[rows], snapshot.ids[rows])
-
-
+            out.append(
+                snapshot.keys_N[rows],
+                snapshot.vectors_ND[rows],
+                steps,
+                snapshot.seen_N[rows],
+                snapshot.ids[rows],
+            )

@@ -1,12 +1,34 @@
-"""The offline tables that judged predictions give: lifts (T2, T3), slices, calibration; and those kept from rehearsals. No torch."""
+"""The offline tables that judged predictions give: lifts (T2, T3), slices, calibration; and those
+kept from rehearsals. No torch.
+"""
 
 from headwater.tables.calibration import calibration_table
 from headwater.tables.lifts import LIFT_COLUMNS, finding, lift_chart, lifts_of
-from headwater.tables.making import FROM_JUDGEMENTS, audited, judged_table, load_table, pooled, report_tables
+from headwater.tables.making import (
+    FROM_JUDGEMENTS,
+    audited,
+    judged_table,
+    load_table,
+    pooled,
+    report_tables,
+)
 from headwater.tables.saved import keep_table, kept_tables, state_of
 from headwater.tables.slices import slice_table
 
 __all__ = [
-    "FROM_JUDGEMENTS", "LIFT_COLUMNS", "audited", "calibration_table", "finding", "judged_table", "keep_table", "kept_tables", "lift_chart", "lifts_of",
-    "load_table", "pooled", "report_tables", "slice_table", "state_of",
-]  # fmt: skip
+    "FROM_JUDGEMENTS",
+    "LIFT_COLUMNS",
+    "audited",
+    "calibration_table",
+    "finding",
+    "judged_table",
+    "keep_table",
+    "kept_tables",
+    "lift_chart",
+    "lifts_of",
+    "load_table",
+    "pooled",
+    "report_tables",
+    "slice_table",
+    "state_of",
+]

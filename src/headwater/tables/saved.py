@@ -1,4 +1,6 @@
-"""Tables that took a rehearsal to make, kept in the warehouse for the report: `tables/SLUG.json`."""
+"""Tables that took a rehearsal to make, kept in the warehouse for the report:
+`tables/SLUG.json`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from headwater.store import read_catalog
 
 def keep_table(warehouse: Path, table: Table, state: Mapping[str, str | None]) -> Table:
     """Write a table down, with the state of the factory, before it was made, that it is about."""
-    write_json(warehouse / "tables" / f"{table.slug}.json", {"state": state, "content": table.as_dict()})
+    write_json(
+        warehouse / "tables" / f"{table.slug}.json", {"state": state, "content": table.as_dict()}
+    )
     return table
 
 
@@ -25,15 +29,25 @@ def kept_tables(warehouse: Path, config: FactoryConfig) -> list[Table]:
         raw = read_json(path)
         table = Table.from_dict(raw["content"])
         if raw["state"] != state_of(warehouse, config):
-            late = (f"Made on an earlier state of the factory or its config, when {raw['state']['day']} was live; "
-                    f"`headwater lift --table {table.name}` makes it again.")  # fmt: skip
+            late = (
+                f"Made on an earlier state of the factory or its config, when {raw['state']['day']}"
+                f" was live; `headwater lift --table {table.name}` makes it again."
+            )
             table = replace(table, notes=(late, *table.notes))
         found.append(table)
     return found
 
 
 def state_of(warehouse: Path, config: FactoryConfig) -> dict[str, str | None]:
-    """What a table rests on: the live edition, its inputs, and what of the config shapes a table."""
-    live, shaping = read_catalog(warehouse).live, config.model_dump(mode="json", include={"evaluation", "retrieval", "index"})
+    """What a table rests on: the live edition, its inputs, and what of the config shapes
+    a table.
+    """
+    live, shaping = (
+        read_catalog(warehouse).live,
+        config.model_dump(mode="json", include={"evaluation", "retrieval", "index"}),
+    )
     inputs = (live.lane, live.entry.digest, live.entry.fingerprint) if live else ()
-    return {"day": str(live.entry.day) if live else None, "rests_on": digest_of(*inputs, config.digest(), shaping)}
+    return {
+        "day": str(live.entry.day) if live else None,
+        "rests_on": digest_of(*inputs, config.digest(), shaping),
+    }

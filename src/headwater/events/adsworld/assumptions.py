@@ -1,4 +1,6 @@
-"""What adsworld assumes, each with its reason. docs/benchmarks.md says which were changed after a table had been seen."""
+"""What adsworld assumes, each with its reason. docs/benchmarks.md says which were changed after a
+table had been seen.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from dataclasses import dataclass
 class Assumptions:
     """A world's parameters. Log-odds unless a unit is named."""
 
-    # Size. A user meets half a dozen ads a day, an ad lives for weeks: most pairs never meet, so taste must be shared.
+    # Size. A user meets half a dozen ads a day, an ad lives for weeks: most pairs never meet, so
+    # taste must be shared.
     users: int = 2_500
     items: int = 600
     impressions_a_day: int = 15_000
@@ -18,29 +21,36 @@ class Assumptions:
     first_day: dt.date = dt.date(2025, 1, 6)
     days: int = 14
 
-    # Taste. A person cares for few topics out of many; what an ad is about has few dimensions as well.
+    # Taste. A person cares for few topics out of many; what an ad is about has few dimensions as
+    # well.
     topics: int = 16
     dimensions: int = 8
     topics_a_user: int = 3
     own_taste: float = 0.5  # share of a user's or an ad's direction that no topic explains
-    # People change over weeks: a daily turn of 0.07 leaves a cosine of .95 after a month; ads are edited less.
+    # People change over weeks: a daily turn of 0.07 leaves a cosine of .95 after a month; ads are
+    # edited less.
     user_drift: float = 0.07
     item_drift: float = 0.03
-    # A day's mood turns a person aside and is gone the next day: its length (root mean square) against a taste of 1.
-    # What people click, seek and buy follows it; the logging policy, which knows them from other days, cannot see it.
+    # A day's mood turns a person aside and is gone the next day: its length (root mean square)
+    # against a taste of 1. What people click, seek and buy follows it; the logging policy, which
+    # knows them from other days, cannot see it.
     mood: float = 0.0
-    # Wanting to look and wanting to buy are related, not the same: each topic that a user looks at is, with this
-    # probability, one that the user buys from; otherwise another is. What an ad is about is the same for both.
+    # Wanting to look and wanting to buy are related, not the same: each topic that a user looks at
+    # is, with this probability, one that the user buys from; otherwise another is. What an ad is
+    # about is the same for both.
     look_and_buy: float = 0.8
 
-    # How strongly taste moves a click (a typical pair: +- 1.8) and a purchase; how much ads and people differ overall.
+    # How strongly taste moves a click (a typical pair: +- 1.8) and a purchase; how much ads and
+    # people differ overall.
     click_affinity: float = 5.0
     buy_affinity: float = 5.0
     item_appeal: float = 0.4
     user_eagerness: float = 0.4
     click_base: float = -3.3  # a feed of engaging ads: about one impression in five is clicked
     long_click_base: float = 0.0  # about half of the clicks stay
-    buy_base: float = -3.6  # after a click, about one in four buys within the window (one-product shops, not malls)
+    buy_base: float = (
+        -3.6
+    )  # after a click, about one in four buys within the window (one-product shops, not malls)
     price_effect: float = -0.3  # per standard deviation of log price
 
     # Context, which belongs to no entity: where, when and how far down an ad is shown.
@@ -50,7 +60,8 @@ class Assumptions:
     positions: int = 5
     hour_effect: float = 0.3  # evenings click more
 
-    # Logging policy: picks among a few candidates by a noisy estimate of taste and some exploration.
+    # Logging policy: picks among a few candidates by a noisy estimate of taste and some
+    # exploration.
     candidates: int = 20
     policy_skill: float = 2.0
     policy_noise: float = 1.0
@@ -63,7 +74,8 @@ class Assumptions:
     user_turnover: float = 0.01
     item_turnover: float = 0.04
 
-    # What is written down of an entity is noisy: labels mistaken, pretrained vectors mostly noise about this taste.
+    # What is written down of an entity is noisy: labels mistaken, pretrained vectors mostly noise
+    # about this taste.
     wrong_category: float = 0.2
     wrong_interest: float = 0.5
     vector_width: int = 16
@@ -73,8 +85,18 @@ class Assumptions:
 
 
 SIZES: dict[str, Assumptions] = {
-    "tiny": Assumptions(users=300, items=80, impressions_a_day=1_500, organic_visits_a_day=500, days=6),
+    "tiny": Assumptions(
+        users=300, items=80, impressions_a_day=1_500, organic_visits_a_day=500, days=6
+    ),
     "small": Assumptions(),
-    "medium": Assumptions(users=60_000, items=12_000, impressions_a_day=250_000, organic_visits_a_day=80_000, days=14),
-    "large": Assumptions(users=2_000_000, items=200_000, impressions_a_day=4_000_000, organic_visits_a_day=1_000_000, days=14),
+    "medium": Assumptions(
+        users=60_000, items=12_000, impressions_a_day=250_000, organic_visits_a_day=80_000, days=14
+    ),
+    "large": Assumptions(
+        users=2_000_000,
+        items=200_000,
+        impressions_a_day=4_000_000,
+        organic_visits_a_day=1_000_000,
+        days=14,
+    ),
 }

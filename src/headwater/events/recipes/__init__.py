@@ -7,6 +7,8 @@ from headwater.events.recipes.base import Recipe
 from headwater.events.recipes.kuairand import KUAIRAND
 from headwater.events.recipes.kuairand_retrieval import KUAIRAND_RETRIEVAL
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (ADSWORLD, KUAIRAND, KUAIRAND_RETRIEVAL)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (ADSWORLD, KUAIRAND, KUAIRAND_RETRIEVAL)
+}
 
 __all__ = ["RECIPES", "Recipe"]

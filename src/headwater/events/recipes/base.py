@@ -10,8 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Recipe:
-    """`config(data, written)` returns the mapping that becomes factory.yaml: the data lies in `data`, and the config calls that
-    folder `written`. `needs` are the files expected in it. `prepare(data, out)` writes what the config reads beside itself, in `out`."""
+    """`config(data, written)` returns the mapping that becomes factory.yaml: the data lies in
+    `data`, and the config calls that folder `written`. `needs` are the files expected in it.
+    `prepare(data, out)` writes what the config reads beside itself, in `out`.
+    """
 
     name: str
     summary: str

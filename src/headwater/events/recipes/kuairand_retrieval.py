@@ -1,4 +1,6 @@
-"""KuaiRand for retrieval: one upstream trained to find what is clicked next, on the users' earlier history as well."""
+"""KuaiRand for retrieval: one upstream trained to find what is clicked next, on the users' earlier
+history as well.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +21,37 @@ DAYS = 10  # before it, over which a user's history is spread: its order is know
 
 
 def write_prehistory(data: Path, out: Path) -> None:
-    """The `history` table as log rows: a user's videos in their order, evenly over the ten days before the first; clicked is what was
-    watched long."""
+    """The `history` table as log rows: a user's videos in their order, evenly over the ten days
+    before the first; clicked is what was watched long.
+    """
     history = pl.concat([pl.read_parquet(path) for path in sorted(data.glob("history*.parquet"))])
-    rows = history.select("user_id", "watch_seq", "long_watch_seq").explode("watch_seq").drop_nulls("watch_seq")
+    rows = (
+        history.select("user_id", "watch_seq", "long_watch_seq")
+        .explode("watch_seq")
+        .drop_nulls("watch_seq")
+    )
     share = (pl.int_range(pl.len()).over("user_id") + 0.5) / pl.len().over("user_id")
     begins = int((FIRST_DAY - dt.timedelta(days=DAYS)).timestamp() * 1000)
     watched = pl.col("watch_seq").is_in(pl.col("long_watch_seq")).cast(pl.Int8)
-    items = pl.concat([pl.read_parquet(path, columns=["video_id", "video_duration"]) for path in sorted(data.glob("items*.parquet"))])
+    items = pl.concat(
+        [
+            pl.read_parquet(path, columns=["video_id", "video_duration"])
+            for path in sorted(data.glob("items*.parquet"))
+        ]
+    )
     made = rows.select(
-        pl.col("user_id").cast(pl.Int64), pl.col("watch_seq").cast(pl.Int64).alias("video_id"),
+        pl.col("user_id").cast(pl.Int64),
+        pl.col("watch_seq").cast(pl.Int64).alias("video_id"),
         (begins + (share * DAYS * 86_400_000).cast(pl.Int64)).alias("time_ms"),
-        watched.alias("is_click"), watched.alias("long_view"), pl.lit(1, pl.Int8).alias("tab"),
-    ).join(items.select(pl.col("video_id").cast(pl.Int64), duration_ms="video_duration"), on="video_id", how="left", maintain_order="left")  # fmt: skip
+        watched.alias("is_click"),
+        watched.alias("long_view"),
+        pl.lit(1, pl.Int8).alias("tab"),
+    ).join(
+        items.select(pl.col("video_id").cast(pl.Int64), duration_ms="video_duration"),
+        on="video_id",
+        how="left",
+        maintain_order="left",
+    )
     with new_file(out / PREHISTORY) as aside:
         made.write_parquet(aside)
 
@@ -54,7 +74,9 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
 
 KUAIRAND_RETRIEVAL = Recipe(
     name="kuairand_retrieval",
-    summary="the same log, with the users' earlier history as ten days more, for retrieval (table T8)",
+    summary=(
+        "the same log, with the users' earlier history as ten days more, for retrieval (table T8)"
+    ),
     source=KUAIRAND.source,
     needs=KUAIRAND.needs,
     config=_config,

@@ -1,4 +1,6 @@
-"""One arm's day: predict today's traffic with yesterday's weights, then learn from it, reading only what was served."""
+"""One arm's day: predict today's traffic with yesterday's weights, then learn from it, reading only
+what was served.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ from headwater.plugins import resolve
 
 @dataclass(frozen=True)
 class RankerPlan:
-    """All that makes one arm of a consumer, but no data. `widths` are those of every embedding there is."""
+    """All that makes one arm of a consumer, but no data. `widths` are those of every embedding
+    there is.
+    """
 
     consumer: str
     arm: Arm
@@ -53,24 +57,45 @@ class RankerPlan:
         return {self.config.task: 1.0, **self.config.also}
 
     def reads(self, rows: Examples) -> Examples:
-        """The rows with no more of their histories than the ranker reads: lighter to send to another process."""
-        return rows.with_histories({"user": self.config.sequence.length} if self.sequence is not None else {})
+        """The rows with no more of their histories than the ranker reads: lighter to send to
+        another process.
+        """
+        return rows.with_histories(
+            {"user": self.config.sequence.length} if self.sequence is not None else {}
+        )
 
     @property
     def signature(self) -> str:
         config = self.config.model_dump(mode="json", exclude={"arms", "seeds"})
         specs = {name: asdict(spec) for name, spec in self.specs.items()}
-        return digest_of(self.consumer, asdict(self.arm), config, specs, dict(self.widths), self.seed, self.sequence)
+        return digest_of(
+            self.consumer,
+            asdict(self.arm),
+            config,
+            specs,
+            dict(self.widths),
+            self.seed,
+            self.sequence,
+        )
 
     def build(self, seed: int) -> tuple[Ranker, Optimizers]:
         begin(seeded(self.seed, seed))
-        ranker = resolve("headwater.ranker", RANKERS, self.config.model)(self.specs, self.config, self.arm.embeddings, self.widths, self.sequence)
-        return ranker, Optimizers(ranker, self.config.learning_rate, self.config.id_learning_rate, self.config.weight_decay)
+        ranker = resolve("headwater.ranker", RANKERS, self.config.model)(
+            self.specs, self.config, self.arm.embeddings, self.widths, self.sequence
+        )
+        return ranker, Optimizers(
+            ranker,
+            self.config.learning_rate,
+            self.config.id_learning_rate,
+            self.config.weight_decay,
+        )
 
 
 @dataclass(frozen=True)
 class ArmTask:
-    """One day's work of one arm (all its seeds), for an engine. `before`: its last checkpoints, or None at the start."""
+    """One day's work of one arm (all its seeds), for an engine. `before`: its last checkpoints, or
+    None at the start.
+    """
 
     plan: RankerPlan
     day: dt.date
@@ -88,13 +113,18 @@ def predict_arm(task: ArmTask) -> dict[int, np.ndarray]:
     inputs = _inputs(task)
     for seed, ranker, _ in _models(task):
         ranker.eval()
-        parts = [torch.sigmoid(ranker(*inputs.rows(index))[:, 0]) for index in torch.arange(len(task.rows)).split(4096)]
+        parts = [
+            torch.sigmoid(ranker(*inputs.rows(index))[:, 0])
+            for index in torch.arange(len(task.rows)).split(4096)
+        ]
         scores[seed] = torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
     return scores
 
 
 def fit_arm(task: ArmTask) -> dict[str, float]:
-    """Learn the rows and save every seed's model under `task.folder`, whole or not at all. Returns figures."""
+    """Learn the rows and save every seed's model under `task.folder`, whole or not at all. Returns
+    figures.
+    """
     plan = task.plan
     inputs = _inputs(task)
     labels_NK = torch.from_numpy(np.stack([task.rows.labels[name] for name in plan.tasks], axis=1))
@@ -105,27 +135,52 @@ def fit_arm(task: ArmTask) -> dict[str, float]:
                 ranker.features[name].observe(inputs.blocks[name])  # type: ignore[operator]
                 ranker.features[name].learn()  # type: ignore[operator]
             losses += _learn(task, ranker, optimizers, inputs, labels_NK, seed)
-            meta = {"signature": plan.signature, "day": str(task.day), "fingerprint": task.fingerprint}
+            meta = {
+                "signature": plan.signature,
+                "day": str(task.day),
+                "fingerprint": task.fingerprint,
+            }
             save_checkpoint(aside, ranker, optimizers, meta, name=f"seed-{seed}")
     return {"loss": float(np.mean(losses)) if losses else float("nan")}
 
 
-def _learn(task: ArmTask, ranker: Ranker, optimizers: Optimizers, inputs: _Inputs, labels_NK: torch.Tensor, seed: int) -> list[float]:
+def _learn(
+    task: ArmTask,
+    ranker: Ranker,
+    optimizers: Optimizers,
+    inputs: _Inputs,
+    labels_NK: torch.Tensor,
+    seed: int,
+) -> list[float]:
     plan, losses = task.plan, list[float]()
     ranker.train()
     torch.manual_seed(day_seed(plan.seed, task.day, seed))
     for epoch in range(plan.config.epochs if len(labels_NK) else 0):
-        for step, index in enumerate(batches(len(labels_NK), plan.config.batch_rows, day_seed(plan.seed, task.day, seed, epoch))):
+        for step, index in enumerate(
+            batches(
+                len(labels_NK), plan.config.batch_rows, day_seed(plan.seed, task.day, seed, epoch)
+            )
+        ):
             logits_BK = ranker(*inputs.rows(index))
-            loss = torch.stack([weight * masked_bce(logits_BK[:, k], labels_NK[index, k]) for k, weight in enumerate(plan.tasks.values())]).sum()
-            where = f"downstream {plan.consumer}, arm {plan.arm.name}, seed {seed}, day {task.rows.day}, batch {step}"
+            loss = torch.stack(
+                [
+                    weight * masked_bce(logits_BK[:, k], labels_NK[index, k])
+                    for k, weight in enumerate(plan.tasks.values())
+                ]
+            ).sum()
+            where = (
+                f"downstream {plan.consumer}, arm {plan.arm.name}, seed {seed}, day"
+                f" {task.rows.day}, batch {step}"
+            )
             losses.append(optimizers.step(loss, where))
     return losses
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a ranker costs: rows learnt a second by one core, numbers that the embeddings add to a row, bytes of its weights but for ids."""
+    """What a ranker costs: rows learnt a second by one core, numbers that the embeddings add to a
+    row, bytes of its weights but for ids.
+    """
 
     rows_a_second: float
     joined_numbers: int
@@ -133,19 +188,27 @@ class Cost:
 
 
 def costs_of(tasks: Mapping[str, ArmTask], rounds: int = 5) -> dict[str, Cost]:
-    """The cost of several rankers on the same rows. They are timed in turn, `rounds` times, so that a busy machine slows all alike; medians."""
+    """The cost of several rankers on the same rows. They are timed in turn, `rounds` times, so that
+    a busy machine slows all alike; medians.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     found: dict[str, Cost] = {}
     for turn in range(rounds):
         for name, task in tasks.items():
             ranker, optimizers = task.plan.build(turn)
             inputs = _inputs(task)
-            labels_NK = torch.from_numpy(np.stack([task.rows.labels[of] for of in task.plan.tasks], axis=1))
+            labels_NK = torch.from_numpy(
+                np.stack([task.rows.labels[of] for of in task.plan.tasks], axis=1)
+            )
             begun = time.perf_counter()
             _learn(task, ranker, optimizers, inputs, labels_NK, turn)
             seconds[name].append(time.perf_counter() - begun)
             speed = len(task.rows) * task.plan.config.epochs / float(np.median(seconds[name]))
-            found[name] = Cost(speed, ranker.embedding_width, sum(p.numel() * p.element_size() for p in ranker.parameters()))
+            found[name] = Cost(
+                speed,
+                ranker.embedding_width,
+                sum(p.numel() * p.element_size() for p in ranker.parameters()),
+            )
     return found
 
 
@@ -153,7 +216,13 @@ def _models(task: ArmTask) -> Iterator[tuple[int, Ranker, Optimizers]]:
     for seed in task.plan.config.seeds:
         ranker, optimizers = task.plan.build(seed)
         if task.before is not None:
-            load_checkpoint(task.before, ranker, optimizers, {"signature": task.plan.signature}, name=f"seed-{seed}")
+            load_checkpoint(
+                task.before,
+                ranker,
+                optimizers,
+                {"signature": task.plan.signature},
+                name=f"seed-{seed}",
+            )
         yield seed, ranker, optimizers
 
 
@@ -173,12 +242,26 @@ class _Inputs(NamedTuple):
 def _inputs(task: ArmTask) -> _Inputs:
     rows, config = task.rows, task.plan.config
     blocks = {
-        name: feature_tensors(rows.entities[name], id_slots(rows.keys[name], config.id_buckets)) for name in BLOCK_NAMES[:2]
-    } | {"context": feature_tensors(rows.context), "counters": _counter_tensors(rows, config.counters)}
-    history = None if task.plan.sequence is None else history_tensors(task.plan.reads(rows).histories["user"], config.id_buckets)
-    return _Inputs(blocks, read_embeddings(task.view, task.plan.arm, rows, task.plan.widths, task.plan.seed), history)
+        name: feature_tensors(rows.entities[name], id_slots(rows.keys[name], config.id_buckets))
+        for name in BLOCK_NAMES[:2]
+    } | {
+        "context": feature_tensors(rows.context),
+        "counters": _counter_tensors(rows, config.counters),
+    }
+    history = (
+        None
+        if task.plan.sequence is None
+        else history_tensors(task.plan.reads(rows).histories["user"], config.id_buckets)
+    )
+    return _Inputs(
+        blocks,
+        read_embeddings(task.view, task.plan.arm, rows, task.plan.widths, task.plan.seed),
+        history,
+    )
 
 
 def _counter_tensors(rows: Examples, scope: str) -> FeatureTensors:
     counts = rows.counters.get(scope, np.zeros((len(rows), 0), np.float32))
-    return FeatureTensors(torch.zeros(len(rows), 0, dtype=torch.long), (), torch.from_numpy(counts), ())
+    return FeatureTensors(
+        torch.zeros(len(rows), 0, dtype=torch.long), (), torch.from_numpy(counts), ()
+    )

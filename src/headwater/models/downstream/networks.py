@@ -19,32 +19,51 @@ BLOCK_NAMES = ("user", "item", "context", "counters")
 
 
 class SequenceSpec(NamedTuple):
-    """The user's history that a ranker reads: whose ids it holds, and how many actions are told of each event."""
+    """The user's history that a ranker reads: whose ids it holds, and how many actions are told of
+    each event.
+    """
 
     of: str
     actions: int
 
 
 class Ranker(nn.Module, ABC):
-    """Features of user, item and context, the user's history, and an arm's embeddings -> logits [B, tasks], the consumer's own task
-    first. A subclass says how they interact."""
+    """Features of user, item and context, the user's history, and an arm's embeddings -> logits [B,
+    tasks], the consumer's own task first. A subclass says how they interact.
+    """
 
     def __init__(
-        self, specs: Mapping[str, BlockSpec], config: DownstreamConfig, embeddings: Sequence[str], widths: Mapping[str, int],
+        self,
+        specs: Mapping[str, BlockSpec],
+        config: DownstreamConfig,
+        embeddings: Sequence[str],
+        widths: Mapping[str, int],
         sequence: SequenceSpec | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.features = nn.ModuleDict()
         for name in BLOCK_NAMES:
             spec = specs[name]
             ids = [config.id_buckets + 1] if name in ("user", "item") else []
-            spec = spec if name != "counters" or config.counters != "none" else BlockSpec((), (), 0, ())
+            spec = (
+                spec
+                if name != "counters" or config.counters != "none"
+                else BlockSpec((), (), 0, ())
+            )
             self.features[name] = feature_tokens(spec, config.feature_width, ids)
         self.reader = EmbeddingReader(embeddings, widths, config.projection) if embeddings else None
         self.of = None if sequence is None else sequence.of
-        self.encoder = None if sequence is None else SequenceEncoder(
-            sequence.actions, config.feature_width, config.sequence.length, config.sequence.layers, config.sequence.heads,
-        )  # fmt: skip
+        self.encoder = (
+            None
+            if sequence is None
+            else SequenceEncoder(
+                sequence.actions,
+                config.feature_width,
+                config.sequence.length,
+                config.sequence.layers,
+                config.sequence.heads,
+            )
+        )
         self.tokens = sum(block.tokens for block in self.features.values())  # type: ignore[misc]
         self.tokens += 0 if self.encoder is None else SequenceEncoder.TOKENS
         self.embedding_width = 0 if self.reader is None else self.reader.width
@@ -59,17 +78,27 @@ class Ranker(nn.Module, ABC):
     def interact(self, tokens_BTE: Tensor, embeddings_BF: Tensor | None) -> Tensor:
         """Feature tokens and what was read of the embeddings -> logits [B, tasks]."""
 
-    def forward(self, blocks: Mapping[str, FeatureTensors], read: Mapping[str, EmbeddingTensors], history: HistoryTensors | None = None) -> Tensor:
+    def forward(
+        self,
+        blocks: Mapping[str, FeatureTensors],
+        read: Mapping[str, EmbeddingTensors],
+        history: HistoryTensors | None = None,
+    ) -> Tensor:
         parts = {name: self.features[name](blocks[name]) for name in BLOCK_NAMES}
         tokens = [parts[name] for name in BLOCK_NAMES]
         if self.encoder is not None and self.of is not None and history is not None:
-            # an id is the first of its entity's tokens, and the ids of a history go through the same table
+            # an id is the first of its entity's tokens, and the ids of a history go through the
+            # same table
             tokens.append(self.encoder(history, self.features[self.of].table, parts["item"][:, 0]))
-        return self.interact(torch.cat(tokens, dim=1), None if self.reader is None else self.reader(read))
+        return self.interact(
+            torch.cat(tokens, dim=1), None if self.reader is None else self.reader(read)
+        )
 
 
 class MoeDcn(Ranker):
-    """DCNv2 crossing beside a multi-gate mixture of experts (Ma et al. 2018): y_k = w_k . [cross(x), sum_i softmax(G_k x)_i expert_i(x)]."""
+    """DCNv2 crossing beside a multi-gate mixture of experts (Ma et al. 2018): y_k = w_k .
+    [cross(x), sum_i softmax(G_k x)_i expert_i(x)].
+    """
 
     EXPERTS = 2
 
@@ -78,9 +107,15 @@ class MoeDcn(Ranker):
         wide = 2 * config.hidden
         self.cross = CrossNet(flat, layers=2, rank=32)
         self.experts = nn.ModuleList(
-            nn.Sequential(nn.Linear(flat, wide), nn.ReLU(), nn.Dropout(config.dropout), nn.Linear(wide, config.hidden), nn.ReLU())
+            nn.Sequential(
+                nn.Linear(flat, wide),
+                nn.ReLU(),
+                nn.Dropout(config.dropout),
+                nn.Linear(wide, config.hidden),
+                nn.ReLU(),
+            )
             for _ in range(self.EXPERTS)
-        )  # fmt: skip
+        )
         self.gates = nn.ModuleList(nn.Linear(flat, self.EXPERTS) for _ in range(self.tasks))
         self.heads = nn.ModuleList(nn.Linear(flat + config.hidden, 1) for _ in range(self.tasks))
 
@@ -88,13 +123,24 @@ class MoeDcn(Ranker):
         x_BF = tokens_BTE.flatten(1)
         if embeddings_BF is not None:
             x_BF = torch.cat([x_BF, embeddings_BF], dim=1)
-        crossed, experts_BXH = self.cross(x_BF), torch.stack([expert(x_BF) for expert in self.experts], dim=1)
+        crossed, experts_BXH = (
+            self.cross(x_BF),
+            torch.stack([expert(x_BF) for expert in self.experts], dim=1),
+        )
         mixed = [(gate(x_BF).softmax(1).unsqueeze(2) * experts_BXH).sum(1) for gate in self.gates]
-        return torch.cat([head(torch.cat([crossed, of_task], dim=1)) for head, of_task in zip(self.heads, mixed, strict=True)], dim=1)
+        return torch.cat(
+            [
+                head(torch.cat([crossed, of_task], dim=1))
+                for head, of_task in zip(self.heads, mixed, strict=True)
+            ],
+            dim=1,
+        )
 
 
 class DhenRanker(Ranker):
-    """DHEN over feature tokens and the embeddings as two tokens more, then a linear head per task."""
+    """DHEN over feature tokens and the embeddings as two tokens more, then a linear head per
+    task.
+    """
 
     TOKENS_OUT = 4
 
@@ -107,9 +153,13 @@ class DhenRanker(Ranker):
 
     def interact(self, tokens_BTE: Tensor, embeddings_BF: Tensor | None) -> Tensor:
         if self.join is not None and embeddings_BF is not None:
-            tokens_BTE = torch.cat([tokens_BTE, self.join(embeddings_BF).unflatten(1, (2, -1))], dim=1)
+            tokens_BTE = torch.cat(
+                [tokens_BTE, self.join(embeddings_BF).unflatten(1, (2, -1))], dim=1
+            )
         flat = self.dhen(tokens_BTE).flatten(1)
-        out: Tensor = self.head(flat if embeddings_BF is None else torch.cat([flat, embeddings_BF], dim=1))
+        out: Tensor = self.head(
+            flat if embeddings_BF is None else torch.cat([flat, embeddings_BF], dim=1)
+        )
         return out
 
 

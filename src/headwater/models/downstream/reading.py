@@ -1,4 +1,6 @@
-"""How a consumer reads embeddings: looked up in a View, projected on its own side, with a missing flag and an age."""
+"""How a consumer reads embeddings: looked up in a View, projected on its own side, with a missing
+flag and an age.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ from headwater.models.training import day_seed
 
 
 class EmbeddingTensors(NamedTuple):
-    """One served embedding of B rows: vectors [B, D], found [B, 1], log(1 + days since last seen) [B, 1]; under a policy that serves
-    sequences, the last K vectors [B, K, D], newest first, and which of them are there [B, K]."""
+    """One served embedding of B rows: vectors [B, D], found [B, 1], log(1 + days since last seen)
+    [B, 1]; under a policy that serves sequences, the last K vectors [B, K, D], newest first, and
+    which of them are there [B, K].
+    """
 
     vectors_BD: Tensor
     found_B1: Tensor
@@ -31,11 +35,14 @@ class EmbeddingTensors(NamedTuple):
         return EmbeddingTensors(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
 
 
-def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, int], seed: int) -> dict[str, EmbeddingTensors]:
-    """What `view` serves to `rows`, by embedding name. Raises LeakError (see View.read) and SpaceMismatch.
+def read_embeddings(
+    view: View, arm: Arm, rows: Examples, widths: Mapping[str, int], seed: int
+) -> dict[str, EmbeddingTensors]:
+    """What `view` serves to `rows`, by embedding name. Raises LeakError (see View.read) and
+    SpaceMismatch.
 
-    Of a shuffled embedding each day's entries (vector, flag and age together) are dealt out to the wrong entities, so that all that
-    is left of it is noise.
+    Of a shuffled embedding each day's entries (vector, flag and age together) are dealt out to the
+    wrong entities, so that all that is left of it is noise.
     """
     read: dict[str, EmbeddingTensors] = {}
     spaces: dict[str, object] = {}
@@ -45,10 +52,14 @@ def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, i
         served = view.read(name, keys, rows.day)
         if served is None:
             n = len(rows)
-            read[name] = EmbeddingTensors(torch.zeros(n, widths[name]), torch.zeros(n, 1), torch.zeros(n, 1))
+            read[name] = EmbeddingTensors(
+                torch.zeros(n, widths[name]), torch.zeros(n, 1), torch.zeros(n, 1)
+            )
             continue
         if spaces.setdefault(upstream, served.space) != served.space:
-            raise SpaceMismatch(f"{name} of {rows.day} lives in {served.space}, its pair in {spaces[upstream]}.")
+            raise SpaceMismatch(
+                f"{name} of {rows.day} lives in {served.space}, its pair in {spaces[upstream]}."
+            )
         if name in arm.shuffled:
             served = _dealt_out(served, keys, day_seed(seed, rows.day, position))
         read[name] = EmbeddingTensors(
@@ -61,7 +72,9 @@ def read_embeddings(view: View, arm: Arm, rows: Examples, widths: Mapping[str, i
 
 
 def _ages(served: Served) -> np.ndarray:
-    """log(1 + days since last seen, the day before counting as none), [N, 1]. A vector of content alone (age -1) is made anew every day."""
+    """log(1 + days since last seen, the day before counting as none), [N, 1]. A vector of content
+    alone (age -1) is made anew every day.
+    """
     return np.log1p(np.maximum(served.age_days_N - 1, 0)).astype(np.float32)[:, None]
 
 
@@ -70,7 +83,14 @@ def _dealt_out(served: Served, keys_N: np.ndarray, seed: int) -> Served:
     source = first[np.random.default_rng(seed).permutation(len(distinct))][place]
     sequence = None if served.sequence_NKD is None else served.sequence_NKD[source]
     steps = None if served.steps_N is None else served.steps_N[source]
-    return Served(served.space, served.vectors_ND[source], served.found_N[source], served.age_days_N[source], sequence, steps)
+    return Served(
+        served.space,
+        served.vectors_ND[source],
+        served.found_N[source],
+        served.age_days_N[source],
+        sequence,
+        steps,
+    )
 
 
 def _sequence(served: Served) -> tuple[Tensor, Tensor] | tuple[()]:
@@ -81,9 +101,11 @@ def _sequence(served: Served) -> tuple[Tensor, Tensor] | tuple[()]:
 
 
 class Projection(nn.Module):
-    """[LayerNorm, dropout] and a linear map to a few numbers (or none); zero where there is no vector.
+    """[LayerNorm, dropout] and a linear map to a few numbers (or none); zero where there is no
+    vector.
 
-    A sequence is mapped step by step and pooled by attention over what each step says and how recent it is.
+    A sequence is mapped step by step and pooled by attention over what each step says and how
+    recent it is.
     """
 
     MOST_STEPS = 64
@@ -92,8 +114,13 @@ class Projection(nn.Module):
         super().__init__()
         before = [nn.LayerNorm(width), nn.Dropout(config.dropout)] if config.norm else []
         self.width = width if config.width is None else config.width
-        self.layers = nn.Sequential(*before, *([] if config.width is None else [nn.Linear(width, config.width)]))
-        self.says, self.recent = nn.Parameter(torch.zeros(self.width)), nn.Parameter(torch.zeros(self.MOST_STEPS))  # at first, a mean
+        self.layers = nn.Sequential(
+            *before, *([] if config.width is None else [nn.Linear(width, config.width)])
+        )
+        self.says, self.recent = (
+            nn.Parameter(torch.zeros(self.width)),
+            nn.Parameter(torch.zeros(self.MOST_STEPS)),
+        )  # at first, a mean
 
     def forward(self, x: EmbeddingTensors) -> Tensor:
         if x.sequence_BKD is not None and x.there_BK is not None:
@@ -107,15 +134,22 @@ class Projection(nn.Module):
 
 
 class EmbeddingReader(nn.Module):
-    """All embeddings of an arm -> [B, width]: projections, flags, ages, and the cosine of each user-item pair of one space."""
+    """All embeddings of an arm -> [B, width]: projections, flags, ages, and the cosine of each
+    user-item pair of one space.
+    """
 
-    def __init__(self, names: Sequence[str], widths: Mapping[str, int], config: ProjectionConfig) -> None:
+    def __init__(
+        self, names: Sequence[str], widths: Mapping[str, int], config: ProjectionConfig
+    ) -> None:
         super().__init__()
         self.names = tuple(names)
-        self.projections = nn.ModuleDict({name: Projection(widths[name], config) for name in names})
+        projections = {name: Projection(widths[name], config) for name in names}
+        self.projections = nn.ModuleDict(projections)
         upstreams = dict.fromkeys(name.rsplit("_", 1)[0] for name in names)
-        self.pairs = tuple(up for up in upstreams if f"{up}_user" in names and f"{up}_item" in names)
-        self.width = sum(projection.width + 2 for projection in self.projections.values()) + len(self.pairs)  # type: ignore[operator, misc]
+        self.pairs = tuple(
+            up for up in upstreams if f"{up}_user" in names and f"{up}_item" in names
+        )
+        self.width = sum(part.width + 2 for part in projections.values()) + len(self.pairs)
 
     def forward(self, read: Mapping[str, EmbeddingTensors]) -> Tensor:
         parts: list[Tensor] = []

@@ -1,4 +1,6 @@
-"""The fresh vectors of a day, and what an upstream predicts by itself. Shapes: N rows or entities."""
+"""The fresh vectors of a day, and what an upstream predicts by itself. Shapes: N rows or
+entities.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,21 @@ def trained(task: UpstreamTask, precision: Precision) -> Trainee:
     config = task.plan.config
     begin(task.plan.seed)
     trainee = Trainee(task.plan)
-    optimizers = Optimizers(trainee, config.learning_rate, config.id_learning_rate, config.weight_decay)
+    optimizers = Optimizers(
+        trainee, config.learning_rate, config.id_learning_rate, config.weight_decay
+    )
     load_checkpoint(task.folder, trainee, optimizers, {"signature": task.plan.signature})
     return precision.place(trainee).eval()
 
 
 @torch.no_grad()
-def embed_day(task: UpstreamTask, space: Space, ids: Mapping[str, tuple[np.ndarray, pl.Series]]) -> list[Snapshot]:
-    """The fresh vectors of everyone whom the day's rows show: each entity's last row of the day, through its tower. Where a catalog is given,
-    everyone else whom it lists gets a vector of their content, and is marked as never seen."""
+def embed_day(
+    task: UpstreamTask, space: Space, ids: Mapping[str, tuple[np.ndarray, pl.Series]]
+) -> list[Snapshot]:
+    """The fresh vectors of everyone whom the day's rows show: each entity's last row of the day,
+    through its tower. Where a catalog is given, everyone else whom it lists gets a vector of their
+    content, and is marked as never seen.
+    """
     precision = Precision.of(task.plan.config.device, task.plan.config.fast)
     trainee, snapshots = trained(task, precision), []
     for entity in task.plan.entities:
@@ -45,7 +53,12 @@ def embed_day(task: UpstreamTask, space: Space, ids: Mapping[str, tuple[np.ndarr
             catalog = task.catalogs[entity]
             others = np.flatnonzero(~np.isin(catalog.keys_N, keys))
             chunks = np.array_split(others, -(-len(others) // CHUNK_ROWS)) if len(others) else []
-            parts = [_embedded(trainee, entity, content_tensors(task.plan, catalog, entity, chunk), precision) for chunk in chunks]
+            parts = [
+                _embedded(
+                    trainee, entity, content_tensors(task.plan, catalog, entity, chunk), precision
+                )
+                for chunk in chunks
+            ]
             keys, order = _joined(keys, catalog.keys_N[others])
             vectors = np.concatenate([vectors, *parts])[order]
             known_ids = _as_one(known_ids, catalog.ids.gather(others)).gather(order)
@@ -64,13 +77,20 @@ def _joined(shown: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _as_one(shown: pl.Series, others: pl.Series) -> pl.Series:
     """Ids as integers where all are and 64 signed bits hold them, else as text."""
-    fit = all(ids.dtype.is_integer() and ids.cast(pl.Int64, strict=False).null_count() == 0 for ids in (shown, others))
+    fit = all(
+        ids.dtype.is_integer() and ids.cast(pl.Int64, strict=False).null_count() == 0
+        for ids in (shown, others)
+    )
     kind = pl.Int64 if fit else pl.String
     return pl.concat([shown.cast(kind).alias("id"), others.cast(kind).alias("id")])
 
 
-def _of_last_rows(task: UpstreamTask, trainee: Trainee, entity: str, precision: Precision) -> tuple[np.ndarray, np.ndarray]:
-    """Everyone whom the day's rows show, by ascending key, and the vector of their last row in whichever log that is."""
+def _of_last_rows(
+    task: UpstreamTask, trainee: Trainee, entity: str, precision: Precision
+) -> tuple[np.ndarray, np.ndarray]:
+    """Everyone whom the day's rows show, by ascending key, and the vector of their last row in
+    whichever log that is.
+    """
     of_logs = [last_rows(rows.keys[entity]) for rows in task.show]
     keys = np.unique(np.concatenate([found for found, _ in of_logs]))
     newest, source = np.full(len(keys), np.iinfo(np.int64).min), np.zeros(len(keys), np.int64)
@@ -84,7 +104,12 @@ def _of_last_rows(task: UpstreamTask, trainee: Trainee, entity: str, precision: 
         spots, chosen = np.searchsorted(keys, found[mine]), last[mine]
         for low in range(0, len(chosen), CHUNK_ROWS):
             some = slice(low, low + CHUNK_ROWS)
-            vectors[spots[some]] = _embedded(trainee, entity, tower_tensors(task.plan, rows.take(chosen[some]), entity), precision)
+            vectors[spots[some]] = _embedded(
+                trainee,
+                entity,
+                tower_tensors(task.plan, rows.take(chosen[some]), entity),
+                precision,
+            )
     return keys, vectors
 
 
@@ -95,15 +120,26 @@ def _embedded(trainee: Trainee, entity: str, x: TowerTensors, precision: Precisi
 
 @torch.no_grad()
 def predict(task: UpstreamTask, rows: Examples) -> dict[str, np.ndarray]:
-    """What the upstream predicts by itself, with context: a probability, float32 [N], by task of the rows' log; a task that is given another
-    is predicted under that condition."""
+    """What the upstream predicts by itself, with context: a probability, float32 [N], by task of
+    the rows' log; a task that is given another is predicted under that condition.
+    """
     precision = Precision.of(task.plan.config.device, task.plan.config.fast)
     trainee = trained(task, precision)
     parts: list[dict[str, np.ndarray]] = []
     for low in range(0, len(rows), CHUNK_ROWS):
         some = rows.take(np.arange(low, min(low + CHUNK_ROWS, len(rows))))
-        sides = [precision.moved(tower_tensors(task.plan, some, entity)) for entity in ("user", "item")]
+        sides = [
+            precision.moved(tower_tensors(task.plan, some, entity)) for entity in ("user", "item")
+        ]
         with precision.autocast():
-            logits = trainee.derm(rows.log, *sides, precision.moved(feature_tensors(some.context)))[2]
-        parts.append({name: torch.sigmoid(logit.float()).cpu().numpy() for name, logit in logits.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in task.plan.tasks[rows.log]} if parts else {}
+            logits = trainee.derm(rows.log, *sides, precision.moved(feature_tensors(some.context)))[
+                2
+            ]
+        parts.append(
+            {name: torch.sigmoid(logit.float()).cpu().numpy() for name, logit in logits.items()}
+        )
+    return (
+        {name: np.concatenate([part[name] for part in parts]) for name in task.plan.tasks[rows.log]}
+        if parts
+        else {}
+    )

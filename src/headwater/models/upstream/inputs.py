@@ -21,18 +21,38 @@ def tower_tensors(plan: UpstreamPlan, rows: Examples, entity: str) -> TowerTenso
     """What the entity's tower reads of rows of the log."""
     buckets = sizes_of(plan.config).id_buckets
     histories = _histories(plan, entity, rows.log, rows.histories)
-    return TowerTensors(torch.from_numpy(id_slots(rows.keys[entity], buckets)), feature_tensors(rows.entities[entity]), histories)
+    return TowerTensors(
+        torch.from_numpy(id_slots(rows.keys[entity], buckets)),
+        feature_tensors(rows.entities[entity]),
+        histories,
+    )
 
 
-def content_tensors(plan: UpstreamPlan, catalog: Catalog, entity: str, rows_N: np.ndarray) -> TowerTensors:
+def content_tensors(
+    plan: UpstreamPlan, catalog: Catalog, entity: str, rows_N: np.ndarray
+) -> TowerTensors:
     """What the tower reads of entities that no log has shown: all but who they are."""
-    histories = _histories(plan, entity, plan.logs[0], {name: history.take(rows_N) for name, history in catalog.histories.items()})
-    return TowerTensors(torch.zeros(len(rows_N), dtype=torch.int64), feature_tensors(catalog.block.take(rows_N)), histories)
+    histories = _histories(
+        plan,
+        entity,
+        plan.logs[0],
+        {name: history.take(rows_N) for name, history in catalog.histories.items()},
+    )
+    return TowerTensors(
+        torch.zeros(len(rows_N), dtype=torch.int64),
+        feature_tensors(catalog.block.take(rows_N)),
+        histories,
+    )
 
 
-def _histories(plan: UpstreamPlan, entity: str, own: str, found: Mapping[str, Histories]) -> dict[str, HistoryTensors]:
+def _histories(
+    plan: UpstreamPlan, entity: str, own: str, found: Mapping[str, Histories]
+) -> dict[str, HistoryTensors]:
     buckets = sizes_of(plan.config).id_buckets
-    return {log: history_tensors(found[entity if log == own else f"{entity}@{log}"], buckets) for log in plan.histories.get(entity, {})}
+    return {
+        log: history_tensors(found[entity if log == own else f"{entity}@{log}"], buckets)
+        for log in plan.histories.get(entity, {})
+    }
 
 
 def last_rows(keys_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

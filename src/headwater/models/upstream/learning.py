@@ -1,7 +1,9 @@
-"""One upstream's day of learning: go on from yesterday's checkpoint, learn the rows whose labels matured, save whole or not at all.
+"""One upstream's day of learning: go on from yesterday's checkpoint, learn the rows whose labels
+matured, save whole or not at all.
 
-A day is a fixed list of batches, made from its seed before the first is learnt. That is why a run that was killed can go on from the last
-checkpoint within the day and end with the very bytes of an undisturbed one.
+A day is a fixed list of batches, made from its seed before the first is learnt. That is why a run
+that was killed can go on from the last checkpoint within the day and end with the very bytes of an
+undisturbed one.
 """
 
 from __future__ import annotations
@@ -37,7 +39,14 @@ from headwater.models.training import (
 from headwater.models.upstream.derm import TowerTensors
 from headwater.models.upstream.inputs import OBSERVED_ROWS, last_rows, tower_tensors
 from headwater.models.upstream.plan import Trainee, UpstreamPlan, UpstreamTask, sizes_of
-from headwater.nn import FeatureTensors, Negatives, contrastive_loss, masked_bce, mixed_log_q, whole_space_bce
+from headwater.nn import (
+    FeatureTensors,
+    Negatives,
+    contrastive_loss,
+    masked_bce,
+    mixed_log_q,
+    whole_space_bce,
+)
 
 WITHIN = "within"  # the folder, beside the day's own, of the last checkpoint within it
 CURVE_POINTS = 100
@@ -67,7 +76,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Part:
-    """Examples of one log and day, those of their rows that have a label, and the last row of each item: what uniform negatives are drawn from."""
+    """Examples of one log and day, those of their rows that have a label, and the last row of each
+    item: what uniform negatives are drawn from.
+    """
 
     examples: Examples
     rows_N: np.ndarray
@@ -78,25 +89,39 @@ class Part:
 
 
 def parts_of(task: UpstreamTask) -> list[Part]:
-    """What a day learns. A task over the whole space is learnt on every row: where it is not defined, it did not happen."""
+    """What a day learns. A task over the whole space is learnt on every row: where it is not
+    defined, it did not happen.
+    """
     parts = []
     for examples in task.learn:
         everywhere = any(name in task.plan.config.whole_space for name in examples.labels)
-        rows_N = np.arange(len(examples)) if everywhere else examples.rows_defined(tuple(examples.labels))
-        items_I = last_rows(examples.keys["item"])[1] if task.plan.config.uniform_negatives else rows_N[:0]
+        rows_N = (
+            np.arange(len(examples))
+            if everywhere
+            else examples.rows_defined(tuple(examples.labels))
+        )
+        items_I = (
+            last_rows(examples.keys["item"])[1]
+            if task.plan.config.uniform_negatives
+            else rows_N[:0]
+        )
         if len(rows_N):
             parts.append(Part(examples, rows_N, items_I))
     return parts
 
 
 def steps_of(plan: UpstreamPlan, parts: Sequence[Part], seed: int) -> list[Step]:
-    """The day's batches in order. Of each log its rows, oldest part first, shuffled within a part; several logs are woven evenly together
-    and, where they are balanced, those of fewer rows are gone through again."""
+    """The day's batches in order. Of each log its rows, oldest part first, shuffled within a part;
+    several logs are woven evenly together and, where they are balanced, those of fewer rows are
+    gone through again.
+    """
     steps: list[Step] = []
     for epoch in range(plan.config.epochs):
         of_logs: dict[str, list[Step]] = {}
         for place, part in enumerate(parts):
-            of_logs.setdefault(part.examples.log, []).extend(_pass(plan, place, part.rows_N, seed, epoch))
+            of_logs.setdefault(part.examples.log, []).extend(
+                _pass(plan, place, part.rows_N, seed, epoch)
+            )
         if plan.config.balance == "equal" and len(of_logs) > 1:
             most = max(map(len, of_logs.values()))
             for found in of_logs.values():
@@ -106,27 +131,39 @@ def steps_of(plan: UpstreamPlan, parts: Sequence[Part], seed: int) -> list[Step]
                         found += _pass(plan, place, parts[place].rows_N, seed, epoch, again)
                     again += 1
                 del found[most:]
-        places = [((place + 0.5) / len(found), order, place) for order, found in enumerate(of_logs.values()) for place in range(len(found))]
+        places = [
+            ((place + 0.5) / len(found), order, place)
+            for order, found in enumerate(of_logs.values())
+            for place in range(len(found))
+        ]
         listed = list(of_logs.values())
         steps += [listed[order][place] for _, order, place in sorted(places)]
     return steps
 
 
-def _pass(plan: UpstreamPlan, place: int, rows_N: np.ndarray, seed: int, epoch: int, again: int = 0) -> Iterator[Step]:
-    for picked in shuffled(len(rows_N), sizes_of(plan.config).batch_rows, seeded(seed, epoch, place, again)):
+def _pass(
+    plan: UpstreamPlan, place: int, rows_N: np.ndarray, seed: int, epoch: int, again: int = 0
+) -> Iterator[Step]:
+    for picked in shuffled(
+        len(rows_N), sizes_of(plan.config).batch_rows, seeded(seed, epoch, place, again)
+    ):
         yield Step(place, rows_N[picked])
 
 
 def fit_day(task: UpstreamTask) -> None:
-    """Learn and save under `task.folder`, whole or not at all. Killed, the next call goes on from the last checkpoint within the day.
+    """Learn and save under `task.folder`, whole or not at all. Killed, the next call goes on from
+    the last checkpoint within the day.
 
-    Raises ModelError on a loss that is not finite or explodes; what was saved before stays as it is.
+    Raises ModelError on a loss that is not finite or explodes; what was saved before stays as it
+    is.
     """
     plan, config = task.plan, task.plan.config
     begin(plan.seed)
     precision = Precision.of(config.device, config.fast)
     trainee = precision.place(Trainee(plan))
-    optimizers = Optimizers(trainee, config.learning_rate, config.id_learning_rate, config.weight_decay)
+    optimizers = Optimizers(
+        trainee, config.learning_rate, config.id_learning_rate, config.weight_decay
+    )
     parts = parts_of(task)
     steps = steps_of(plan, parts, day_seed(plan.seed, task.day))
     if precision.fast:
@@ -135,18 +172,34 @@ def fit_day(task: UpstreamTask) -> None:
     meta, losses = _go_on(task, within, trainee, optimizers, parts, precision)
     done = len(losses)
     trainee.train()
-    with ahead(batch_of(task, parts, step, number, precision) for number, step in enumerate(steps) if number >= done) as loaded:
+    with ahead(
+        batch_of(task, parts, step, number, precision)
+        for number, step in enumerate(steps)
+        if number >= done
+    ) as loaded:
         for number, batch in enumerate(loaded, start=done):
-            where = f"upstream {plan.name}, day {task.day}, log {batch.log}, batch {number} of {len(steps)}"
+            where = (
+                f"upstream {plan.name}, day {task.day}, log {batch.log}, batch {number} of"
+                f" {len(steps)}"
+            )
             loss = loss_of(plan, trainee, batch, precision)
             losses.append(optimizers.step(loss, where))
             _refuse_explosion(losses, config.exploding, where)
             if len(losses) % config.checkpoint_steps == 0 and len(losses) < len(steps):
                 with new_folder(within) as aside:
-                    save_checkpoint(aside, trainee, optimizers, meta | {"losses": losses, "random": torch.get_rng_state().tolist()})
+                    save_checkpoint(
+                        aside,
+                        trainee,
+                        optimizers,
+                        meta | {"losses": losses, "random": torch.get_rng_state().tolist()},
+                    )
     trainee.eval()
-    meta["training"] = {"loss": float(np.mean(losses)) if losses else None, "steps": len(losses),
-                        "total_steps": trainee.steps, "curve": _curve(losses)}  # fmt: skip
+    meta["training"] = {
+        "loss": float(np.mean(losses)) if losses else None,
+        "steps": len(losses),
+        "total_steps": trainee.steps,
+        "curve": _curve(losses),
+    }
     if trainee.derm.log_temperature is not None:
         meta["training"]["temperature"] = float(torch.as_tensor(trainee.derm.temperature).detach())
     with new_folder(task.folder) as aside:
@@ -155,12 +208,23 @@ def fit_day(task: UpstreamTask) -> None:
 
 
 def _go_on(
-    task: UpstreamTask, within: Path, trainee: Trainee, optimizers: Optimizers, parts: Sequence[Part], precision: Precision,
-) -> tuple[dict[str, Any], list[float]]:  # fmt: skip
-    """Load where to go on from: the last checkpoint within the day, yesterday's, or nothing. Returns what is to be saved beside the weights,
-    and the losses of the steps already done."""
+    task: UpstreamTask,
+    within: Path,
+    trainee: Trainee,
+    optimizers: Optimizers,
+    parts: Sequence[Part],
+    precision: Precision,
+) -> tuple[dict[str, Any], list[float]]:
+    """Load where to go on from: the last checkpoint within the day, yesterday's, or nothing.
+    Returns what is to be saved beside the weights, and the losses of the steps already done.
+    """
     plan = task.plan
-    meta: dict[str, Any] = {"signature": plan.signature, "day": str(task.day), "first_day": str(task.day), "fingerprint": task.fingerprint}
+    meta: dict[str, Any] = {
+        "signature": plan.signature,
+        "day": str(task.day),
+        "first_day": str(task.day),
+        "fingerprint": task.fingerprint,
+    }
     if is_whole(within) and read_json(within / "model.json")["fingerprint"] == task.fingerprint:
         saved = load_checkpoint(within, trainee, optimizers, meta)
         torch.set_rng_state(torch.tensor(saved["random"], dtype=torch.uint8))
@@ -176,16 +240,26 @@ def _refuse_explosion(losses: Sequence[float], times: float, where: str) -> None
     """Raise ModelError where the last loss is so many times the mean of those before it."""
     before = losses[-1 - USUAL_STEPS : -1]
     if len(before) == USUAL_STEPS and losses[-1] > times * (abs(float(np.mean(before))) + 1e-3):
-        raise ModelError(f"{where}: the loss is {losses[-1]:.4g}, usual is {np.mean(before):.4g}. {WHAT_TO_DO} Where such a loss is usual, raise `exploding`.")
+        raise ModelError(
+            f"{where}: the loss is {losses[-1]:.4g}, usual is {np.mean(before):.4g}. {WHAT_TO_DO}"
+            " Where such a loss is usual, raise `exploding`."
+        )
 
 
 def _curve(losses: Sequence[float]) -> list[tuple[int, float]]:
     """At most a hundred points: the last step and the mean loss of each stretch."""
-    stretches = np.array_split(np.arange(len(losses)), min(CURVE_POINTS, len(losses))) if losses else []
-    return [(int(stretch[-1]) + 1, float(np.mean([losses[step] for step in stretch]))) for stretch in stretches]
+    stretches = (
+        np.array_split(np.arange(len(losses)), min(CURVE_POINTS, len(losses))) if losses else []
+    )
+    return [
+        (int(stretch[-1]) + 1, float(np.mean([losses[step] for step in stretch])))
+        for stretch in stretches
+    ]
 
 
-def observe(plan: UpstreamPlan, trainee: Trainee, parts: Sequence[Part], precision: Precision) -> None:
+def observe(
+    plan: UpstreamPlan, trainee: Trainee, parts: Sequence[Part], precision: Precision
+) -> None:
     """Let scales, ranks and vocabularies take in past rows, before they are learnt."""
     tokens = trainee.derm.feature_tokens()
     for part in parts:
@@ -199,7 +273,9 @@ def observe(plan: UpstreamPlan, trainee: Trainee, parts: Sequence[Part], precisi
         found.learn()
 
 
-def batch_of(task: UpstreamTask, parts: Sequence[Part], step: Step, number: int, precision: Precision) -> Batch:
+def batch_of(
+    task: UpstreamTask, parts: Sequence[Part], step: Step, number: int, precision: Precision
+) -> Batch:
     plan, part, pool = task.plan, parts[step.part], None
     config, rows = plan.config, part.examples.take(step.rows_B)
     if config.uniform_negatives:
@@ -207,25 +283,46 @@ def batch_of(task: UpstreamTask, parts: Sequence[Part], step: Step, number: int,
         drawn = generator.integers(0, len(part.items_I), config.uniform_negatives)
         others = part.examples.take(part.items_I[drawn])
         slots = torch.from_numpy(id_slots(others.keys["item"], sizes_of(config).id_buckets))
-        pool = (tower_tensors(plan, others, "item"), slots, torch.from_numpy(others.keys["item"].astype(np.int64)), len(part.items_I))
+        pool = (
+            tower_tensors(plan, others, "item"),
+            slots,
+            torch.from_numpy(others.keys["item"].astype(np.int64)),
+            len(part.items_I),
+        )
     batch = Batch(
-        rows.log, {name: tower_tensors(plan, rows, name) for name in plan.entities}, feature_tensors(rows.context),
-        {task: torch.from_numpy(rows.labels[task]) for task in plan.tasks[rows.log] if task in rows.labels},
-        torch.from_numpy(id_slots(rows.keys["item"], sizes_of(config).id_buckets)), torch.from_numpy(rows.keys["item"].astype(np.int64)), pool,
-    )  # fmt: skip
+        rows.log,
+        {name: tower_tensors(plan, rows, name) for name in plan.entities},
+        feature_tensors(rows.context),
+        {
+            task: torch.from_numpy(rows.labels[task])
+            for task in plan.tasks[rows.log]
+            if task in rows.labels
+        },
+        torch.from_numpy(id_slots(rows.keys["item"], sizes_of(config).id_buckets)),
+        torch.from_numpy(rows.keys["item"].astype(np.int64)),
+        pool,
+    )
     return precision.moved(batch)
 
 
 def loss_of(plan: UpstreamPlan, trainee: Trainee, batch: Batch, precision: Precision) -> Tensor:
-    """Supervised losses of all tasks, and the contrastive loss over their positives, in float32; takes the batch into the frequency estimate."""
+    """Supervised losses of all tasks, and the contrastive loss over their positives, in float32;
+    takes the batch into the frequency estimate.
+    """
     config, derm, more = plan.config, trainee.derm, None
     frequency = trainee.frequency_of(batch.log)
     log_q = frequency.observe(batch.item_slots_B)
     with precision.autocast():
-        user, item, logits = derm(batch.log, batch.towers["user"], batch.towers["item"], batch.context)
+        user, item, logits = derm(
+            batch.log, batch.towers["user"], batch.towers["item"], batch.context
+        )
         if config.contrastive_weight > 0 and batch.pool is not None:
             others, slots, keys, size = batch.pool
-            more = Negatives(derm.embed("item", others), keys, mixed_log_q(frequency.log_q(slots), config.uniform_negatives, size))
+            more = Negatives(
+                derm.embed("item", others),
+                keys,
+                mixed_log_q(frequency.log_q(slots), config.uniform_negatives, size),
+            )
     losses = []
     for task, label in batch.labels.items():
         if task in config.whole_space:
@@ -247,7 +344,9 @@ COMPILE_FROM_ROWS = 3_000_000
 
 
 def compile_where_it_pays(trainee: Trainee, rows: int) -> None:
-    """Compiling costs half a minute or more, and gives back a fifth of a step: only a day of many rows pays for it."""
+    """Compiling costs half a minute or more, and gives back a fifth of a step: only a day of many
+    rows pays for it.
+    """
     if rows >= COMPILE_FROM_ROWS:
         for module in [*trainee.derm.towers.values(), *trainee.derm.over]:
             if hasattr(module, "dhen"):
