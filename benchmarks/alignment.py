@@ -24,16 +24,16 @@ from typing import Any
 import numpy as np
 import yaml
 
-from headwater.app.cli import plain_table, show_table
+from headwater.cli.main import plain_table, show_table
 from headwater.config import load_config
 from headwater.console import Console
 from headwater.embeddings import Served
 from headwater.embeddings.alignment import Rotation
 from headwater.evaluation import Judged, lift_table
-from headwater.events.recipes import RECIPES
-from headwater.lifecycle.alignment import fit_editions
-from headwater.models.downstream import ArmTask, predict_arm
-from headwater.pipeline import Factory, _arm_folder, _rows_to_predict, read_day
+from headwater.lifecycle.align import fit_editions
+from headwater.models.downstream import VariantTask, predict_variant
+from headwater.pipeline.day import Factory, _rows_to_predict, _variant_folder, read_day
+from headwater.recipes import RECIPES
 from headwater.store import Edition, EditionStore
 
 ONE_DAY = dt.timedelta(days=1)
@@ -64,7 +64,7 @@ class Stand:
 
 def make_config(recipe: str, data: Path, out: Path) -> Path:
     raw = json.loads(json.dumps(RECIPES[recipe].config(data, data.resolve())))
-    raw["downstream"] = {"ctr": {**raw["downstream"]["ctr"], "arms": ["none", "all"]}}
+    raw["downstream"] = {"ctr": {**raw["downstream"]["ctr"], "variants": ["none", "all"]}}
     raw["lanes"] = {"v2": {"upstreams": {name: {"seed": 7} for name in raw["upstreams"]}}}
     out.mkdir(parents=True, exist_ok=True)
     (out / "factory.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
@@ -129,7 +129,8 @@ def main() -> None:
             ]
             rows = rows.take(_rows_to_predict(old, inputs, "ctr"))
             plans = {
-                factory: {plan.arm.name: plan for plan in factory.arms} for factory in (old, new)
+                factory: {plan.variant.name: plan for plan in factory.variants}
+                for factory in (old, new)
             }
             ways = {
                 "none": (old, "none", old.edition(day), {}),
@@ -139,18 +140,18 @@ def main() -> None:
                 "new space, ranker retrained": (new, "all", new.edition(day), {}),
                 **{kind: (old, "all", edition, {}) for kind, edition in crossing.items()},
             }
-            for name, (factory, arm, edition, turned) in ways.items():
-                plan = plans[factory][arm]
-                task = ArmTask(
+            for name, (factory, variant, edition, turned) in ways.items():
+                plan = plans[factory][variant]
+                task = VariantTask(
                     plan,
                     tomorrow,
                     plan.reads(rows),
                     Stand(edition, day, turned),
-                    _arm_folder(factory, plan, day),
+                    _variant_folder(factory, plan, day),
                     options.out,
                     "",
                 )
-                for seed, found in predict_arm(task).items():
+                for seed, found in predict_variant(task).items():
                     scores.setdefault(name, {}).setdefault(seed, []).append(found)
             labels.append(rows.labels[plan.config.task])
             users.append(rows.keys["user"])
@@ -172,7 +173,7 @@ def main() -> None:
             f"{fit['residual']:.3f}",
             by,
         )
-    from headwater.app.cli import out as terminal
+    from headwater.cli.main import out as terminal
 
     terminal.print(table)
     judged = Judged(

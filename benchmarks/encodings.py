@@ -5,7 +5,7 @@ run.
 
 For each encoding: bytes a vector, the relative error of a served vector, the share of ten nearest
 neighbours kept, and the lift of the CTR ranker that trains and predicts on what is served
-(rehearsed day by day from the daily snapshots; no upstream is trained).
+(backtested day by day from the daily snapshots; no upstream is trained).
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.app.cli import out, plain_table
+from headwater.backtests.backtest import Backtest, factory_of
+from headwater.cli.main import out, plain_table
 from headwater.config import FactoryConfig
 from headwater.console import Console
 from headwater.embeddings import Snapshot
-from headwater.embeddings.gates import neighbour_overlap
+from headwater.embeddings.gates.checks import neighbour_overlap
 from headwater.embeddings.serving import ENCODINGS
 from headwater.evaluation import Judged, lift_table
-from headwater.pipeline import Factory
-from headwater.rehearsing.rehearsals import Rehearsal, factory_of
-from headwater.tables.lifts import BOOTSTRAP_SEED
+from headwater.pipeline.day import Factory
+from headwater.studies.lifts import BOOTSTRAP_SEED
 
 
 def served_as(factory: Factory, encoding: str) -> Factory:
     store = factory.config.store.model_copy(update={"encoding": encoding})
     config: FactoryConfig = factory.config.model_copy(update={"store": store})
     made = Factory(config, factory.root, factory.console)
-    return factory_of(made, "ctr", Rehearsal(config.downstream["ctr"], ("all",)))
+    return factory_of(made, "ctr", Backtest(config.downstream["ctr"], ("all",)))
 
 
 def main() -> None:
@@ -43,9 +43,7 @@ def main() -> None:
     factory = Factory.load(parser.parse_args().factory, Console())
     days, span = factory.days_done(), factory.config.evaluation
     made = {name: served_as(factory, name) for name in ENCODINGS}
-    made["none"] = factory_of(
-        factory, "ctr", Rehearsal(factory.config.downstream["ctr"], ("none",))
-    )
+    made["none"] = factory_of(factory, "ctr", Backtest(factory.config.downstream["ctr"], ("none",)))
     scores, judged = {}, None
     for name, one in made.items():
         for day in days:
@@ -55,13 +53,13 @@ def main() -> None:
         judged, scores[name] = found, found.scores["none" if name == "none" else "all"]
     assert isinstance(judged, Judged)
     lifts = {
-        row.arm: row
+        row.variant: row
         for row in lift_table(
             replace(judged, scores=scores), span.bootstrap, span.confidence, BOOTSTRAP_SEED
         )
     }
     against = {
-        row.arm: row
+        row.variant: row
         for row in lift_table(
             replace(judged, scores=scores),
             span.bootstrap,

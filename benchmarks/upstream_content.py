@@ -29,9 +29,9 @@ import yaml
 from headwater.config import SHUFFLED, load_config, warehouse_of
 from headwater.evaluation import Judged
 from headwater.evaluation.lift import quick_lift
-from headwater.pipeline import Factory
-from headwater.tables import pooled
-from headwater.tables.slices import slices_of
+from headwater.pipeline.day import Factory
+from headwater.studies import pooled
+from headwater.studies.slices import slices_of
 
 UPSTREAM = {
     "tasks": ["click", "long_click", "purchase"],
@@ -43,7 +43,7 @@ UPSTREAM = {
         "layers": [["linear"]]
     },  # deeper towers learn a world's few hundred ads by heart, and tell less of the next one
 }
-ARMS = ("none", "all", SHUFFLED)
+VARIANTS = ("none", "all", SHUFFLED)
 
 
 def run_world(out: Path, world: int, upstream: Mapping[str, Any], seeds: Sequence[int]) -> Path:
@@ -53,7 +53,7 @@ def run_world(out: Path, world: int, upstream: Mapping[str, Any], seeds: Sequenc
         command = [
             sys.executable,
             "-m",
-            "headwater.app.cli",
+            "headwater.cli.main",
             "init",
             "adsworld",
             "--data",
@@ -68,7 +68,7 @@ def run_world(out: Path, world: int, upstream: Mapping[str, Any], seeds: Sequenc
     raw |= {
         "upstreams": {"content": dict(upstream)},
         "downstream": {
-            "ctr": raw["downstream"]["ctr"] | {"arms": list(ARMS), "seeds": list(seeds)}
+            "ctr": raw["downstream"]["ctr"] | {"variants": list(VARIANTS), "seeds": list(seeds)}
         },
     }
     path.write_text(yaml.safe_dump(raw, sort_keys=False))
@@ -84,7 +84,7 @@ def slices_in(path: Path, world: int) -> dict[str, Judged]:
     config = load_config(path)
     warehouse = warehouse_of(config, path.parent)
     judged = pooled(config, warehouse, "ctr")
-    apart = replace(judged, scores={arm: judged.scores[arm] for arm in ARMS})
+    apart = replace(judged, scores={variant: judged.scores[variant] for variant in VARIANTS})
     found = {
         f"{name} {value}": apart.take(np.flatnonzero(rows))
         for name, value, rows in slices_of(config, path.parent, warehouse, "ctr", apart)
@@ -98,11 +98,11 @@ def slices_in(path: Path, world: int) -> dict[str, Judged]:
 
 def together(parts: list[Judged]) -> Judged:
     scores = {
-        arm: {
-            seed: np.concatenate([part.scores[arm][seed] for part in parts])
-            for seed in parts[0].scores[arm]
+        variant: {
+            seed: np.concatenate([part.scores[variant][seed] for part in parts])
+            for seed in parts[0].scores[variant]
         }
-        for arm in ARMS
+        for variant in VARIANTS
     }
     labels, users, days = (
         np.concatenate([getattr(part, name) for part in parts])
@@ -136,7 +136,7 @@ def main() -> None:
     print(f"{'rows of':34}{'rows':>9}  {'lift % (95 % interval)':28}shuffled")
     for name in worlds[0]:
         judged = together([world[name] for world in worlds])
-        lifts = [quick_lift(judged, arm, 0.95) for arm in ("all", SHUFFLED)]
+        lifts = [quick_lift(judged, variant, 0.95) for variant in ("all", SHUFFLED)]
         cells = [
             f"{lift.roc_auc_lift_pct:+.2f} ({lift.low:+.2f}, {lift.high:+.2f})" for lift in lifts
         ]

@@ -20,8 +20,8 @@ import pandas as pd
 from feast import FeatureStore
 from feast.cli.cli import cli
 
-from headwater.feast_repo import export_feast
-from headwater.training_sets import TrainingSet
+from headwater.exports.feast import export_feast
+from headwater.exports.training_set import TrainingSet
 
 
 def main() -> None:

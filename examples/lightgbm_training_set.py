@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
-from headwater.training_sets import TrainingSet
+from headwater.exports.training_set import TrainingSet
 
 
 def inputs(table: pa.Table, names: list[str]) -> tuple[np.ndarray, list[int]]:

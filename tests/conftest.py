@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from headwater.config import parse_config
-from headwater.events.adsworld import SIZES, write_world
-from headwater.events.recipes import RECIPES
-from headwater.pipeline import Factory
+from headwater.pipeline.day import Factory
+from headwater.recipes import RECIPES
+from headwater.worlds.adsworld import SIZES, write_world
 
 FIRST = dt.date(2025, 1, 6)
 TINY = replace(
@@ -45,13 +45,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny_config(data: Path, written: Path | None = None) -> dict[str, Any]:
-    """The adsworld recipe, cut to what a test needs: one seed, few arms, small models, no worker
-    processes.
+    """The adsworld recipe, cut to what a test needs: one seed, few variants, small models, no
+    worker processes.
     """
     raw = copy.deepcopy(RECIPES["adsworld"].config(data, written or data))
     small = {"seeds": [0], "hidden": 8, "feature_width": 4, "id_buckets": 200, "batch_rows": 128}
-    raw["downstream"]["ctr"] |= small | {"arms": ["none", "all", "shuffled"]}
-    raw["downstream"]["cvr"] |= small | {"arms": ["none", "all"], "sequence": {"length": 0}}
+    raw["downstream"]["ctr"] |= small | {"variants": ["none", "all", "shuffled"]}
+    raw["downstream"]["cvr"] |= small | {"variants": ["none", "all"], "sequence": {"length": 0}}
     for upstream in raw["upstreams"].values():
         upstream |= {"size": "tiny", "id_buckets": 200, "epochs": 1}
     raw |= {"workers": 0, "evaluation": {"start": str(day(1)), "bootstrap": 20}}

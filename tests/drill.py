@@ -27,7 +27,7 @@ import numpy as np
 from headwater.errors import HeadwaterError
 from headwater.files import sweep_leftovers
 from headwater.lifecycle import compact_where_due, erase, finish_erasures, promote, retire, rollback
-from headwater.lifecycle.switching import edition_of
+from headwater.lifecycle.switch import edition_of
 from headwater.schema import Schema
 from headwater.store import MAIN, read_catalog
 from shop import Shop, after, vectors_of

@@ -16,9 +16,9 @@ from headwater.embeddings.snapshot import day_number
 from headwater.files import digest_of, write_json
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, retire, switch_to
-from headwater.lifecycle.alignment import rotations_of
-from headwater.lifecycle.switching import edition_of
-from headwater.reader import Reader
+from headwater.lifecycle.align import rotations_of
+from headwater.lifecycle.switch import edition_of
+from headwater.serving.reader import Reader
 from headwater.store import MAIN, Edition, EditionStore, Entry, read_catalog
 from headwater.store.catalog import begin_catalog, home_of
 

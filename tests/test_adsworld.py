@@ -13,10 +13,10 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from conftest import TINY, day
-from headwater.app.cli import app
-from headwater.events.adsworld import best_reachable, write_world, writing
-from headwater.events.adsworld.population import Population
-from headwater.events.adsworld.traffic import affinity
+from headwater.cli.main import app
+from headwater.worlds.adsworld import best_reachable, write_world, writing
+from headwater.worlds.adsworld.population import Population
+from headwater.worlds.adsworld.traffic import affinity
 
 CALM_DIGEST = (  # of the world before there were moods
     "94db66aba8652e15d71c75b4c97ada67fc5734cafaa33f5f203f4f13d8b0be46"
@@ -132,7 +132,7 @@ def test_init_and_demo_take_a_mood(tmp_path, monkeypatch) -> None:
     }
     asked = []
     monkeypatch.setattr(
-        "headwater.app.demo.run_demo", lambda *arguments: (asked.append(arguments), nothing)[1]
+        "headwater.cli.demo.run_demo", lambda *arguments: (asked.append(arguments), nothing)[1]
     )
     assert run("init", "i", 0.8) == 0
     assert mood_of("i") == 0.8

@@ -10,8 +10,8 @@ from headwater.config import AlignConfig
 from headwater.embeddings.alignment import Rotation, fit_rotation, refusals
 from headwater.errors import ConfigError, EditionMissing, SpaceMismatch, StoreError
 from headwater.lifecycle import align_lane, promote, rollback
-from headwater.pipeline import Factory
-from headwater.reader import Reader
+from headwater.pipeline.day import Factory
+from headwater.serving.reader import Reader
 from headwater.store import MAIN, read_catalog
 from shop import Shop, after, space_of, vectors_of
 

@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from headwater.auditing import Finding, declared, measured
 from headwater.config import parse_config
 from headwater.errors import ConfigError
 from headwater.evaluation.audit import (
@@ -25,9 +24,10 @@ from headwater.evaluation.audit import (
     foreknowledge,
     is_leak,
 )
-from headwater.events.recipes import RECIPES
+from headwater.recipes import RECIPES
 from headwater.store import Entry
 from headwater.store.catalog import Lane
+from headwater.studies.auditing import Finding, declared, measured
 
 DAYS, FIRST = 10, 6
 

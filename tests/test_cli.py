@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from conftest import day
-from headwater.app.cli import app
+from headwater.cli.main import app
 from headwater.config import load_config
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 def headwater(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "headwater.app.cli", *map(str, arguments)],
+        [sys.executable, "-m", "headwater.cli.main", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -54,7 +54,7 @@ def test_status_names_every_edition_and_the_live_one(done) -> None:
 
 def test_lookup_answers_from_the_live_edition_as_the_edition_holds_it(done, some_user) -> None:
     from headwater.ids import key_of
-    from headwater.reader import Reader
+    from headwater.serving.reader import Reader
 
     found = answer("lookup", "user", some_user, "--factory", done)
     assert found["edition"] == str(day(3))
@@ -95,9 +95,9 @@ def test_similar_and_retrieve_rank_by_cosine(done, some_user) -> None:
 def test_lift_prints_the_table_with_its_keys(done) -> None:
     found = answer("lift", "--table", "T2", "--factory", done)
     assert (found["table"], found["consumer"]) == ("T2", "ctr")
-    assert [row["arm"] for row in found["rows"]] == ["none", "all", "shuffled"]
+    assert [row["variant"] for row in found["rows"]] == ["none", "all", "shuffled"]
     assert set(found["rows"][0]) == {
-        "arm",
+        "variant",
         "baseline",
         "roc_auc",
         "roc_auc_lift_pct",
@@ -218,7 +218,9 @@ def test_reading_needs_no_torch(done, some_user) -> None:
 
 
 def test_help_is_quick_because_torch_stays_out() -> None:
-    script = "import sys, headwater.app.cli; print('torch' in sys.modules, 'polars' in sys.modules)"
+    script = (
+        "import sys, headwater.cli.main; print('torch' in sys.modules, 'polars' in sys.modules)"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )

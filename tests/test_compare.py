@@ -14,7 +14,7 @@ from headwater.evaluation.compare import lift_differences, same_rows
 
 
 def judged(noise: float, seeds: tuple[int, ...] = (0, 1), rows: int = 600) -> Judged:
-    """The arm `all` knows the label under noise; `none` is a coin that both factories share."""
+    """The variant `all` knows the label under noise; `none` is a coin that both factories share."""
     labels = (np.arange(rows) % 3 == 0).astype(np.float32)
     coin = np.random.default_rng(1).random((9, rows))
     known = {
@@ -33,13 +33,13 @@ def test_points_are_the_difference_of_the_two_lifts() -> None:
 
     def gain(one: Judged) -> float:
         mean = {
-            arm: np.mean([roc_auc_score(one.labels_N, scores) for scores in by_seed.values()])
-            for arm, by_seed in one.scores.items()
+            variant: np.mean([roc_auc_score(one.labels_N, scores) for scores in by_seed.values()])
+            for variant, by_seed in one.scores.items()
         }
         return 100 * (mean["all"] / mean["none"] - 1)
 
     (found,) = lift_differences(a, b, 50, 0.95, 0)
-    assert found.arm == "all"
+    assert found.variant == "all"
     assert found.points == pytest.approx(gain(b) - gain(a))
     assert 0 < found.low < found.points < found.high
     (back,) = lift_differences(b, a, 50, 0.95, 0)
@@ -56,8 +56,8 @@ def test_what_both_share_cancels() -> None:
     b = replace(
         a,
         scores={
-            arm: {seed: scores**3 for seed, scores in by_seed.items()}
-            for arm, by_seed in a.scores.items()
+            variant: {seed: scores**3 for seed, scores in by_seed.items()}
+            for variant, by_seed in a.scores.items()
         },
     )
     (found,) = lift_differences(a, b, 30, 0.95, 0)
@@ -91,7 +91,7 @@ def test_both_need_the_baseline_and_two_classes() -> None:
         replace(a, scores={"none": a.scores["none"]}),
     ):
         if "none" in b.scores:
-            assert lift_differences(a, b, 10, 0.95, 0) == []  # no arm in common
+            assert lift_differences(a, b, 10, 0.95, 0) == []  # no variant in common
         else:
             with pytest.raises(ExperimentError, match="'none'"):
                 lift_differences(a, b, 10, 0.95, 0)

@@ -71,13 +71,13 @@ def test_five_faults_are_all_reported_with_their_paths() -> None:
         ),
         (
             lambda raw: raw.update(
-                downstream={"ctr": {"task": "click", "arms": ["none", "ctr_usr"]}}
+                downstream={"ctr": {"task": "click", "variants": ["none", "ctr_usr"]}}
             ),
-            "downstream.ctr.arms",
+            "downstream.ctr.variants",
         ),
         (
-            lambda raw: raw.update(downstream={"ctr": {"task": "click", "arms": ["all"]}}),
-            "downstream.ctr.arms",
+            lambda raw: raw.update(downstream={"ctr": {"task": "click", "variants": ["all"]}}),
+            "downstream.ctr.variants",
         ),
         (lambda raw: raw["entities"]["user"].update(table="users.parquet"), "entities.user.key"),
         (lambda raw: raw.update(store={"buckets": 3}), "store.buckets"),
@@ -140,7 +140,10 @@ def test_the_digest_follows_what_shapes_results_and_nothing_else() -> None:
         ),
         ({"also": {"bought": 0.0}}, "downstream.ctr.also.bought"),
         ({"sequence": {"heads": 3}}, "feature_width 8 should be a multiple of sequence.heads 3"),
-        ({"arms": ["none", "all-ctr_usr"]}, "arm 'all-ctr_usr': no embedding named 'ctr_usr'"),
+        (
+            {"variants": ["none", "all-ctr_usr"]},
+            "variant 'all-ctr_usr': no embedding named 'ctr_usr'",
+        ),
     ],
 )
 def test_a_consumer_s_faults_are_named(consumer, said) -> None:

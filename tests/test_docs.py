@@ -14,7 +14,7 @@ import pathlib, yaml
 path = pathlib.Path("shop/factory.yaml")
 raw = yaml.safe_load(path.read_text())
 for consumer in raw["downstream"].values():
-    consumer |= {"arms": ["none", "all"], "seeds": [0], "sequence": {"length": 0}}
+    consumer |= {"variants": ["none", "all"], "seeds": [0], "sequence": {"length": 0}}
 path.write_text(yaml.safe_dump(raw | {"workers": 0}, sort_keys=False))
 """
 
@@ -22,14 +22,13 @@ path.write_text(yaml.safe_dump(raw | {"workers": 0}, sort_keys=False))
 def test_every_block_of_the_lifecycle_page_runs(tmp_path) -> None:
     page = (ROOT / "docs" / "lifecycle.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    first, rest = blocks[0].split(
-        "\n", 1
-    )  # after `init`: fewer arms and seeds, so that it is quick; what the page shows stays as it is
+    # After `init`: fewer variants and seeds, so that it is quick; the page stays as it is.
+    first, rest = blocks[0].split("\n", 1)
     script = "\n".join(["set -eu", first, f'"{sys.executable}" cut.py', rest, *blocks[1:]])
     (tmp_path / "cut.py").write_text(CUT)
     headwater = tmp_path / "bin" / "headwater"
     headwater.parent.mkdir()
-    headwater.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headwater.app.cli "$@"\n')
+    headwater.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headwater.cli.main "$@"\n')
     headwater.chmod(0o755)
     env = os.environ | {"PATH": f"{headwater.parent}:{os.environ['PATH']}"}
     done = subprocess.run(

@@ -16,8 +16,8 @@ from conftest import day
 from headwater.errors import StoreError
 from headwater.ids import key_of
 from headwater.lifecycle import Tombstones, erase, pin
-from headwater.pipeline import Factory
-from headwater.reader import Reader
+from headwater.pipeline.day import Factory
+from headwater.serving.reader import Reader
 from headwater.store import MAIN, read_catalog
 from shop import Shop, after, vectors_of
 

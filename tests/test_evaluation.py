@@ -11,12 +11,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from headwater.errors import ConfigError, HeadwaterError
 from headwater.evaluation import (
-    Arm,
     Chart,
     Column,
     Judged,
     Series,
     Table,
+    Variant,
     lift_table,
     metrics_of,
     quick_lift,
@@ -69,21 +69,23 @@ def test_predicting_the_base_rate_has_ne_one() -> None:
 
 
 def judged(strength: dict[str, float], n: int = 4000, users: int = 400) -> Judged:
-    """Arms whose scores see a hidden truth with the given strength, the same noise in each seed."""
+    """Variants whose scores see a hidden truth with the given strength, the same noise in each
+    seed.
+    """
     generator = np.random.default_rng(1)
     truth = generator.standard_normal(n)
     labels = (generator.random(n) < 1 / (1 + np.exp(-truth))).astype(np.float32)
     noise = {seed: generator.standard_normal(n) for seed in range(3)}
     scores = {
-        arm: {seed: 1 / (1 + np.exp(-(s * truth + noise[seed]))) for seed in noise}
-        for arm, s in strength.items()
+        variant: {seed: 1 / (1 + np.exp(-(s * truth + noise[seed]))) for seed in noise}
+        for variant, s in strength.items()
     }
     return Judged(labels, generator.integers(0, users, n), np.zeros(n, np.int32), scores)
 
 
 def test_a_real_lift_has_an_interval_above_zero_and_none_has_not() -> None:
     rows = {
-        row.arm: row
+        row.variant: row
         for row in lift_table(judged({"none": 0.5, "all": 0.8, "same": 0.5}), 200, 0.95, seed=0)
     }
     assert rows["none"].low == rows["none"].high == 0
@@ -93,13 +95,17 @@ def test_a_real_lift_has_an_interval_above_zero_and_none_has_not() -> None:
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
-    """Two arms of equal worth: the interval should miss zero in about one case in ten at 90 %."""
+    """Two variants of equal worth: the interval should miss zero in about one case in ten at 90
+    %.
+    """
     missed = 0
     for trial in range(40):
         generator = np.random.default_rng(trial)
         truth, labels = generator.standard_normal(600), None
         labels = (generator.random(600) < 1 / (1 + np.exp(-truth))).astype(np.float32)
-        scores = {arm: {0: truth + generator.standard_normal(600)} for arm in ("none", "other")}
+        scores = {
+            variant: {0: truth + generator.standard_normal(600)} for variant in ("none", "other")
+        }
         row = lift_table(
             Judged(labels, np.arange(600), np.zeros(600, np.int32), scores), 100, 0.9, seed=trial
         )[1]
@@ -111,7 +117,7 @@ def test_clustering_by_user_widens_the_interval() -> None:
     base = judged({"none": 0.5, "all": 0.6}, n=600)
     repeated = Judged(
         *[np.tile(x, 5) for x in (base.labels_N, np.arange(600), base.days_N)],
-        {arm: {s: np.tile(v, 5) for s, v in by.items()} for arm, by in base.scores.items()},
+        {variant: {s: np.tile(v, 5) for s, v in by.items()} for variant, by in base.scores.items()},
     )
     rowwise = Judged(repeated.labels_N, np.arange(3000), repeated.days_N, repeated.scores)
     clustered, naive = (lift_table(x, 200, 0.95, seed=0)[1] for x in (repeated, rowwise))
@@ -125,7 +131,7 @@ def test_row_intervals_match_a_bootstrap_over_rows() -> None:
         base.labels_N,
         np.arange(1500),
         base.days_N,
-        {arm: {0: by[0]} for arm, by in base.scores.items()},
+        {variant: {0: by[0]} for variant, by in base.scores.items()},
     )
     row = lift_table(one_seed, 1000, 0.95, seed=0)[1]
     assert row.row_high - row.row_low == pytest.approx(row.high - row.low, rel=0.1)
@@ -140,13 +146,13 @@ def test_the_closed_form_agrees_with_the_bootstrap() -> None:
     users = generator.integers(0, 150, 3000)
     truth = generator.standard_normal(150)[users] + 0.5 * generator.standard_normal(3000)
     labels = (generator.random(3000) < 1 / (1 + np.exp(-truth))).astype(np.float32)
-    taste = {arm: generator.standard_normal(150)[users] for arm in ("none", "all")}
+    taste = {variant: generator.standard_normal(150)[users] for variant in ("none", "all")}
     scores = {
-        arm: {
-            seed: s * truth + taste[arm] + 0.3 * generator.standard_normal(3000)
+        variant: {
+            seed: s * truth + taste[variant] + 0.3 * generator.standard_normal(3000)
             for seed in range(4)
         }
-        for arm, s in (("none", 1.0), ("all", 1.3))
+        for variant, s in (("none", 1.0), ("all", 1.3))
     }
     judged = Judged(labels, users, np.zeros(3000, np.int32), scores)
     slow, quick = lift_table(judged, 2000, 0.95, seed=0)[1], quick_lift(judged, "all", 0.95)
@@ -163,7 +169,7 @@ def test_rows_needed_by_hand() -> None:
     generator = np.random.default_rng(3)
     truth = generator.standard_normal(1000)
     labels = (generator.random(1000) < 1 / (1 + np.exp(-truth))).astype(np.float32)
-    scores = {arm: {0: truth + generator.standard_normal(1000)} for arm in ("none", "all")}
+    scores = {variant: {0: truth + generator.standard_normal(1000)} for variant in ("none", "all")}
     few = lift_table(
         Judged(labels, np.arange(1000), np.zeros(1000, np.int32), scores), 500, 0.95, seed=0
     )[1]
@@ -192,25 +198,29 @@ def test_p_values_are_corrected_by_holm() -> None:
         slow[p_value] = worst
     assert by_p == pytest.approx(slow)
     assert rows[0].p_value is None
-    assert (rows[-1].arm, rows[-1].baseline) == ("c", "b")
+    assert (rows[-1].variant, rows[-1].baseline) == ("c", "b")
     assert rows[-1].low > 0
 
 
 def test_every_subset_once() -> None:
-    arms = subsets(NAMES)
-    assert len(arms) == len({frozenset(Arm.parse(arm, NAMES).embeddings) for arm in arms}) == 16
-    assert (arms[0], arms[-1]) == ("none", "all")
+    variants = subsets(NAMES)
+    assert (
+        len(variants)
+        == len({frozenset(Variant.parse(variant, NAMES).embeddings) for variant in variants})
+        == 16
+    )
+    assert (variants[0], variants[-1]) == ("none", "all")
 
 
 def test_a_table_survives_json_and_writes_its_cells() -> None:
     columns = (
-        Column("arm", "arm"),
+        Column("variant", "variant"),
         Column("lift", "lift %", "+.2f", "low", "high"),
         Column("n", "rows", ",d"),
     )
     rows = (
-        {"arm": "none", "lift": None, "n": 1000},
-        {"arm": "all", "lift": 1.234, "low": 1.0, "high": float("nan"), "n": 1000},
+        {"variant": "none", "lift": None, "n": 1000},
+        {"variant": "all", "lift": 1.234, "low": 1.0, "high": float("nan"), "n": 1000},
     )
     chart = Chart(
         "c",
@@ -249,19 +259,19 @@ def test_a_table_survives_json_and_writes_its_cells() -> None:
     assert (again.columns, again.rows) == (table.columns, table.rows[:1])
 
 
-def test_arms_are_parsed() -> None:
-    assert Arm.parse("none", NAMES).embeddings == ()
-    assert Arm.parse("all", NAMES) == Arm("all", NAMES)
-    assert Arm.parse("shuffled", NAMES) == Arm("shuffled", NAMES, NAMES)
-    assert Arm.parse("all-ctr_user", NAMES).embeddings == NAMES[1:]
-    assert Arm.parse("all~cvr_item-ctr_user", NAMES) == Arm(
+def test_variants_are_parsed() -> None:
+    assert Variant.parse("none", NAMES).embeddings == ()
+    assert Variant.parse("all", NAMES) == Variant("all", NAMES)
+    assert Variant.parse("shuffled", NAMES) == Variant("shuffled", NAMES, NAMES)
+    assert Variant.parse("all-ctr_user", NAMES).embeddings == NAMES[1:]
+    assert Variant.parse("all~cvr_item-ctr_user", NAMES) == Variant(
         "all~cvr_item-ctr_user", NAMES[1:], ("cvr_item",)
     )
     with pytest.raises(ConfigError, match="ctr_item cannot be shuffled"):
-        Arm.parse("ctr_user~ctr_item", NAMES)
-    assert Arm.parse("ctr_user+cvr_item", NAMES).embeddings == ("ctr_user", "cvr_item")
+        Variant.parse("ctr_user~ctr_item", NAMES)
+    assert Variant.parse("ctr_user+cvr_item", NAMES).embeddings == ("ctr_user", "cvr_item")
     with pytest.raises(ConfigError, match="no embedding named 'ctr_usr'"):
-        Arm.parse("ctr_usr", NAMES)
+        Variant.parse("ctr_usr", NAMES)
 
 
 def test_one_class_is_said_not_computed() -> None:

@@ -209,8 +209,8 @@ def test_histories_in_examples_hold_only_the_past(make_factory) -> None:
 
 def test_kuairand_days_are_cut_by_time_and_duplicates_set_aside(kuairand, tmp_path) -> None:
     from headwater.config import parse_config
-    from headwater.events.recipes import RECIPES
-    from headwater.pipeline import Factory
+    from headwater.pipeline.day import Factory
+    from headwater.recipes import RECIPES
 
     factory = Factory(parse_config(RECIPES["kuairand"].config(kuairand, kuairand)), tmp_path)
     events = factory.log.logs["feed"].day(dt.date(2022, 4, 25))
@@ -225,7 +225,7 @@ def test_kuairand_days_are_cut_by_time_and_duplicates_set_aside(kuairand, tmp_pa
 
 
 def test_the_prehistory_of_kuairand_is_ten_days_of_log(kuairand, tmp_path) -> None:
-    from headwater.events.recipes.kuairand_retrieval import write_prehistory
+    from headwater.recipes.kuairand_retrieval import write_prehistory
 
     write_prehistory(kuairand, tmp_path)
     rows = pl.read_parquet(tmp_path / "prehistory.parquet")

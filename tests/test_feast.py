@@ -21,9 +21,9 @@ import yaml
 from headwater.config import parse_config
 from headwater.embeddings.snapshot import day_number
 from headwater.errors import EditionMissing, SpaceMismatch, StoreError
-from headwater.feast_repo import export_feast
+from headwater.exports.feast import export_feast
 from headwater.ids import key_of
-from headwater.lifecycle.switching import edition_of
+from headwater.lifecycle.switch import edition_of
 from headwater.lifecycle.timeline import Timeline
 from headwater.store import MAIN, read_catalog
 from shop import RAW, Shop, space_of, vectors_of
@@ -253,7 +253,7 @@ def test_the_command_writes_the_same_repository(shop, repo, tmp_path) -> None:
     command = [
         sys.executable,
         "-m",
-        "headwater.app.cli",
+        "headwater.cli.main",
         "export",
         "feast",
         "--factory",

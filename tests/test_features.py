@@ -24,7 +24,7 @@ from headwater.events.histories import Histories, pair_numbers
 from headwater.ids import hash_values
 from headwater.models.upstream import fit_day
 from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm, RunningQuantiles, Vocabulary
-from headwater.pipeline import Factory, _upstream_tasks, read_day
+from headwater.pipeline.day import Factory, _upstream_tasks, read_day
 from headwater.schema import Categorical, MultiCategorical, Numeric, Timestamp
 
 ROOT = Path(__file__).parent.parent

@@ -15,8 +15,8 @@ from headwater.errors import ConfigError, EditionMissing, LeakError, SpaceMismat
 from headwater.files import new_folder, sweep_leftovers
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, pin, promote, rebuild, retire, rollback, unpin
-from headwater.lifecycle.switching import edition_of
-from headwater.reader import Reader
+from headwater.lifecycle.switch import edition_of
+from headwater.serving.reader import Reader
 from headwater.store import MAIN, Edition, EditionStore, EditionView, point_in_time, read_catalog
 from shop import D0, Shop, after, space_of, vectors_of
 

@@ -12,16 +12,16 @@ from safetensors.torch import load_file
 from conftest import day
 from headwater.embeddings import Served
 from headwater.errors import ModelError, SpaceMismatch
-from headwater.evaluation import Arm
+from headwater.evaluation import Variant
 from headwater.events import Block
 from headwater.events.examples import distinct_ids
-from headwater.models.downstream import ArmTask, costs_of, fit_arm, predict_arm
+from headwater.models.downstream import VariantTask, costs_of, fit_variant, predict_variant
 from headwater.models.downstream.reading import EmbeddingReader, read_embeddings
 from headwater.models.training import MOST_NORM, Optimizers
 from headwater.models.upstream.embedding import embed_day
 from headwater.models.upstream.inputs import last_rows
 from headwater.models.upstream.learning import fit_day
-from headwater.pipeline import _upstream_tasks, read_day
+from headwater.pipeline.day import _upstream_tasks, read_day
 
 
 @pytest.mark.parametrize(("scale", "length"), [(1.0, 5.0), (2.0, MOST_NORM), (300.0, MOST_NORM)])
@@ -158,23 +158,23 @@ class FakeView:
 def test_a_pair_of_two_spaces_is_refused(ctr) -> None:
     task, _ = ctr
     space = task.plan.space(day(0))
-    arm = Arm("pair", ("ctr_user", "ctr_item"))
+    variant = Variant("pair", ("ctr_user", "ctr_item"))
     rows = replace(task.show[0], day=day(1))
     with pytest.raises(SpaceMismatch, match="its pair in"):
         read_embeddings(
-            FakeView({"ctr_user": space, "ctr_item": task.plan.space(day(3))}), arm, rows, {}, 0
+            FakeView({"ctr_user": space, "ctr_item": task.plan.space(day(3))}), variant, rows, {}, 0
         )
     assert set(
-        read_embeddings(FakeView({"ctr_user": space, "ctr_item": space}), arm, rows, {}, 0)
-    ) == set(arm.embeddings)
+        read_embeddings(FakeView({"ctr_user": space, "ctr_item": space}), variant, rows, {}, 0)
+    ) == set(variant.embeddings)
 
 
 def test_the_shuffled_control_deals_every_vector_to_the_wrong_entity(ctr) -> None:
     task, _ = ctr
     rows, space = replace(task.show[0], day=day(1)), task.plan.space(day(0))
     view = FakeView({"ctr_user": space})
-    true = read_embeddings(view, Arm("x", ("ctr_user",)), rows, {}, 0)["ctr_user"].vectors_BD
-    dealt = read_embeddings(view, Arm("x", ("ctr_user",), ("ctr_user",)), rows, {}, 0)[
+    true = read_embeddings(view, Variant("x", ("ctr_user",)), rows, {}, 0)["ctr_user"].vectors_BD
+    dealt = read_embeddings(view, Variant("x", ("ctr_user",), ("ctr_user",)), rows, {}, 0)[
         "ctr_user"
     ].vectors_BD
     assert sorted(true[:, 0].unique().tolist()) == sorted(
@@ -217,10 +217,12 @@ def ranker_rows(make_factory):
     return factory, inputs.examples["impressions", day(1)]
 
 
-def arm_task(factory, rows, tmp_path, name="a", **changes):
-    plan = next(plan for plan in factory.arms if (plan.consumer, plan.arm.name) == ("ctr", "none"))
+def variant_task(factory, rows, tmp_path, name="a", **changes):
+    plan = next(
+        plan for plan in factory.variants if (plan.consumer, plan.variant.name) == ("ctr", "none")
+    )
     plan = replace(plan, config=plan.config.model_copy(update=changes))
-    return ArmTask(
+    return VariantTask(
         plan, rows.day, plan.reads(rows), factory.served_on(rows.day), None, tmp_path / name, "f"
     )
 
@@ -229,8 +231,8 @@ def test_the_users_history_reaches_the_prediction_and_no_more_of_it_than_was_ask
     ranker_rows, tmp_path
 ) -> None:
     factory, rows = ranker_rows
-    task = arm_task(factory, rows, tmp_path)
-    plain = predict_arm(task)[0]
+    task = variant_task(factory, rows, tmp_path)
+    plain = predict_variant(task)[0]
     history = task.rows.histories["user"]
     assert history.keys_NL.shape[1] == task.plan.config.sequence.length
     some = (history.keys_NL != 0).any(axis=1)
@@ -240,7 +242,7 @@ def test_the_users_history_reaches_the_prediction_and_no_more_of_it_than_was_ask
         history,
         keys_NL=np.where(history.keys_NL != 0, history.keys_NL + np.uint64(1), 0).astype(np.uint64),
     )
-    moved = predict_arm(replace(task, rows=replace(task.rows, histories={"user": other})))[0]
+    moved = predict_variant(replace(task, rows=replace(task.rows, histories={"user": other})))[0]
     assert (moved != plain)[some].mean() > 0.9
     np.testing.assert_array_equal(moved[~some], plain[~some])
 
@@ -250,11 +252,11 @@ def test_tasks_beside_the_own_one_are_learnt_and_change_nothing_of_who_is_judged
 ) -> None:
     factory, rows = ranker_rows
     own, both = (
-        arm_task(factory, rows, tmp_path, "own", also={}),
-        arm_task(factory, rows, tmp_path, "both", also={"long_click": 0.5}),
+        variant_task(factory, rows, tmp_path, "own", also={}),
+        variant_task(factory, rows, tmp_path, "both", also={"long_click": 0.5}),
     )
     for task in (own, both):
-        fit_arm(task)
+        fit_variant(task)
     tables = [load_file(task.folder / "seed-0.safetensors") for task in (own, both)]
     heads = [
         {name for name in table if name.startswith("model.heads.") and name.endswith("weight")}
@@ -264,16 +266,16 @@ def test_tasks_beside_the_own_one_are_learnt_and_change_nothing_of_who_is_judged
     assert not torch.equal(
         tables[0]["model.experts.0.0.weight"], tables[1]["model.experts.0.0.weight"]
     )
-    after = [predict_arm(replace(task, before=task.folder))[0] for task in (own, both)]
+    after = [predict_variant(replace(task, before=task.folder))[0] for task in (own, both)]
     assert after[0].shape == after[1].shape == (len(rows),)
     assert list(both.plan.tasks) == ["click", "long_click"]
 
 
 def test_costs_are_those_of_the_plan(ranker_rows, tmp_path) -> None:
     factory, rows = ranker_rows
-    narrow = arm_task(factory, rows, tmp_path, hidden=4)
+    narrow = variant_task(factory, rows, tmp_path, hidden=4)
     costs = costs_of(
-        {"narrow": narrow, "wide": arm_task(factory, rows, tmp_path, hidden=64)}, rounds=1
+        {"narrow": narrow, "wide": variant_task(factory, rows, tmp_path, hidden=64)}, rounds=1
     )
     ranker, _ = narrow.plan.build(0)
     assert (

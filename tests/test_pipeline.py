@@ -29,8 +29,8 @@ from headwater.errors import (
     StoreError,
 )
 from headwater.lifecycle import rollback
-from headwater.pipeline import Factory
-from headwater.reader import Reader
+from headwater.pipeline.day import Factory
+from headwater.serving.reader import Reader
 from headwater.store import Edition, read_catalog, write_catalog
 
 
@@ -267,7 +267,7 @@ def test_readers_stay_served_throughout_a_replay(make_factory, monkeypatch) -> N
     factory = make_factory()
     run(factory, 2)
     reader, seen = Reader(factory.config, factory.root), []
-    import headwater.pipeline as pipeline
+    import headwater.pipeline.day as pipeline
 
     def watched(*arguments, **options):
         seen.append(reader.similar("item", "ad-1")["edition"])
@@ -391,7 +391,7 @@ def start(path: Path) -> subprocess.Popen:
     command = [
         sys.executable,
         "-m",
-        "headwater.app.cli",
+        "headwater.cli.main",
         "backfill",
         "--factory",
         str(path),
@@ -493,7 +493,7 @@ def test_replacing_a_day_that_was_never_run_runs_it(make_factory) -> None:
 def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> None:
     factory = make_factory()
     run(factory, 4)
-    import headwater.pipeline as pipeline
+    import headwater.pipeline.day as pipeline
 
     learnt, learn = [], pipeline.learn_downstream
     monkeypatch.setattr(

@@ -20,23 +20,23 @@ import yaml
 
 from browser import Browser, browser_of, find_browser
 from conftest import day
-from headwater.app.cli import app as cli
-from headwater.app.compare import write_compare
-from headwater.app.headline import headline
-from headwater.app.operations import gates_table
-from headwater.app.page import height_of, sections_of
-from headwater.app.pictures import picture
-from headwater.app.report import as_csv, write_report
+from headwater.cli.main import app as cli
 from headwater.evaluation.table import Chart, Column, Series, Table
+from headwater.report.compare import write_compare
+from headwater.report.headline import headline
+from headwater.report.operations import gates_table
+from headwater.report.page import height_of, sections_of
+from headwater.report.pictures import picture
+from headwater.report.report import as_csv, write_report
 
 HOSTILE = '</script><img src="x" onerror="boom()">'
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 
-def lift(arm: str, low: float, high: float, baseline: str = "none") -> dict[str, Any]:
+def lift(variant: str, low: float, high: float, baseline: str = "none") -> dict[str, Any]:
     pct = (low + high) / 2
     return {
-        "arm": arm,
+        "variant": variant,
         "baseline": baseline,
         "roc_auc": 0.7 * (1 + pct / 100),
         "roc_auc_lift_pct": pct,
@@ -49,11 +49,14 @@ def lift(arm: str, low: float, high: float, baseline: str = "none") -> dict[str,
 def lifts(*rows: dict[str, Any], name: str = "T2", consumer: str = "ctr") -> Table:
     bars = Series(
         "lift",
-        *(tuple(row[key] for row in rows) for key in ("arm", "roc_auc_lift_pct", "low", "high")),
+        *(
+            tuple(row[key] for row in rows)
+            for key in ("variant", "roc_auc_lift_pct", "low", "high")
+        ),
     )
     chart = Chart(
         f"{name}-{consumer}",
-        "Lift by arm",
+        "Lift by variant",
         "bars",
         "lift of ROC-AUC, %",
         "",
@@ -61,7 +64,7 @@ def lifts(*rows: dict[str, Any], name: str = "T2", consumer: str = "ctr") -> Tab
         "With intervals.",
     )
     columns = (
-        Column("arm", "arm"),
+        Column("variant", "variant"),
         Column("baseline", "against"),
         Column("roc_auc", "ROC-AUC", ".4f"),
         Column("roc_auc_lift_pct", "lift %", "+.2f", "low", "high"),
@@ -94,12 +97,12 @@ def every_kind() -> list[Table]:
         "lift", tuple(row["slice"] for row in slices), tuple(row["lift"] for row in slices)
     )
     at = (0.1, 0.2, 0.3, 0.4)
-    arms = (
+    variants = (
         Series("none", at, (0.1, 0.25, None, 0.5)),
         Series("all", at, at, (0.05, 0.15, 0.25, 0.35), (0.15, 0.25, 0.35, 0.45)),
     )
     calibration = Chart(
-        "calibration", "Calibration", "lines", "predicted", "observed", arms, diagonal=True
+        "calibration", "Calibration", "lines", "predicted", "observed", variants, diagonal=True
     )
     days = tuple(
         Series(f"series {n}", ("2025-01-01", "2025-01-02"), (0.5 + n / 100, 0.6)) for n in range(9)
@@ -116,7 +119,7 @@ def every_kind() -> list[Table]:
     return [
         lifts(
             lift("all", 1, 3),
-            lift("an arm of a name that goes on+and on+and on~mean", -1, 1),
+            lift("a variant of a name that goes on+and on+and on~mean", -1, 1),
             lift("shuffled", -3, -1),
         ),
         Table(
@@ -208,7 +211,7 @@ def test_the_headline_says_what_the_interval_allows_and_no_more(rows, tone, word
     assert (found.tone, found.word) == (tone, words)
 
 
-def test_the_headline_is_of_the_arm_that_reads_all_or_else_owns_up_to_choosing() -> None:
+def test_the_headline_is_of_the_variant_that_reads_all_or_else_owns_up_to_choosing() -> None:
     whole = headline(lifts(lift("user", 4, 6), lift("all", 1, 3)))
     assert (whole.figure, whole.sentence) == (
         "+2.00",
@@ -226,7 +229,7 @@ def test_the_headline_is_of_the_arm_that_reads_all_or_else_owns_up_to_choosing()
         "\N{MINUS SIGN}1.50",
         "\N{MINUS SIGN}2.00 to \N{MINUS SIGN}1.00 %",
     )
-    assert chosen.bars[0].name == "reading item, the best of 2 arms afterwards"
+    assert chosen.bars[0].name == "reading item, the best of 2 variants afterwards"
 
 
 def test_a_strip_holds_every_interval_and_zero_in_proportion() -> None:
@@ -489,14 +492,14 @@ def test_a_comparison_says_who_gains_more_and_whether_the_rows_are_the_same(comp
     assert changed == [{"key": "lifecycle.expire_days", "a": "90", "b": "71"}]
 
 
-def test_a_comparison_goes_arm_by_arm_with_intervals_of_the_difference_where_rows_are_shared(
-    comparison,
-) -> None:
+def test_a_comparison_has_intervals_of_the_difference_where_rows_are_shared(comparison) -> None:
     tables = {table["table"]: table for table in comparison[1]["tables"]}
     lines = {
-        (row["arm"], row["key"]): row for row in tables["T2"]["rows"] if row["baseline"] == "none"
+        (row["variant"], row["key"]): row
+        for row in tables["T2"]["rows"]
+        if row["baseline"] == "none"
     }
-    kept, lost = (lines[arm, "roc_auc_lift_pct"] for arm in ("shuffled", "all"))
+    kept, lost = (lines[variant, "roc_auc_lift_pct"] for variant in ("shuffled", "all"))
     assert kept["a"] == kept["b"]
     assert kept["b_less_a"] == "+0.00 (+0.00, +0.00)"
     points, low, high = (float(part) for part in re.findall(r"[-+][\d.]+", lost["b_less_a"]))
@@ -510,7 +513,7 @@ def test_a_comparison_goes_arm_by_arm_with_intervals_of_the_difference_where_row
 def test_the_command_takes_two_factories_and_prints_one_object(monkeypatch, capsys) -> None:
     asked = []
     monkeypatch.setattr(
-        "headwater.app.compare.write_compare",
+        "headwater.report.compare.write_compare",
         lambda *given: asked.append(given[:3]) or {"compare": "c.html", "answer": ["Neither."]},
     )
     cli(

@@ -24,14 +24,15 @@ from headwater.errors import ConfigError, EntityMissing, ExperimentError, LogErr
 from headwater.evaluation.table import Table
 from headwater.ids import key_of
 from headwater.index import counts_of, fold_items, fold_queries, fold_radius, unfold
-from headwater.lifecycle.erasure import Tombstones
-from headwater.lifecycle.switching import edition_of
-from headwater.reader import Reader
-from headwater.retrieval import retrieval_table
-from headwater.retrieval.days import read_days
-from headwater.retrieval.intervals import Resampler
-from headwater.retrieval.ours import bias_of, rank_exact, rank_through
-from headwater.retrieval.ranking import (
+from headwater.lifecycle.erase import Tombstones
+from headwater.lifecycle.switch import edition_of
+from headwater.serving.reader import Reader
+from headwater.store import MAIN, read_catalog
+from headwater.studies.retrieval import retrieval_table
+from headwater.studies.retrieval.days import read_days
+from headwater.studies.retrieval.intervals import Resampler
+from headwater.studies.retrieval.ours import bias_of, rank_exact, rank_through
+from headwater.studies.retrieval.ranking import (
     best_rows,
     hits_of,
     ndcg_at,
@@ -39,8 +40,7 @@ from headwater.retrieval.ranking import (
     passing_over,
     recall_at,
 )
-from headwater.retrieval.rivals import SETTINGS, implicit_is_here, popular, positives_before
-from headwater.store import MAIN, read_catalog
+from headwater.studies.retrieval.rivals import SETTINGS, implicit_is_here, popular, positives_before
 from shop import RAW, Shop, after, space_of, vectors_of
 
 needs_implicit = pytest.mark.skipif(

@@ -14,7 +14,7 @@ from headwater.config import load_config
 from headwater.errors import ExperimentError
 from headwater.evaluation import Judged, lift_table
 from headwater.ids import keys_of
-from headwater.tables import (
+from headwater.studies import (
     calibration_table,
     finding,
     keep_table,
@@ -22,15 +22,15 @@ from headwater.tables import (
     load_table,
     state_of,
 )
-from headwater.tables.lifts import steps
-from headwater.tables.making import pooled
+from headwater.studies.lifts import steps
+from headwater.studies.making import pooled
 
 NAMES = ("ctr_user", "ctr_item", "cvr_user", "cvr_item")
 
 
-def test_steps_compare_an_arm_with_the_largest_below_it() -> None:
-    arms = ("none", "ctr_user", "ctr_user+ctr_item", "cvr_user+cvr_item", "all", "shuffled")
-    assert set(steps(arms, NAMES)) == {
+def test_steps_compare_an_variant_with_the_largest_below_it() -> None:
+    variants = ("none", "ctr_user", "ctr_user+ctr_item", "cvr_user+cvr_item", "all", "shuffled")
+    assert set(steps(variants, NAMES)) == {
         ("ctr_user+ctr_item", "ctr_user"),
         ("all", "ctr_user+ctr_item"),
         ("all", "cvr_user+cvr_item"),
@@ -84,7 +84,7 @@ def _day_of(us: int) -> int:
 
 
 def test_calibration_by_hand() -> None:
-    """Ten bins of equal size; one arm says the truth, the other twice as much."""
+    """Ten bins of equal size; one variant says the truth, the other twice as much."""
     generator = np.random.default_rng(0)
     truth = generator.uniform(0.05, 0.45, 20_000)
     labels = (generator.random(20_000) < truth).astype(np.float32)
@@ -95,7 +95,7 @@ def test_calibration_by_hand() -> None:
         {"none": {0: 2 * truth}, "all": {0: truth}},
     )
     table = calibration_table("ctr", judged)
-    rows = {row["arm"]: row for row in table.rows}
+    rows = {row["variant"]: row for row in table.rows}
     assert rows["none"]["ratio"] == pytest.approx(2, rel=0.03)
     assert rows["none"]["ece"] == pytest.approx(truth.mean(), rel=0.03)
     assert rows["all"]["ece"] < 0.015
@@ -111,7 +111,7 @@ def _judged(strength: dict[str, float]) -> Judged:
         labels,
         np.arange(4000),
         np.full(4000, day(1).toordinal()),
-        {arm: {0: s * truth + noise} for arm, s in strength.items()},
+        {variant: {0: s * truth + noise} for variant, s in strength.items()},
     )
 
 

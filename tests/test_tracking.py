@@ -12,7 +12,7 @@ import pytest
 from conftest import day
 from headwater.console import Console
 from headwater.errors import ConfigError
-from headwater.tracking import series_of
+from headwater.pipeline.tracking import series_of
 
 
 def with_tracking(kind: str, uri: str | None = None):

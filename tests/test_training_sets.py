@@ -22,13 +22,13 @@ import yaml
 from conftest import day
 from headwater.config import parse_config
 from headwater.errors import ConfigError, EditionMissing, SpaceMismatch, StoreError
+from headwater.exports.training_set import TrainingSet, Wanted
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, erase, retire
-from headwater.pipeline import Factory
+from headwater.pipeline.day import Factory
 from headwater.schema import Schema
 from headwater.store import MAIN, read_catalog, write_catalog
 from headwater.store.catalog import Lane
-from headwater.training_sets import TrainingSet, Wanted
 from shop import RAW, Shop, after, space_of, vectors_of
 
 EMBEDDINGS = ("ctr_user", "ctr_item", "cvr_user", "cvr_item")
@@ -222,7 +222,7 @@ def test_broken_off_half_way_it_leaves_no_file(done, tmp_path, monkeypatch) -> N
         made.write(tmp_path / "rows.parquet")
     assert list(tmp_path.iterdir()) == []
     script = (
-        "import datetime as dt, os, signal, sys\nfrom headwater.training_sets import"
+        "import datetime as dt, os, signal, sys\nfrom headwater.exports.training_set import"
         f" TrainingSet\nmade = TrainingSet.load({str(done)!r}, dt.date({day(0):%Y, %-m, %-d}),"
         f" dt.date({day(3):%Y, %-m, %-d}), log='impressions', features=False)\nwhole ="
         " TrainingSet.day\nTrainingSet.day = lambda self, of: os.kill(os.getpid(), signal.SIGKILL)"
@@ -237,7 +237,7 @@ def test_the_command_writes_the_file_and_says_what_is_in_it(done, written, tmp_p
     command = [
         sys.executable,
         "-m",
-        "headwater.app.cli",
+        "headwater.cli.main",
         "training-set",
         "--factory",
         done,
@@ -561,7 +561,7 @@ def test_lightgbm_learns_from_served_vectors_and_not_from_those_of_the_day(tmp_p
 def test_torch_reads_the_same_rows_with_and_without_workers(done) -> None:
     import torch
 
-    from headwater.torch_sets import TrainingRows
+    from headwater.exports.torch_rows import TrainingRows
 
     made = TrainingSet.load(done, day(0), day(2), log="impressions")
     plain = list(TrainingRows(made, 100))
@@ -609,7 +609,7 @@ def test_torch_reads_the_same_rows_with_and_without_workers(done) -> None:
 
 
 def test_torch_pads_sequences(tmp_path) -> None:
-    from headwater.torch_sets import TrainingRows
+    from headwater.exports.torch_rows import TrainingRows
 
     feed = Feed(tmp_path, {"kind": "last", "k": 3})
     for n in range(3):

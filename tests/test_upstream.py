@@ -19,7 +19,7 @@ from headwater.models.precision import Precision
 from headwater.models.training import shuffled
 from headwater.models.upstream import embed_day, fit_day, predict
 from headwater.models.upstream.learning import Part, parts_of, steps_of
-from headwater.pipeline import _upstream_tasks, read_day
+from headwater.pipeline.day import _upstream_tasks, read_day
 
 UNIFIED = {"tasks": ["click", "long_click", "purchase"], "size": "tiny", "id_buckets": 200}
 
@@ -136,7 +136,7 @@ def test_an_upstream_over_two_logs_runs_through_the_pipeline(make_factory) -> No
         raw["downstream"] = {
             "ctr": {
                 "task": "click",
-                "arms": ["none", "all"],
+                "variants": ["none", "all"],
                 "seeds": [0],
                 "hidden": 8,
                 "feature_width": 4,
@@ -725,8 +725,8 @@ def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_s
 ) -> None:
     import pickle
 
-    from headwater import pipeline
     from headwater.events import caching
+    from headwater.pipeline import day as pipeline
 
     def change(raw) -> None:
         one()(raw)

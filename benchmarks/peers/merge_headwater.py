@@ -17,7 +17,7 @@ from headwater.config import EmaPolicy, LifecycleConfig, StoreConfig
 from headwater.embeddings import Space
 from headwater.files import write_json
 from headwater.store import Composed, Edition, EditionStore
-from headwater.store.merging import new_index
+from headwater.store.merge import new_index
 from headwater.store.segments import new_segment
 
 DAY = dt.date(1970, 1, 1) + dt.timedelta(days=TODAY)

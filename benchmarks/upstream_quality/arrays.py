@@ -17,8 +17,8 @@ import numpy as np
 
 from headwater.config import FactoryConfig
 from headwater.events import ExampleReader, Examples
-from headwater.events.recipes import RECIPES
-from headwater.pipeline import Factory
+from headwater.pipeline.day import Factory
+from headwater.recipes import RECIPES
 
 FIRST, VALIDATE, TEST = dt.date(2022, 4, 25), dt.date(2022, 5, 7), dt.date(2022, 5, 8)
 PAIRS = ["id", "author_id", "tag"]

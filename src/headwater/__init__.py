@@ -8,18 +8,18 @@ __version__ = "0.1.0"
 __all__ = ["Factory", "Reader", "__version__"]
 
 if TYPE_CHECKING:
-    from headwater.pipeline import Factory
-    from headwater.reader import Reader
+    from headwater.pipeline.day import Factory
+    from headwater.serving.reader import Reader
 
 
 def __getattr__(name: str) -> Any:
     """`Factory` trains and so imports torch, `Reader` does not: each comes when it is asked for."""
     if name == "Factory":
-        from headwater.pipeline import Factory
+        from headwater.pipeline.day import Factory
 
         return Factory
     if name == "Reader":
-        from headwater.reader import Reader
+        from headwater.serving.reader import Reader
 
         return Reader
     raise AttributeError(f"module 'headwater' has no attribute {name!r}")

@@ -16,7 +16,7 @@
     ├── SearchError          an index cannot answer
     └── ExperimentError      an A/B test is ill-formed
 
-`headwater.app` alone catches HeadwaterError: one message, exit code 2. Anything else is a bug and
+`headwater.cli` alone catches HeadwaterError: one message, exit code 2. Anything else is a bug and
 keeps its traceback.
 """
 

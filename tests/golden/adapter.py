@@ -13,16 +13,15 @@ import numpy as np
 import polars as pl
 import torch
 
-from headwater.app.cli import app
-from headwater.events.adsworld import SIZES, write_world
-from headwater.events.recipes import RECIPES
+from headwater.cli.main import app
 from headwater.files import digest_of
-from headwater.lifecycle.switching import edition_of
+from headwater.lifecycle.switch import edition_of
+from headwater.recipes import RECIPES
 from headwater.store import Edition, read_catalog
 from headwater.store.catalog import home_of
+from headwater.worlds.adsworld import SIZES, write_world
 
-VARIANTS = "arms"
-WORDS = {"arm": "variant"}  # of tables' rows, as they were called when the record was made
+VARIANTS = "variants"  # the config's word
 
 
 def recipe(data: Path) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def command(arguments: list[str]) -> None:
 
 def table(raw: dict[str, Any]) -> dict[str, Any]:
     """What a table says, in the words of today."""
-    rows = [{WORDS.get(name, name): value for name, value in row.items()} for row in raw["rows"]]
+    rows = raw["rows"]
     return {"first_day": raw["first_day"], "last_day": raw["last_day"], "rows": rows}
 
 

@@ -168,7 +168,7 @@ class DownstreamConfig(Strict):
     task: str
     also: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     model: str = "moe_dcn"
-    arms: Annotated[tuple[str, ...], AfterValidator(distinct)] = (
+    variants: Annotated[tuple[str, ...], AfterValidator(distinct)] = (
         "none",
         "ctr_user",
         "ctr_user+ctr_item",

@@ -280,20 +280,24 @@ def _broken_consumers(raw: Mapping[str, Any], tasks: tuple[str, ...]) -> Iterato
             yield (
                 f"downstream.{name}.task: its log {log!r} has no entity {' and no '.join(missing)}"
             )
-        arms = _get(consumer, "arms")
-        if arms is None:
-            arms = DownstreamConfig.model_fields["arms"].default
+        variants = _get(consumer, "variants")
+        if variants is None:
+            variants = DownstreamConfig.model_fields["variants"].default
         same: dict[tuple[frozenset[str], frozenset[str]], str] = {}
-        for arm in _strings(arms):
-            faults, what = read_by(arm, embeddings)
-            yield from (f"downstream.{name}.arms: arm {arm!r}: {fault}" for fault in faults)
-            if not faults and same.setdefault(what, arm) != arm:
-                yield f"downstream.{name}.arms: arm {arm!r} is the same as {same[what]!r}"
+        for variant in _strings(variants):
+            faults, what = read_by(variant, embeddings)
+            yield from (
+                f"downstream.{name}.variants: variant {variant!r}: {fault}" for fault in faults
+            )
+            if not faults and same.setdefault(what, variant) != variant:
+                yield (
+                    f"downstream.{name}.variants: variant {variant!r} is the same as {same[what]!r}"
+                )
         yield from _broken_beside(raw, name, consumer, tasks)
-        if isinstance(arms, list | tuple) and "none" not in arms:
+        if isinstance(variants, list | tuple) and "none" not in variants:
             yield (
-                f"downstream.{name}.arms: the arm 'none' is what every lift is measured against;"
-                " add it"
+                f"downstream.{name}.variants: the variant 'none' is what every lift is measured"
+                " against; add it"
             )
 
 
@@ -318,44 +322,44 @@ def _broken_beside(
             )
 
 
-def split_arm(name: str) -> list[tuple[str, str]]:
-    """`all-ctr_user~cvr_item` -> [("", "all"), ("-", "ctr_user"), ("~", "cvr_item")]: what an arm
-    reads, leaves out, and shuffles.
+def split_variant(name: str) -> list[tuple[str, str]]:
+    """`all-ctr_user~cvr_item` -> [("", "all"), ("-", "ctr_user"), ("~", "cvr_item")]: what a
+    variant reads, leaves out, and shuffles.
     """
     pieces = re.split(r"([+~-])", name)
     return [("", pieces[0]), *zip(pieces[1::2], pieces[2::2], strict=True)]
 
 
 def read_by(
-    arm: str, embeddings: Sequence[str]
+    variant: str, embeddings: Sequence[str]
 ) -> tuple[list[str], tuple[frozenset[str], frozenset[str]]]:
-    """What is wrong with an arm's name, and which embeddings it reads, and which of these
+    """What is wrong with a variant's name, and which embeddings it reads, and which of these
     shuffled.
     """
-    (_, base), *changes = split_arm(arm)
+    (_, base), *changes = split_variant(variant)
     whole = base in ("none", "all", SHUFFLED)
     reads = set(embeddings) if base in ("all", SHUFFLED) else set() if whole else {base}
     shuffled, faults = set(reads) if base == SHUFFLED else set(), list[str]()
     for sign, part in [*([] if whole else [("", base)]), *changes]:
         if part not in embeddings:
             faults.append(
-                f"no embedding named {part!r}; declared: {', '.join(embeddings) or 'none'}. An arm"
-                " is none, all, shuffled, or names joined by +; then -NAME leaves one out, and"
-                " ~NAME shuffles one"
+                f"no embedding named {part!r}; declared: {', '.join(embeddings) or 'none'}. A"
+                " variant is none, all, shuffled, or names joined by +; then -NAME leaves one out,"
+                " and ~NAME shuffles one"
             )
         elif sign == "+" and part in reads:
             faults.append(f"{part} is read already")
         elif sign == "-" and part not in reads:
-            faults.append(f"{part} cannot be left out, for the arm does not read it")
+            faults.append(f"{part} cannot be left out, for the variant does not read it")
         elif sign == "~" and (part not in reads or part in shuffled):
             faults.append(
-                f"{part} cannot be shuffled, for the arm does not read it"
+                f"{part} cannot be shuffled, for the variant does not read it"
                 + (" as it is" if part in shuffled else "")
             )
         else:
             {"+": reads.add, "-": reads.discard, "~": shuffled.add, "": reads.add}[sign](part)
     if whole and base != "none" and not reads:
-        faults.append("nothing is left to read; that is the arm none")
+        faults.append("nothing is left to read; that is the variant none")
     return faults, (frozenset(reads), frozenset(shuffled & reads))
 
 

@@ -1,14 +1,13 @@
-"""Does it help, how much, how sure: metrics, paired bootstrap, arms, lifts and tables. Runs without
-torch.
+"""Does it help, how much, how sure: metrics, paired bootstrap, variants, lifts and tables. Runs
+without torch.
 """
 
-from headwater.evaluation.arms import Arm, subsets
 from headwater.evaluation.lift import Judged, Lift, lift_table, quick_lift
 from headwater.evaluation.metrics import Metrics, metrics_of
 from headwater.evaluation.table import Chart, Column, Series, Table
+from headwater.evaluation.variants import Variant, subsets
 
 __all__ = [
-    "Arm",
     "Chart",
     "Column",
     "Judged",
@@ -16,6 +15,7 @@ __all__ = [
     "Metrics",
     "Series",
     "Table",
+    "Variant",
     "lift_table",
     "metrics_of",
     "quick_lift",

@@ -16,11 +16,11 @@ from headwater.evaluation.metrics import WeightedRanking
 
 @dataclass(frozen=True)
 class Difference:
-    """Of an arm's ROC-AUC lift in the second factory over the first, in points of per cent, with
+    """Of a variant's ROC-AUC lift in the second factory over the first, in points of per cent, with
     its interval.
     """
 
-    arm: str
+    variant: str
     points: float
     low: float
     high: float
@@ -37,7 +37,7 @@ def same_rows(a: Judged, b: Judged) -> bool:
 def lift_differences(
     a: Judged, b: Judged, bootstrap: int, confidence: float, seed: int, baseline: str = "none"
 ) -> list[Difference]:
-    """For every arm that both judged: lift in `b` less lift in `a`, each against its own
+    """For every variant that both judged: lift in `b` less lift in `a`, each against its own
     `baseline`.
 
     Percentile bootstrap, paired: each replicate draws the same users for both factories, and the
@@ -52,23 +52,24 @@ def lift_differences(
         )
     if baseline not in a.scores or baseline not in b.scores or not a.has_two_classes:
         raise ExperimentError(
-            f"compare: lifts need the arm {baseline!r} in both factories and rows of two classes."
+            f"compare: lifts need the variant {baseline!r} in both factories and rows of two"
+            " classes."
         )
-    arms = [arm for arm in a.scores if arm in b.scores and arm != baseline]
+    variants = [variant for variant in a.scores if variant in b.scores and variant != baseline]
     rankers = [
         {
-            arm: [
+            variant: [
                 WeightedRanking(judged.labels_N, scores)
-                for _, scores in sorted(judged.scores[arm].items())
+                for _, scores in sorted(judged.scores[variant].items())
             ]
-            for arm in (baseline, *arms)
+            for variant in (baseline, *variants)
         }
         for judged in (a, b)
     ]
-    sizes = [len(by_arm[baseline]) for by_arm in rankers]
+    sizes = [len(by_variant[baseline]) for by_variant in rankers]
     same_seeds = sorted(a.scores[baseline]) == sorted(b.scores[baseline])
     users, user_N = np.unique(a.users_N, return_inverse=True)
-    generator, draws = np.random.default_rng(seed), np.empty((bootstrap, len(arms)))
+    generator, draws = np.random.default_rng(seed), np.empty((bootstrap, len(variants)))
     for replicate in range(bootstrap):
         weights_N = np.bincount(
             generator.integers(0, len(users), len(users)), minlength=len(users)
@@ -85,28 +86,28 @@ def lift_differences(
         rankers[0], np.arange(sizes[0]), whole, baseline
     )
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0) if arms else (found, found)
+    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0) if variants else (found, found)
     return [
-        Difference(arm, float(found[n]), float(low[n]), float(high[n]))
-        for n, arm in enumerate(arms)
+        Difference(variant, float(found[n]), float(low[n]), float(high[n]))
+        for n, variant in enumerate(variants)
     ]
 
 
 def _gain(
-    by_arm: Mapping[str, list[WeightedRanking]],
+    by_variant: Mapping[str, list[WeightedRanking]],
     drawn: np.ndarray,
     weights_N: np.ndarray,
     baseline: str,
 ) -> np.ndarray:
-    """Lift of every arm in per cent, [arms], with these seeds and weights."""
+    """Lift of every variant in per cent, [variants], with these seeds and weights."""
     places, times = np.unique(drawn, return_counts=True)
     mean = {
-        arm: (
+        variant: (
             sum(n * rankers[place](weights_N)[0] for place, n in zip(places, times, strict=True))
             / len(drawn)
         )
-        for arm, rankers in by_arm.items()
+        for variant, rankers in by_variant.items()
     }
     return np.array(
-        [100 * (auc / mean[baseline] - 1) for arm, auc in mean.items() if arm != baseline]
+        [100 * (auc / mean[baseline] - 1) for variant, auc in mean.items() if variant != baseline]
     )

@@ -21,7 +21,7 @@ POWER = 0.8  # with which the rows needed would show an effect of the size seen
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows that were predicted before their labels were known. `scores[arm][seed]` are
+    """Rows that were predicted before their labels were known. `scores[variant][seed]` are
     probabilities, [N], pooled over days.
     """
 
@@ -37,8 +37,8 @@ class Judged:
 
     def take(self, rows_N: np.ndarray) -> Judged:
         scores = {
-            arm: {seed: values[rows_N] for seed, values in by_seed.items()}
-            for arm, by_seed in self.scores.items()
+            variant: {seed: values[rows_N] for seed, values in by_seed.items()}
+            for variant, by_seed in self.scores.items()
         }
         items, times = (
             None if part is None else part[rows_N] for part in (self.items_N, self.times_us_N)
@@ -54,8 +54,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class Lift:
-    """One row of a table: `arm` against `baseline`. Metrics are means over seeds; lifts and their
-    bounds are in per cent.
+    """One row of a table: `variant` against `baseline`. Metrics are means over seeds; lifts and
+    their bounds are in per cent.
 
     `low`, `high`: of the ROC-AUC lift, over users and seeds; `row_low`, `row_high`: over rows alone
     (DeLong), which is too narrow where a user's rows are alike. `p_value` is two-sided, `p_holm`
@@ -63,7 +63,7 @@ class Lift:
     holds zero, how many such rows would show an effect of this size four times in five.
     """
 
-    arm: str
+    variant: str
     baseline: str
     roc_auc: float
     roc_auc_lift_pct: float
@@ -97,7 +97,7 @@ class Lift:
             "pr_low",
             "pr_high",
         }
-        void = compared if self.arm == self.baseline else ()
+        void = compared if self.variant == self.baseline else ()
         return {
             key: None if key in void or value != value else value
             for key, value in asdict(self).items()
@@ -112,36 +112,41 @@ def lift_table(
     baseline: str = "none",
     further: Sequence[tuple[str, str]] = (),
 ) -> list[Lift]:
-    """A Lift for every arm against `baseline`, then for each (arm, other baseline) of `further`;
-    see also `quick_lift`.
+    """A Lift for every variant against `baseline`, then for each (variant, other baseline) of
+    `further`; see also `quick_lift`.
 
     Intervals: percentile bootstrap, paired (each replicate draws the same users and the same seeds
-    for an arm and its baseline), clustered by user (a user's rows come or go together) and over
+    for a variant and its baseline), clustered by user (a user's rows come or go together) and over
     seeds, so that they cover both the chance in the rows and the chance in training. p values:
     normal, with the bootstrap's standard error, corrected over the whole table (Holm 1979). Raises
-    ExperimentError where an arm was not judged or the rows hold one class only.
+    ExperimentError where a variant was not judged or the rows hold one class only.
     """
-    pairs = [*((arm, baseline) for arm in judged.scores), *further]
+    pairs = [*((variant, baseline) for variant in judged.scores), *further]
     unknown = [name for pair in pairs for name in pair if name not in judged.scores]
     if unknown:
         raise ExperimentError(
-            f"lift: the arm {unknown[0]!r} was not judged; there are: {', '.join(judged.scores)}."
+            f"lift: the variant {unknown[0]!r} was not judged; there are:"
+            f" {', '.join(judged.scores)}."
         )
     _expect_two_classes(judged)
     means = {
-        arm: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()])
-        for arm, by_seed in judged.scores.items()
+        variant: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()])
+        for variant, by_seed in judged.scores.items()
     }
     draws = replicates(judged, bootstrap, seed)
     shares = {
-        arm: np.mean([placements(judged.labels_N, scores) for scores in by_seed.values()], axis=0)
-        for arm, by_seed in judged.scores.items()
+        variant: np.mean(
+            [placements(judged.labels_N, scores) for scores in by_seed.values()], axis=0
+        )
+        for variant, by_seed in judged.scores.items()
     }
-    rows = [_lift(judged, arm, base, means, draws, shares, confidence) for arm, base in pairs]
+    rows = [
+        _lift(judged, variant, base, means, draws, shares, confidence) for variant, base in pairs
+    ]
     return _holm(rows)
 
 
-def quick_lift(judged: Judged, arm: str, confidence: float, baseline: str = "none") -> Lift:
+def quick_lift(judged: Judged, variant: str, confidence: float, baseline: str = "none") -> Lift:
     """A Lift without a bootstrap, where there are many to make. `low` and `high` cover the same as
     there, in closed form: the variance over users is the sum of the squares of each user's share in
     the difference (DeLong's placements summed by user, Obuchowski 1997), that over seeds the lifts'
@@ -156,13 +161,13 @@ def quick_lift(judged: Judged, arm: str, confidence: float, baseline: str = "non
         )
     labels_N, n = judged.labels_N, len(judged.labels_N)
     by_seed = [
-        [metrics_of(labels_N, judged.scores[name][seed]) for name in (arm, baseline)]
-        for seed in judged.scores[arm]
+        [metrics_of(labels_N, judged.scores[name][seed]) for name in (variant, baseline)]
+        for seed in judged.scores[variant]
     ]
     now, base = (_mean([pair[side] for pair in by_seed]) for side in (0, 1))
     shares = [
         np.mean([placements(labels_N, scores) for scores in judged.scores[name].values()], axis=0)
-        for name in (arm, baseline)
+        for name in (variant, baseline)
     ]
     parts_N = (
         (shares[0] - now.roc_auc / base.roc_auc * shares[1])
@@ -182,7 +187,7 @@ def quick_lift(judged: Judged, arm: str, confidence: float, baseline: str = "non
     low, high, none = lift - wide * error, lift + wide * error, float("nan")
     needed = _rows_needed(n, lift, error, confidence) if low <= 0 <= high else None
     return Lift(
-        arm,
+        variant,
         baseline,
         now.roc_auc,
         lift,
@@ -213,17 +218,17 @@ def _expect_two_classes(judged: Judged) -> None:
 
 
 def replicates(judged: Judged, bootstrap: int, seed: int) -> dict[str, np.ndarray]:
-    """Mean ROC-AUC and PR-AUC over drawn seeds under drawn users, [bootstrap, 2], for every arm.
-    Arms share each draw.
+    """Mean ROC-AUC and PR-AUC over drawn seeds under drawn users, [bootstrap, 2], for every
+    variant. Variants share each draw.
     """
     generator = np.random.default_rng(seed)
     users, user_N = np.unique(judged.users_N, return_inverse=True)
     seeds = sorted(next(iter(judged.scores.values())))
     rankings = {
-        arm: {s: WeightedRanking(judged.labels_N, by_seed[s], user_N) for s in seeds}
-        for arm, by_seed in judged.scores.items()
+        variant: {s: WeightedRanking(judged.labels_N, by_seed[s], user_N) for s in seeds}
+        for variant, by_seed in judged.scores.items()
     }
-    draws = {arm: np.empty((bootstrap, 2)) for arm in judged.scores}
+    draws = {variant: np.empty((bootstrap, 2)) for variant in judged.scores}
     n_drawn = max(
         1, len(seeds) - 1
     )  # of S seeds S - 1: then the variance of their mean is s^2 / S and not (S - 1) / S of it
@@ -232,27 +237,27 @@ def replicates(judged: Judged, bootstrap: int, seed: int) -> dict[str, np.ndarra
             generator.integers(0, len(users), len(users)), minlength=len(users)
         ).astype(np.float64)
         drawn, times = np.unique(generator.choice(seeds, n_drawn), return_counts=True)
-        for arm, by_seed in rankings.items():
+        for variant, by_seed in rankings.items():
             found = np.array([by_seed[int(s)](weights_U) for s in drawn])
-            draws[arm][replicate] = times @ found / n_drawn
+            draws[variant][replicate] = times @ found / n_drawn
     return draws
 
 
 def _lift(
     judged: Judged,
-    arm: str,
+    variant: str,
     baseline: str,
     means: Mapping[str, Metrics],
     draws: Mapping[str, np.ndarray],
     shares: Mapping[str, np.ndarray],
     confidence: float,
 ) -> Lift:
-    now, base, n = means[arm], means[baseline], len(judged.labels_N)
+    now, base, n = means[variant], means[baseline], len(judged.labels_N)
     figures = (100 * (now.roc_auc / base.roc_auc - 1), 100 * (now.pr_auc / base.pr_auc - 1))
     low = high = row_low = row_high = pr_low = pr_high = 0.0
     p_value = rows_needed = None
-    if arm != baseline:
-        changes = 100 * (draws[arm] / draws[baseline] - 1)
+    if variant != baseline:
+        changes = 100 * (draws[variant] / draws[baseline] - 1)
         tail = (1 - confidence) / 2
         (low, pr_low), (high, pr_high) = np.nanquantile(changes, [tail, 1 - tail], axis=0)
         error = max(float(np.nanstd(changes[:, 0], ddof=1)), 1e-12)
@@ -260,11 +265,11 @@ def _lift(
         if low <= 0 <= high:
             rows_needed = _rows_needed(n, figures[0], error, confidence)
         wide = norm.ppf(1 - tail) * _row_error(
-            judged.labels_N, shares[arm], shares[baseline], now.roc_auc, base.roc_auc
+            judged.labels_N, shares[variant], shares[baseline], now.roc_auc, base.roc_auc
         )
         row_low, row_high = figures[0] - wide, figures[0] + wide
     return Lift(
-        arm,
+        variant,
         baseline,
         now.roc_auc,
         figures[0],
@@ -281,18 +286,18 @@ def _lift(
         float(pr_high),
         now.log_loss,
         now.ne,
-        len(judged.scores[arm]),
+        len(judged.scores[variant]),
         n,
     )
 
 
 def _row_error(
-    labels_N: np.ndarray, arm_N: np.ndarray, base_N: np.ndarray, auc: float, base_auc: float
+    labels_N: np.ndarray, variant_N: np.ndarray, base_N: np.ndarray, auc: float, base_auc: float
 ) -> float:
     """Standard error of 100 (A / B - 1) over rows: DeLong's variance of A - (A / B) B, by the delta
     method.
     """
-    parts = (arm_N - auc / base_auc * base_N) / base_auc
+    parts = (variant_N - auc / base_auc * base_N) / base_auc
     positive = labels_N == 1
     return float(
         100

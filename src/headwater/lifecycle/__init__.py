@@ -2,12 +2,12 @@
 erased. Runs without torch.
 """
 
-from headwater.lifecycle.alignment import align_lane
-from headwater.lifecycle.erasure import Tombstones, erase, finish_erasures
+from headwater.lifecycle.align import align_lane
+from headwater.lifecycle.erase import Tombstones, erase, finish_erasures
 from headwater.lifecycle.monitoring import evidence_of, monitor_of
-from headwater.lifecycle.rebuilding import rebuild
+from headwater.lifecycle.rebuild import rebuild
 from headwater.lifecycle.retention import compact_where_due, retire
-from headwater.lifecycle.switching import (
+from headwater.lifecycle.switch import (
     mirror_reports,
     pin,
     promote,

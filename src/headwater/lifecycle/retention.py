@@ -13,7 +13,7 @@ from pathlib import Path
 from headwater.config import FactoryConfig
 from headwater.files import read_json, remove_folder
 from headwater.index import index_folder
-from headwater.lifecycle.switching import edition_of, is_served, online_of, serve
+from headwater.lifecycle.switch import edition_of, is_served, online_of, serve
 from headwater.store import MAIN, Catalog, EditionStore, Entry, read_catalog, write_catalog
 from headwater.store.catalog import home_of
 from headwater.store.editions import MANIFEST, Edition

@@ -10,7 +10,7 @@ import numpy as np
 
 from headwater.embeddings import Served, Space
 from headwater.errors import EditionMissing, SpaceMismatch, StoreError
-from headwater.lifecycle.switching import edition_of
+from headwater.lifecycle.switch import edition_of
 from headwater.store import Edition, EditionView, Entry, read_catalog
 from headwater.store.catalog import home_of
 

@@ -12,7 +12,7 @@ from headwater.store.online import (
     get_served,
     load_edition,
 )
-from headwater.store.view import EditionView, point_in_time
+from headwater.store.views import EditionView, point_in_time
 from headwater.store.writing import Composed, Daily, EditionStore
 
 __all__ = [

@@ -25,7 +25,7 @@ from headwater.files import digest_of, new_folder, read_json, write_json
 from headwater.ids import as_integers
 from headwater.store.arrays import digest_on_disk, key_ranges, rows_between
 from headwater.store.editions import MANIFEST, Edition
-from headwater.store.merging import Merged, compact_part, merge_part
+from headwater.store.merge import Merged, compact_part, merge_part
 from headwater.store.segments import Segment, new_segment
 
 DAILY = "daily.json"

@@ -1,23 +1,23 @@
 """Downstream: lean rankers that read features and served embeddings."""
 
 from headwater.models.downstream.model import (
-    ArmTask,
     Cost,
     RankerPlan,
+    VariantTask,
     costs_of,
-    fit_arm,
-    predict_arm,
+    fit_variant,
+    predict_variant,
 )
 from headwater.models.downstream.networks import RANKERS, Ranker, SequenceSpec
 
 __all__ = [
     "RANKERS",
-    "ArmTask",
     "Cost",
     "Ranker",
     "RankerPlan",
     "SequenceSpec",
+    "VariantTask",
     "costs_of",
-    "fit_arm",
-    "predict_arm",
+    "fit_variant",
+    "predict_variant",
 ]

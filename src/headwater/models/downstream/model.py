@@ -1,5 +1,5 @@
-"""One arm's day: predict today's traffic with yesterday's weights, then learn from it, reading only
-what was served.
+"""One variant's day: predict today's traffic with yesterday's weights, then learn from it, reading
+only what was served.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from headwater.config import DownstreamConfig
 from headwater.embeddings import View
-from headwater.evaluation import Arm
+from headwater.evaluation import Variant
 from headwater.events import BlockSpec, Examples
 from headwater.files import digest_of, new_folder
 from headwater.models.downstream.networks import BLOCK_NAMES, RANKERS, Ranker, SequenceSpec
@@ -39,12 +39,12 @@ from headwater.plugins import resolve
 
 @dataclass(frozen=True)
 class RankerPlan:
-    """All that makes one arm of a consumer, but no data. `widths` are those of every embedding
+    """All that makes one variant of a consumer, but no data. `widths` are those of every embedding
     there is.
     """
 
     consumer: str
-    arm: Arm
+    variant: Variant
     config: DownstreamConfig
     specs: Mapping[str, BlockSpec]
     widths: Mapping[str, int]
@@ -66,11 +66,11 @@ class RankerPlan:
 
     @property
     def signature(self) -> str:
-        config = self.config.model_dump(mode="json", exclude={"arms", "seeds"})
+        config = self.config.model_dump(mode="json", exclude={"variants", "seeds"})
         specs = {name: asdict(spec) for name, spec in self.specs.items()}
         return digest_of(
             self.consumer,
-            asdict(self.arm),
+            asdict(self.variant),
             config,
             specs,
             dict(self.widths),
@@ -81,7 +81,7 @@ class RankerPlan:
     def build(self, seed: int) -> tuple[Ranker, Optimizers]:
         begin(seeded(self.seed, seed))
         ranker = resolve("headwater.ranker", RANKERS, self.config.model)(
-            self.specs, self.config, self.arm.embeddings, self.widths, self.sequence
+            self.specs, self.config, self.variant.embeddings, self.widths, self.sequence
         )
         return ranker, Optimizers(
             ranker,
@@ -92,9 +92,9 @@ class RankerPlan:
 
 
 @dataclass(frozen=True)
-class ArmTask:
-    """One day's work of one arm (all its seeds), for an engine. `before`: its last checkpoints, or
-    None at the start.
+class VariantTask:
+    """One day's work of one variant (all its seeds), for an engine. `before`: its last checkpoints,
+    or None at the start.
     """
 
     plan: RankerPlan
@@ -107,7 +107,7 @@ class ArmTask:
 
 
 @torch.no_grad()
-def predict_arm(task: ArmTask) -> dict[int, np.ndarray]:
+def predict_variant(task: VariantTask) -> dict[int, np.ndarray]:
     """Probabilities, float32 [N], for the rows by each seed's model as it stood before the day."""
     scores = {}
     inputs = _inputs(task)
@@ -121,7 +121,7 @@ def predict_arm(task: ArmTask) -> dict[int, np.ndarray]:
     return scores
 
 
-def fit_arm(task: ArmTask) -> dict[str, float]:
+def fit_variant(task: VariantTask) -> dict[str, float]:
     """Learn the rows and save every seed's model under `task.folder`, whole or not at all. Returns
     figures.
     """
@@ -145,7 +145,7 @@ def fit_arm(task: ArmTask) -> dict[str, float]:
 
 
 def _learn(
-    task: ArmTask,
+    task: VariantTask,
     ranker: Ranker,
     optimizers: Optimizers,
     inputs: _Inputs,
@@ -169,7 +169,7 @@ def _learn(
                 ]
             ).sum()
             where = (
-                f"downstream {plan.consumer}, arm {plan.arm.name}, seed {seed}, day"
+                f"downstream {plan.consumer}, variant {plan.variant.name}, seed {seed}, day"
                 f" {task.rows.day}, batch {step}"
             )
             losses.append(optimizers.step(loss, where))
@@ -187,7 +187,7 @@ class Cost:
     dense_bytes: int
 
 
-def costs_of(tasks: Mapping[str, ArmTask], rounds: int = 5) -> dict[str, Cost]:
+def costs_of(tasks: Mapping[str, VariantTask], rounds: int = 5) -> dict[str, Cost]:
     """The cost of several rankers on the same rows. They are timed in turn, `rounds` times, so that
     a busy machine slows all alike; medians.
     """
@@ -212,7 +212,7 @@ def costs_of(tasks: Mapping[str, ArmTask], rounds: int = 5) -> dict[str, Cost]:
     return found
 
 
-def _models(task: ArmTask) -> Iterator[tuple[int, Ranker, Optimizers]]:
+def _models(task: VariantTask) -> Iterator[tuple[int, Ranker, Optimizers]]:
     for seed in task.plan.config.seeds:
         ranker, optimizers = task.plan.build(seed)
         if task.before is not None:
@@ -239,7 +239,7 @@ class _Inputs(NamedTuple):
         return _Inputs(blocks, read, None if self.history is None else self.history.rows(index))
 
 
-def _inputs(task: ArmTask) -> _Inputs:
+def _inputs(task: VariantTask) -> _Inputs:
     rows, config = task.rows, task.plan.config
     blocks = {
         name: feature_tensors(rows.entities[name], id_slots(rows.keys[name], config.id_buckets))
@@ -255,7 +255,7 @@ def _inputs(task: ArmTask) -> _Inputs:
     )
     return _Inputs(
         blocks,
-        read_embeddings(task.view, task.plan.arm, rows, task.plan.widths, task.plan.seed),
+        read_embeddings(task.view, task.plan.variant, rows, task.plan.widths, task.plan.seed),
         history,
     )
 

@@ -28,8 +28,8 @@ class SequenceSpec(NamedTuple):
 
 
 class Ranker(nn.Module, ABC):
-    """Features of user, item and context, the user's history, and an arm's embeddings -> logits [B,
-    tasks], the consumer's own task first. A subclass says how they interact.
+    """Features of user, item and context, the user's history, and a variant's embeddings -> logits
+    [B, tasks], the consumer's own task first. A subclass says how they interact.
     """
 
     def __init__(

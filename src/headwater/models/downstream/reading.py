@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from headwater.config import ProjectionConfig
 from headwater.embeddings import Served, View
 from headwater.errors import SpaceMismatch
-from headwater.evaluation import Arm
+from headwater.evaluation import Variant
 from headwater.events import Examples
 from headwater.models.training import day_seed
 
@@ -36,7 +36,7 @@ class EmbeddingTensors(NamedTuple):
 
 
 def read_embeddings(
-    view: View, arm: Arm, rows: Examples, widths: Mapping[str, int], seed: int
+    view: View, variant: Variant, rows: Examples, widths: Mapping[str, int], seed: int
 ) -> dict[str, EmbeddingTensors]:
     """What `view` serves to `rows`, by embedding name. Raises LeakError (see View.read) and
     SpaceMismatch.
@@ -46,7 +46,7 @@ def read_embeddings(
     """
     read: dict[str, EmbeddingTensors] = {}
     spaces: dict[str, object] = {}
-    for position, name in enumerate(arm.embeddings):
+    for position, name in enumerate(variant.embeddings):
         upstream, entity = name.rsplit("_", 1)
         keys = rows.keys[entity]
         served = view.read(name, keys, rows.day)
@@ -60,7 +60,7 @@ def read_embeddings(
             raise SpaceMismatch(
                 f"{name} of {rows.day} lives in {served.space}, its pair in {spaces[upstream]}."
             )
-        if name in arm.shuffled:
+        if name in variant.shuffled:
             served = _dealt_out(served, keys, day_seed(seed, rows.day, position))
         read[name] = EmbeddingTensors(
             torch.from_numpy(served.vectors_ND),
@@ -134,7 +134,7 @@ class Projection(nn.Module):
 
 
 class EmbeddingReader(nn.Module):
-    """All embeddings of an arm -> [B, width]: projections, flags, ages, and the cosine of each
+    """All embeddings of a variant -> [B, width]: projections, flags, ages, and the cosine of each
     user-item pair of one space.
     """
 

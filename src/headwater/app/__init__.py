@@ -1,1 +1,0 @@
-"""What a person touches: the command line and the report."""

@@ -1,0 +1,1 @@
+"""What an edition must satisfy before it is published."""

@@ -1,0 +1,1 @@
+"""The day, in order, and its steps as values."""

@@ -1,7 +1,0 @@
-"""Retrieval judged day by day: T8, the factory's vectors beside popularity and matrix
-factorisation. No torch.
-"""
-
-from headwater.retrieval.making import retrieval_table
-
-__all__ = ["retrieval_table"]

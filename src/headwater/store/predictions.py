@@ -1,0 +1,181 @@
+"""Predictions made before the labels were known, and what became of them: `predictions/` and
+`judged/` in the warehouse.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from headwater.errors import EditionConflict, ExperimentError, StoreError
+from headwater.evaluation import Judged
+from headwater.events import Examples
+from headwater.files import write_atomic
+from headwater.store import Entry
+
+SEPARATOR = "|"
+
+
+class Judgements:
+    """One Parquet file per consumer and day: a row per prediction, a column per variant
+    and seed.
+    """
+
+    def __init__(self, warehouse: Path) -> None:
+        self._predictions, self._judged = warehouse / "predictions", warehouse / "judged"
+
+    def predicted(
+        self,
+        consumer: str,
+        examples: Examples,
+        rows_N: np.ndarray,
+        scores: Mapping[str, Mapping[int, np.ndarray]],
+        read: Entry | None,
+    ) -> None:
+        """Keep a day's predictions, with the edition that was `read` for them, if there was one,
+        and of what inputs that was made (they stay the same when an erasure renews it).
+        """
+        columns = {}
+        for variant, by_seed in scores.items():
+            for seed, values in by_seed.items():
+                whole = np.full(len(examples), np.nan, np.float32)
+                whole[rows_N] = values
+                columns[f"{variant}{SEPARATOR}{seed}"] = whole
+        predicted = np.zeros(len(examples), bool)
+        predicted[rows_N] = True
+        frame = pl.DataFrame(
+            {
+                "time_us": examples.times_us_N,
+                **dict(examples.keys),
+                "predicted": predicted,
+                **columns,
+            }
+        )
+        edition = (
+            pl.lit(read.day if read else None, pl.Date),
+            pl.lit(read.fingerprint if read else None, pl.String),
+        )
+        frame = frame.with_columns(
+            served=pl.lit(read is not None), edition=edition[0], edition_inputs=edition[1]
+        )
+        _write(self._predictions / consumer / f"{examples.day}.parquet", frame)
+
+    def settle(self, consumer: str, matured: Examples, task: str) -> Judged:
+        """Join the predictions of a day with its labels, now that they are known; rows on which the
+        task is not defined go.
+
+        Raises EditionConflict where the day's rows are no longer those that were predicted.
+        """
+        path = self._predictions / consumer / f"{matured.day}.parquet"
+        if not path.is_file():
+            raise StoreError(
+                f"{path}: the predictions of {matured.day} are gone; run that day again with"
+                " --replace."
+            )
+        frame = _read(path)
+        identity = {"time_us": matured.times_us_N, **matured.keys}
+        if any(
+            name not in frame.columns or not np.array_equal(frame[name].to_numpy(), values)
+            for name, values in identity.items()
+        ):
+            raise EditionConflict(
+                f"log {matured.log}, day {matured.day}: its rows are no longer those that were"
+                f" predicted (then {len(frame):,}, now {len(matured):,}). Put the log back, or run"
+                f" `headwater run --day {matured.day} --replace`."
+            )
+        frame = frame.with_columns(label=pl.Series(matured.labels[task])).filter(
+            pl.col("predicted") & pl.col("label").is_not_nan()
+        )
+        _write(self._judged / consumer / f"{matured.day}.parquet", frame)
+        return _as_judged([(matured.day, frame)])
+
+    def days(self, consumer: str) -> list[dt.date]:
+        return sorted(
+            dt.date.fromisoformat(path.stem) for path in (self._judged / consumer).glob("*.parquet")
+        )
+
+    def editions_read(
+        self, consumer: str, day: dt.date
+    ) -> list[tuple[dt.date | None, str | None]] | None:
+        """Which editions a day's judged rows say they read: day and inputs, (None, None) for none.
+        None where they were judged before that was written down.
+        """
+        frame = _read(self._judged / consumer / f"{day}.parquet")
+        return (
+            frame.select("edition", "edition_inputs").unique(maintain_order=True).rows()
+            if "edition" in frame.columns
+            else None
+        )
+
+    def pooled(
+        self, consumer: str, start: dt.date | None, end: dt.date | None, among: Collection[dt.date]
+    ) -> Judged:
+        """All judged days of a span on which there was an edition to read, of the days `among`
+        only: what was judged on a day that was refused or rolled back does not count. Raises
+        ExperimentError where there are none.
+        """
+        frames = []
+        for day in [known for known in self.days(consumer) if known in among]:
+            if (start is None or day >= start) and (end is None or day <= end):
+                frame = _read(self._judged / consumer / f"{day}.parquet")
+                if len(frame) and frame["served"][0]:
+                    frames.append((day, frame))
+        odd = [day for day, frame in frames if _scores(frame) != _scores(frames[0][1])]
+        if odd:
+            raise ExperimentError(
+                f"consumer {consumer!r}: its variants or seeds changed on {odd[0]}, so its days"
+                f" cannot be pooled. Set evaluation.start to {odd[0]} or later, or evaluation.end"
+                " before it."
+            )
+        if not frames:
+            known = ", ".join(map(str, self.days(consumer))) or "none"
+            raise ExperimentError(
+                f"no judged day of the consumer {consumer!r} from {start or 'the start'} to"
+                f" {end or 'the end'} had an edition to read; judged are: {known}. Run days with"
+                " `headwater backfill`, or correct evaluation.start and end."
+            )
+        return _as_judged(frames)
+
+
+def _scores(frame: pl.DataFrame) -> list[str]:
+    return [name for name in frame.columns if SEPARATOR in name]
+
+
+def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]]) -> Judged:
+    columns = _scores(frames[0][1])
+    whole = pl.concat(
+        [frame.select("user", "item", "time_us", "label", *columns) for _, frame in frames]
+    )
+    scores: dict[str, dict[int, np.ndarray]] = {}
+    for name in columns:
+        variant, seed = name.rsplit(SEPARATOR, 1)
+        scores.setdefault(variant, {})[int(seed)] = whole[name].to_numpy()
+    days = np.concatenate([np.full(len(frame), day.toordinal(), np.int32) for day, frame in frames])
+    return Judged(
+        whole["label"].to_numpy(),
+        whole["user"].to_numpy(),
+        days,
+        scores,
+        whole["item"].to_numpy(),
+        whole["time_us"].to_numpy(),
+    )
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(
+            f"{path}: cannot be read ({error}). Run that day again with --replace."
+        ) from error
+
+
+def _write(path: Path, frame: pl.DataFrame) -> None:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,206 @@
+"""What retrieval is judged on: of each day, who clicked what, and the vectors that were served
+then. Shapes: Q queries, N items, D width.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from headwater.config import FactoryConfig, RetrievalConfig, warehouse_of
+from headwater.embeddings import Space
+from headwater.embeddings.aggregate import find
+from headwater.errors import ExperimentError
+from headwater.events.log import EventLog
+from headwater.events.pairs import Pairs, read_pairs, seed_pairs
+from headwater.index import counts_of, log_popularity
+from headwater.lifecycle.erase import Tombstones
+from headwater.lifecycle.timeline import Timeline
+from headwater.schema import Schema, Task
+from headwater.store import MAIN, read_catalog
+
+TUNING_DAYS = 2  # before the judged ones: on which the rivals' settings are chosen
+GROUPS = ("all", "warm", "cold")
+
+
+@dataclass(frozen=True)
+class RetrievalDay:
+    """One day's queries: the users with a positive that day who were `served` a vector of the
+    edition of that earlier day; candidates are the served items. `past` holds what was known before
+    the day, `seed` what was known before the log.
+    """
+
+    day: dt.date
+    served: dt.date
+    space: Space
+    users_Q: np.ndarray
+    queries_QD: np.ndarray
+    items_N: np.ndarray
+    points_ND: np.ndarray
+    wanted: Pairs
+    past: Pairs
+    seed: Pairs
+    settings: RetrievalConfig
+
+    def __len__(self) -> int:
+        return len(self.users_Q)
+
+    def matrix(self, pairs: Pairs) -> csr_array:
+        """1 where a pair joins a user and an item that are both here, [Q, N]."""
+        users, known = find(self.users_Q, pairs.users_M)
+        items, there = find(self.items_N, pairs.items_M)
+        hit = known & there
+        made = csr_array(
+            (np.ones(int(hit.sum()), np.float32), (users[hit], items[hit])),
+            shape=(len(self), len(self.items_N)),
+        )
+        made.sum_duplicates()
+        return made
+
+    @cached_property
+    def met(self) -> csr_array | None:
+        """What is not to be retrieved: what the user met before, if the config says so."""
+        return self.matrix(self.past) + self.matrix(self.seed) if self.settings.unseen else None
+
+    def relevant(self, group: str) -> tuple[csr_array, np.ndarray]:
+        """The wanted items of a group of items that can be retrieved, [Q, N], and how many are
+        wanted, [Q]: those without a vector too.
+        """
+        cold_M = counts_of(self.wanted.items_M, self.past.items_M) < self.settings.cold_rows
+        wanted = (
+            self.wanted
+            if group == "all"
+            else self.wanted.take(cold_M if group == "cold" else ~cold_M)
+        )
+        users, _ = find(self.users_Q, wanted.users_M)
+        return self.matrix(wanted), np.bincount(users, minlength=len(self))
+
+    def popularity(self, days: int | None, before: dt.date | None = None) -> np.ndarray:
+        """log(1 + positives of the last `days` days before the day, or `before` another) of the
+        candidates, [N]; None: of all days.
+        """
+        end = before or self.day
+        first = dt.date.min if days is None else end - dt.timedelta(days=days)
+        return log_popularity(
+            self.items_N, self.past.between(first, end - dt.timedelta(days=1)).positives.items_M
+        )
+
+
+@dataclass(frozen=True)
+class RetrievalData:
+    """The judged days, and those before them on which settings are chosen. `asked` counts users
+    with a positive, by judged day.
+    """
+
+    upstream: str
+    task: str
+    temperature: float
+    judged: tuple[RetrievalDay, ...]
+    earlier: tuple[RetrievalDay, ...]
+    asked: tuple[int, ...]
+
+
+def read_days(config: FactoryConfig, root: Path) -> RetrievalData:
+    """The days that the config evaluates, of the live lane, each with the edition that was served
+    then and no later one.
+
+    Raises ExperimentError where no day has both rows and an edition; EditionMissing where retention
+    removed one.
+    """
+    warehouse = warehouse_of(config, root)
+    live = read_catalog(warehouse).live
+    timeline = Timeline(warehouse, live.lane if live else MAIN, config.lifecycle.lag_days)
+    schema, tombstones = Schema.from_config(config, root), Tombstones.read(warehouse)
+    task = schema.tasks[config.retrieval_task()]
+    log = EventLog(schema.logs[task.log], config.zone, erased=tombstones.matches)
+    span, days = (
+        config.evaluation,
+        [day for day in timeline.days if timeline.entry_on(day) is not None],
+    )
+    judged = [
+        day
+        for day in days
+        if (span.start is None or day >= span.start) and (span.end is None or day <= span.end)
+    ]
+    if span.start is None:  # the first days choose settings
+        judged = judged[min(TUNING_DAYS, len(judged) - 1) :]
+    if not judged:
+        raise ExperimentError(
+            f"retrieval: no day from {span.start or 'the start'} to {span.end or 'the end'} was run"
+            " with an edition to read. Run days with `headwater backfill`, or correct"
+            " evaluation.start and end."
+        )
+    earlier = [
+        day
+        for day in days
+        if day < judged[0]
+        and (entry := timeline.entry_on(day)) is not None
+        and entry.folder is not None
+    ][-TUNING_DAYS:]
+    timeline.expect(judged)
+    logged = log.span()
+    pairs = read_pairs(log, task, logged[0] if logged else judged[0], judged[-1])
+    seed = _seed(schema, task, tombstones)
+    made = {day: _day(config, timeline, pairs, seed, day) for day in (*earlier, *judged)}
+    asked = tuple(len(np.unique(pairs.between(day, day).positives.users_M)) for day in judged)
+    upstream = config.retrieval_upstream()
+    return RetrievalData(
+        upstream,
+        task.name,
+        config.upstreams[upstream].temperature,
+        tuple(made[day] for day in judged),
+        tuple(made[day] for day in earlier),
+        asked,
+    )
+
+
+def _day(
+    config: FactoryConfig, timeline: Timeline, pairs: Pairs, seed: Pairs, day: dt.date
+) -> RetrievalDay:
+    user, item = (f"{config.retrieval_upstream()}_{entity}" for entity in ("user", "item"))
+    positives = pairs.between(day, day).positives
+    entry = timeline.entry_on(day)
+    assert entry is not None
+    people = np.unique(positives.users_M)
+    served = timeline.read(user, people, day)
+    if served is None or not served.found_N.any():
+        raise ExperimentError(
+            f"retrieval: no user with a positive on {day} was served a vector of {user}. Set"
+            " evaluation.start to a later day."
+        )
+    edition = timeline.open(entry)
+    users = people[served.found_N]
+    _, first = np.unique(
+        np.stack([positives.users_M, positives.items_M]), axis=1, return_index=True
+    )
+    wanted = positives.take(first)
+    return RetrievalDay(
+        day,
+        entry.day,
+        edition.space(item),
+        users,
+        served.vectors_ND[served.found_N],
+        np.array(edition.part(item).keys),
+        edition.points(item),
+        wanted.take(np.isin(wanted.users_M, users)),
+        pairs.between(dt.date.min, day - dt.timedelta(days=1)),
+        seed,
+        config.retrieval,
+    )
+
+
+def _seed(schema: Schema, task: Task, tombstones: Tombstones) -> Pairs:
+    """What the users' histories hold from before the log."""
+    history = schema.histories_of(task.log).get("user")
+    if history is None or history.seed is None or history.of != "item":
+        empty = np.zeros(0, np.uint64)
+        return Pairs(empty, empty, np.zeros(0, np.int32), np.zeros(0, bool))
+    pairs = seed_pairs(history, task, dt.date.min)
+    return pairs.take(
+        ~(tombstones.matches("user", pairs.users_M) | tombstones.matches("item", pairs.items_M))
+    )
