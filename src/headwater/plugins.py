@@ -13,14 +13,15 @@ from headwater.errors import ConfigError
 
 
 def resolve(group: str, builtins: Mapping[str, Any], name: str) -> Any:
-    """The class registered as `name`: ours, one that a package offers under the entry-point group,
-    or the one that `module:Class` points to.
+    """The class registered as `name`: ours (a class, or `module:Class` to import it late), one that
+    a package offers under the entry-point group, or the one that `module:Class` points to.
 
     Raises ConfigError with the names there are.
     """
-    if name in builtins:
-        return builtins[name]
     kind = group.removeprefix("headwater.")
+    if name in builtins:
+        known = builtins[name]
+        return _imported(kind, known) if isinstance(known, str) else known
     if ":" in name:
         return _imported(kind, name)
     offered = {point.name: point for point in entry_points(group=group)}

@@ -4,18 +4,21 @@ vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
-from headwater.backtests.backtest import Backtest, backtest, days_of, merged
+from headwater.backtests.backtest import Backtest, backtest, days_of, judged_by, merged, running
 from headwater.backtests.policies import renamed
-from headwater.config import SHUFFLED, DhenConfig, UpstreamConfig
+from headwater.config import SHUFFLED, AnyUpstreamConfig, DhenConfig, UpstreamConfig
 from headwater.errors import ExperimentError
 from headwater.evaluation import Chart, Column, Lift, Series, Table, lift_table
-from headwater.models.upstream import sizes_of
-from headwater.pipeline.day import Factory
+from headwater.models.upstream import widths_of
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
 from headwater.studies.lifts import BOOTSTRAP_SEED, control_note
 
 DECLARED = "as declared"
+Upstreams = Mapping[str, AnyUpstreamConfig]
 ONE_BLOCK = ("mlp", "masknet", "transformer", "dcn")
 COLUMNS = (
     Column("upstream", "upstream models"),
@@ -35,66 +38,73 @@ COLUMNS = (
 )
 
 
-def ablations(upstreams: Mapping[str, UpstreamConfig]) -> dict[str, dict[str, UpstreamConfig]]:
-    """The declared upstreams with one thing other in each of them, by what that is."""
+def ablations(upstreams: Upstreams) -> dict[str, Upstreams]:
+    """The declared upstreams with one thing other in each that is a DERM model, by what that is;
+    those of other kinds stay as they are.
+    """
+    models = {name: spec for name, spec in upstreams.items() if isinstance(spec, UpstreamConfig)}
+    if not models:
+        return {}
 
-    def each(**settings: object) -> dict[str, UpstreamConfig]:
-        return {name: spec.model_copy(update=settings) for name, spec in upstreams.items()}
+    def each(change: Callable[[UpstreamConfig], dict[str, object]]) -> Upstreams:
+        changed = {name: spec.model_copy(update=change(spec)) for name, spec in models.items()}
+        return {**upstreams, **changed}
 
-    first = next(iter(upstreams.values()))
-    found = (
-        {"no contrastive loss": each(contrastive_weight=0.0)}
-        if any(spec.contrastive_weight for spec in upstreams.values())
-        else {"with the contrastive loss": each(contrastive_weight=0.1)}
-    )
-    found["no overtower" if first.overtower else "with an overtower"] = each(
-        overtower=not first.overtower
-    )
+    first = next(iter(models.values()))
+    contrastive = any(spec.contrastive_weight for spec in models.values())
+    loss = "no contrastive loss" if contrastive else "with the contrastive loss"
+    weight = 0.0 if contrastive else 0.1
+    found = {loss: each(lambda _: {"contrastive_weight": weight})}
+    over = "no overtower" if first.overtower else "with an overtower"
+    found[over] = each(lambda _: {"overtower": not first.overtower})
     for block in ONE_BLOCK:
-        layers = {name: ((block,),) * len(spec.dhen.layers) for name, spec in upstreams.items()}
-        found[f"DHEN of {block} only"] = {
-            name: spec.model_copy(
-                update={"dhen": DhenConfig(**spec.dhen.model_dump() | {"layers": layers[name]})}
-            )
-            for name, spec in upstreams.items()
-        }
-    found["no ids (content only)" if first.ids else "with ids"] = each(ids=not first.ids)
-    if len(upstreams) > 1:
-        tasks = tuple(dict.fromkeys(task for spec in upstreams.values() for task in spec.tasks))
-        content = tuple(
-            dict.fromkeys(entity for spec in upstreams.values() for entity in spec.content_vectors)
-        )
-        epochs, weight = (
-            max(spec.epochs for spec in upstreams.values()),
-            max(spec.contrastive_weight for spec in upstreams.values()),
-        )
-        found["one unified upstream"] = {
-            "unified": first.model_copy(
-                update={
-                    "tasks": tasks,
-                    "content_vectors": content,
-                    "epochs": epochs,
-                    "contrastive_weight": weight,
-                    "whole_space": (),
-                }
-            )
-        }
+        found[f"DHEN of {block} only"] = each(partial(_of_one_block, block))
+    ids = "no ids (content only)" if first.ids else "with ids"
+    found[ids] = each(lambda _: {"ids": not first.ids})
+    if len(models) > 1 and len(models) == len(upstreams):
+        found["one unified upstream"] = {"unified": _unified(models)}
     return {name: changed for name, changed in found.items() if changed != dict(upstreams)}
 
 
-def ablation_table(
-    factory: Factory, consumer: str = "ctr", only: tuple[str, ...] | None = None
-) -> Table:
+def _of_one_block(block: str, spec: UpstreamConfig) -> dict[str, object]:
+    layers = ((block,),) * len(spec.dhen.layers)
+    return {"dhen": DhenConfig(**spec.dhen.model_dump() | {"layers": layers})}
+
+
+def _unified(models: Mapping[str, UpstreamConfig]) -> UpstreamConfig:
+    """One model of all tasks, with the settings of the first, and the most epochs and contrastive
+    weight of any.
+    """
+    specs = list(models.values())
+    return specs[0].model_copy(
+        update={
+            "tasks": tuple(dict.fromkeys(task for spec in specs for task in spec.tasks)),
+            "content_vectors": tuple(
+                dict.fromkeys(entity for spec in specs for entity in spec.content_vectors)
+            ),
+            "epochs": max(spec.epochs for spec in specs),
+            "contrastive_weight": max(spec.contrastive_weight for spec in specs),
+            "whole_space": (),
+        }
+    )
+
+
+def ablation_study(asked: Asked) -> Table:
+    with running(asked) as run:
+        return ablation_table(run, asked.consumer)
+
+
+def ablation_table(run: Run, consumer: str = "ctr", only: tuple[str, ...] | None = None) -> Table:
     """The lift of the ranker that reads all embeddings, for the declared upstreams and for each
     ablation of them, trained anew day by day.
 
     `only`: some of the ablations, by name. Raises ExperimentError.
     """
-    days_of(factory, "T7", consumer)
+    days = days_of(run, "T7", consumer)
     spec, span, upstreams = (
-        factory.config.downstream[consumer],
-        factory.config.evaluation,
-        factory.config.upstreams,
+        run.workspace.config.downstream[consumer],
+        run.workspace.config.evaluation,
+        run.workspace.config.upstreams,
     )
     changed = ablations(upstreams)
     if only is not None:
@@ -105,10 +115,10 @@ def ablation_table(
         changed = {name: changed[name] for name in only}
     chosen = {DECLARED: Backtest(spec, ("none", SHUFFLED, "all"))}
     chosen |= {name: Backtest(spec, ("all",), upstreams=others) for name, others in changed.items()}
-    backtested = backtest(factory, "T7", consumer, chosen)
+    backtested = backtest(run, "T7", consumer, chosen)
     parts = {
         name: part if name == DECLARED else renamed(part, name)
-        for name, (_, part) in backtested.items()
+        for name, part in judged_by(backtested)
     }
     judged = merged(parts)
     scores = {
@@ -126,13 +136,11 @@ def ablation_table(
         further=[(name, DECLARED) for name in changed],
     )
     lifts = {(row.variant, row.baseline): row for row in found}
-    rows = [
-        _row(lifts, name, {DECLARED: dict(upstreams), **changed}, 1 - span.confidence)
-        for name in judged.scores
-    ]
+    numbers = {name: sum(widths_of(found.run.plans).values()) for name, found in backtested.items()}
+    rows = [_row(lifts, name, numbers, 1 - span.confidence) for name in judged.scores]
     notes = (
         (
-            f"Every ablation trains all upstreams anew over the same {len(factory.days_done())}"
+            f"Every ablation trains all upstreams anew over the same {len(days)}"
             f" days, and then the ranker that reads their vectors; {rows[0]['seeds']} seeds of the"
             " ranker, one of the upstreams, so the chance in training an upstream is not within"
             " the intervals."
@@ -143,12 +151,12 @@ def ablation_table(
         ),
     )
     answer = _answer(consumer, rows) + control_note(lifts[SHUFFLED, "none"])
-    days = (str(judged.day(0)), str(judged.day(-1)))
+    judged_days = (str(judged.day(0)), str(judged.day(-1)))
     return Table(
         "T7",
         f"what each part of the upstreams is worth, {consumer.upper()} ranker",
         consumer,
-        *days,
+        *judged_days,
         answer,
         COLUMNS,
         tuple(rows),
@@ -160,13 +168,13 @@ def ablation_table(
 def _row(
     lifts: Mapping[tuple[str, str], Lift],
     name: str,
-    upstreams: Mapping[str, Mapping[str, UpstreamConfig]],
+    numbers: Mapping[str, int],
     alpha: float,
 ) -> dict[str, object]:
     row: dict[str, object] = lifts[name, "none"].as_dict() | {"upstream": name, "verdict": ""}
     row["rows_needed"] = None
-    if name in upstreams:
-        row["numbers"] = 2 * sum(sizes_of(spec).width for spec in upstreams[name].values())
+    if name in numbers:
+        row["numbers"] = numbers[name]
     if (name, DECLARED) in lifts:
         over = lifts[name, DECLARED]
         shown = (over.p_holm or 0) < alpha

@@ -4,10 +4,11 @@ the wrong entities.
 
 from __future__ import annotations
 
-from headwater.backtests.backtest import Backtest, backtest, days_of
+from headwater.backtests.backtest import Backtest, backtest, days_of, running
 from headwater.config import SHUFFLED
 from headwater.evaluation import Chart, Column, Series, Table, lift_table
-from headwater.pipeline.day import Factory
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
 from headwater.studies.lifts import BOOTSTRAP_SEED
 
 COLUMNS = (
@@ -25,28 +26,34 @@ COLUMNS = (
 BYTES = {"float32": 4.0, "float16": 2.0, "int8": 1.0}
 
 
-def contribution_table(factory: Factory, consumer: str = "ctr") -> Table:
+def contribution_study(asked: Asked) -> Table:
+    with running(asked) as run:
+        return contribution_table(run, asked.consumer)
+
+
+def contribution_table(run: Run, consumer: str = "ctr") -> Table:
     """What the ranker that reads all embeddings loses without each one (trained without it), and
     with each one shuffled (trained so).
 
     An embedding earns its bytes where leaving it out is shown to lose ROC-AUC, corrected for the
     number of variants. Raises ExperimentError.
     """
-    days_of(factory, "contribution", consumer)
-    config, names = factory.config, factory.embedding_names
+    days_of(run, "contribution", consumer)
+    config, names = run.workspace.config, run.workspace.schema.embedding_names()
     changes = [f"all{sign}{name}" for name in names for sign in "-~"]
     backtested = backtest(
-        factory,
+        run,
         "contribution",
         consumer,
         {"variants": Backtest(config.downstream[consumer], ("none", "all", SHUFFLED, *changes))},
     )
-    ((_, judged),) = backtested.values()
+    (one,) = backtested.values()
+    judged = one.judged
     span = config.evaluation
     found = lift_table(judged, span.bootstrap, span.confidence, BOOTSTRAP_SEED, baseline="all")
     by_variant = {row.variant: row for row in found}
     widths, depth = (
-        factory.variants[0].widths,
+        run.rankers[0].widths,
         config.lifecycle.policy.k if config.lifecycle.policy.kind == "last" else 1,
     )
     rows = []

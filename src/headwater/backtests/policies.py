@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from headwater.backtests.backtest import Backtest, backtest, days_of, merged
+from headwater.backtests.backtest import Backtest, backtest, days_of, judged_by, merged, running
 from headwater.config import SHUFFLED, PolicyConfig, parse_policy
 from headwater.evaluation import Chart, Column, Judged, Series, Table, lift_table
-from headwater.files import read_json
-from headwater.pipeline.day import Factory
+from headwater.pipeline.run import Run
+from headwater.store.reports import SnapshotHealth, read_copy
+from headwater.studies import Asked
 from headwater.studies.lifts import BOOTSTRAP_SEED, lift_chart
 
 T1_POLICIES: dict[str, str] = {
@@ -37,8 +38,13 @@ COLUMNS = (
 )
 
 
+def policy_study(asked: Asked) -> Table:
+    with running(asked) as run:
+        return policy_table(run, consumer=asked.consumer)
+
+
 def policy_table(
-    factory: Factory, policies: Mapping[str, str] = T1_POLICIES, consumer: str = "ctr"
+    run: Run, policies: Mapping[str, str] = T1_POLICIES, consumer: str = "ctr"
 ) -> Table:
     """Every policy's lift of a ranker that reads all embeddings, against one that reads none, on
     the same rows and seeds; and what the policy does to vectors (means over embeddings and judged
@@ -47,17 +53,17 @@ def policy_table(
     Policies that average keep the warm-up of the declared policy. Raises ExperimentError where
     there is no such consumer or no day.
     """
-    days = days_of(factory, "T1", consumer)
-    spec, span = factory.config.downstream[consumer], factory.config.evaluation
+    days = days_of(run, "T1", consumer)
+    spec, span = run.workspace.config.downstream[consumer], run.workspace.config.evaluation
     first = next(iter(policies))
     chosen = {"none": Backtest(spec, ("none",), parse_policy(policies[first]))}
     chosen |= {
-        name: Backtest(spec, ("all",), _with_warm_up(parse_policy(text), factory))
+        name: Backtest(spec, ("all",), _with_warm_up(parse_policy(text), run))
         for name, text in policies.items()
     }
     chosen[SHUFFLED] = Backtest(spec, (SHUFFLED,))
-    backtested = backtest(factory, "T1", consumer, chosen)
-    judged = merged({name: renamed(part, name) for name, (_, part) in backtested.items()})
+    backtested = backtest(run, "T1", consumer, chosen)
+    judged = merged({name: renamed(part, name) for name, part in judged_by(backtested)})
     lifts = lift_table(
         judged,
         span.bootstrap,
@@ -78,11 +84,9 @@ def policy_table(
                 "over_first_high": found.high,
             }
         if row.variant in policies:
-            health = [
-                read_json(backtested[row.variant][0].report_path(day))["snapshots"]
-                for day in days
-                if day in judged_days
-            ]
+            workspace = backtested[row.variant].run.workspace
+            reports = [read_copy(workspace.layout, day) for day in days if day in judged_days]
+            health = [report.snapshots for report in reports if report is not None]
             by_name = {
                 key: _mean(health, figure)
                 for key, figure in (
@@ -163,8 +167,8 @@ def _whole(by_name: Mapping[str, float]) -> float | None:
     return float(np.mean(list(by_name.values()))) if by_name else None
 
 
-def _with_warm_up(policy: PolicyConfig, factory: Factory) -> PolicyConfig:
-    days = getattr(factory.config.lifecycle.policy, "warm_up_days", 0)
+def _with_warm_up(policy: PolicyConfig, run: Run) -> PolicyConfig:
+    days = getattr(run.workspace.config.lifecycle.policy, "warm_up_days", 0)
     return (
         policy.model_copy(update={"warm_up_days": days})
         if "warm_up_days" in type(policy).model_fields
@@ -172,10 +176,10 @@ def _with_warm_up(policy: PolicyConfig, factory: Factory) -> PolicyConfig:
     )
 
 
-def _mean(days: list[dict[str, Any]], figure: str) -> dict[str, float]:
+def _mean(days: list[Mapping[str, SnapshotHealth]], figure: str) -> dict[str, float]:
     names = dict.fromkeys(name for day in days for name in day)
-    values = {
-        name: [day[name][figure] for day in days if day.get(name, {}).get(figure) is not None]
-        for name in names
+    values = {name: [getattr(day[name], figure) for day in days if name in day] for name in names}
+    known = {
+        name: [value for value in found if value is not None] for name, found in values.items()
     }
-    return {name: float(np.mean(found)) for name, found in values.items() if found}
+    return {name: float(np.mean(found)) for name, found in known.items() if found}

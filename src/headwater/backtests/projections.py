@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from headwater.backtests.backtest import Backtest, backtest, days_of, merged
+from headwater.backtests.backtest import Backtest, backtest, days_of, judged_by, merged, running
 from headwater.backtests.policies import renamed
 from headwater.config import SHUFFLED, DownstreamConfig
 from headwater.errors import ExperimentError
 from headwater.evaluation import Chart, Column, Series, Table, lift_table
 from headwater.models.downstream import Cost, VariantTask, costs_of
-from headwater.pipeline.day import Factory, read_day
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
 from headwater.studies.lifts import BOOTSTRAP_SEED, control_note
 
 WIDTHS = (32, 16, 8, 4, 2)
@@ -35,8 +36,13 @@ COLUMNS = (
 )
 
 
+def projection_study(asked: Asked) -> Table:
+    with running(asked) as run:
+        return projection_table(run, asked.consumer, asked.core_hour_price, asked.rows_a_day)
+
+
 def projection_table(
-    factory: Factory,
+    run: Run,
     consumer: str = "ctr",
     core_hour_price: float | None = None,
     rows_a_day: float | None = None,
@@ -48,9 +54,9 @@ def projection_table(
     The money is that of learning `rows_a_day` (default: what the factory's last day taught) once a
     day at `core_hour_price` (any currency), against no projection. Raises ExperimentError.
     """
-    days = days_of(factory, "T4", consumer)
-    spec, span = factory.config.downstream[consumer], factory.config.evaluation
-    narrow = [width for width in widths if width < min(factory.variants[0].widths.values())]
+    days = days_of(run, "T4", consumer)
+    spec, span = run.workspace.config.downstream[consumer], run.workspace.config.evaluation
+    narrow = [width for width in widths if width < min(run.rankers[0].widths.values())]
     specs = {
         WHOLE: _projected(spec, None),
         **{f"to {width}": _projected(spec, width) for width in narrow},
@@ -58,11 +64,11 @@ def projection_table(
     chosen = {"none": Backtest(spec, ("none", SHUFFLED))} | {
         name: Backtest(changed, ("all",)) for name, changed in specs.items()
     }
-    backtested = backtest(factory, "T4", consumer, chosen)
+    backtested = backtest(run, "T4", consumer, chosen)
     judged = merged(
         {
             name: part if name == "none" else renamed(part, name)
-            for name, (_, part) in backtested.items()
+            for name, part in judged_by(backtested)
         }
     )
     found = lift_table(
@@ -73,9 +79,8 @@ def projection_table(
         further=[(name, WHOLE) for name in specs if name != WHOLE],
     )
     lifts = {(row.variant, row.baseline): row for row in found}
-    tasks, learnt = _timed(
-        factory, consumer, {name: made for name, (made, _) in backtested.items()}
-    )
+    runs = {name: found.run for name, found in backtested.items()}
+    tasks, learnt = _timed(run, consumer, runs)
     costs = costs_of(tasks)
     a_day = rows_a_day or learnt
     hours = {
@@ -123,15 +128,15 @@ def _projected(spec: DownstreamConfig, width: int | None) -> DownstreamConfig:
     )
 
 
-def _timed(
-    factory: Factory, consumer: str, made: dict[str, Factory]
-) -> tuple[dict[str, VariantTask], int]:
+def _timed(run: Run, consumer: str, made: dict[str, Run]) -> tuple[dict[str, VariantTask], int]:
     """One task for each ranker, on rows of the last day that taught; and how many rows that day
     taught.
     """
-    task = factory.schema.tasks[factory.config.downstream[consumer].task]
-    inputs = read_day(factory, factory.days_done()[-1])
-    rows = inputs.matured(task)
+    task = run.workspace.schema.tasks[run.workspace.config.downstream[consumer].task]
+    done = run.workspace.days_done()
+    inputs = run.reader.read(done[-1], done)
+    matured = inputs.matured(task)
+    rows = None if matured is None else matured.examples
     tasks, learnt = {}, 0
     if rows is None or not len(rows.where_defined((task.name,))):
         raise ExperimentError(
@@ -139,7 +144,7 @@ def _timed(
             " run one more day."
         )
     for name, of_width in made.items():
-        plan = of_width.variants[0]
+        plan = of_width.rankers[0]
         taught = rows.where_defined(tuple(plan.tasks))
         learnt = len(taught)
         some = plan.reads(taught.take(np.arange(min(learnt, TIMED_ROWS))))
@@ -147,9 +152,9 @@ def _timed(
             plan,
             inputs.day,
             some,
-            factory.served_on(rows.day),
+            run.workspace.served_on(rows.day),
             None,
-            of_width.warehouse / "timed",
+            of_width.workspace.layout.root / "timed",
             "timed",
         )
     return tasks, learnt

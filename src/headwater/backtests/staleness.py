@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.backtests.backtest import Backtest, backtest, days_of, merged
+from headwater.backtests.backtest import Backtest, backtest, days_of, judged_by, merged, running
 from headwater.config import SHUFFLED
 from headwater.evaluation import Chart, Column, Series, Table, lift_table
-from headwater.pipeline.day import Factory, stale_name
+from headwater.pipeline.predict import stale_name
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
 from headwater.studies.lifts import BOOTSTRAP_SEED, control_note
 
 AGES = (0, 1, 2, 3, 5, 7, 10, 14)
@@ -23,13 +25,18 @@ COLUMNS = (
 )
 
 
-def staleness_table(factory: Factory, consumer: str = "ctr", ages: tuple[int, ...] = AGES) -> Table:
+def staleness_study(asked: Asked) -> Table:
+    with running(asked) as run:
+        return staleness_table(run, asked.consumer)
+
+
+def staleness_table(run: Run, consumer: str = "ctr", ages: tuple[int, ...] = AGES) -> Table:
     """The lift of a ranker trained with fresh vectors that meets vectors older by 0..N days, on the
     same rows: as if the factory had stopped that long ago. Of `ages`, those are taken for which
     every judged day had an edition. Raises ExperimentError.
     """
-    days = days_of(factory, "staleness", consumer)
-    config = factory.config
+    days = days_of(run, "staleness", consumer)
+    config = run.workspace.config
     middle = days[len(days) // 2]  # without evaluation.start, the later half is judged
     start = max(days[0], config.evaluation.start or middle)
     reach = (start - days[0]).days - config.lifecycle.lag_days
@@ -39,8 +46,8 @@ def staleness_table(factory: Factory, consumer: str = "ctr", ages: tuple[int, ..
         "frozen": Backtest(spec, ("all",), stale_days=chosen),
         "others": Backtest(spec, ("none", SHUFFLED)),
     }
-    backtested = backtest(factory, "staleness", consumer, asked)
-    judged = merged({name: part for name, (_, part) in backtested.items()})
+    backtested = backtest(run, "staleness", consumer, asked)
+    judged = merged(dict(judged_by(backtested)))
     judged = judged.take(np.flatnonzero(judged.days_N >= start.toordinal()))
     span = config.evaluation
     variants = [stale_name("all", age) for age in chosen]

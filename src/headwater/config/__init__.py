@@ -2,6 +2,7 @@
 with its path.
 """
 
+from headwater.config.base import shaping
 from headwater.config.data import (
     Categorical,
     EntityConfig,
@@ -17,7 +18,6 @@ from headwater.config.data import (
     Vector,
 )
 from headwater.config.factory import (
-    HOW_NOT_WHAT,
     FactoryConfig,
     load_config,
     parse_config,
@@ -25,8 +25,10 @@ from headwater.config.factory import (
     warehouse_of,
 )
 from headwater.config.models import (
+    AnyUpstreamConfig,
     DhenConfig,
     DownstreamConfig,
+    OtherUpstreamConfig,
     PriorConfig,
     ProjectionConfig,
     RetrievalConfig,
@@ -55,9 +57,9 @@ from headwater.config.running import (
 )
 
 __all__ = [
-    "HOW_NOT_WHAT",
     "SHUFFLED",
     "AlignConfig",
+    "AnyUpstreamConfig",
     "Categorical",
     "DhenConfig",
     "DownstreamConfig",
@@ -77,6 +79,7 @@ __all__ = [
     "MeanPolicy",
     "MultiCategorical",
     "Numeric",
+    "OtherUpstreamConfig",
     "PolicyConfig",
     "PriorConfig",
     "ProjectionConfig",
@@ -94,6 +97,7 @@ __all__ = [
     "parse_config",
     "parse_policy",
     "read_by",
+    "shaping",
     "upstream_entities",
     "warehouse_of",
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from headwater.config.base import Strict, distinct
+from headwater.config.base import RUNNING, Strict, distinct
 
 Reading = Literal["cycles", "age", "recency"]
 
@@ -108,13 +108,13 @@ Features = dict[str, FeatureField]
 class LogConfig(Strict):
     """A table of timed events."""
 
-    path: str | tuple[str, ...]
+    path: str | tuple[str, ...] = Field(json_schema_extra=RUNNING)
     time: str
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     entities: dict[str, str] = Field(default_factory=dict)
     features: Features = Field(default_factory=dict)
     event_id: str | None = None
-    max_reject_share: float = Field(0.05, ge=0, le=1)
+    max_reject_share: float = Field(0.05, ge=0, le=1, json_schema_extra=RUNNING)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -126,9 +126,9 @@ class EntityConfig(Strict):
     (docs/leaks.md).
     """
 
-    table: str | tuple[str, ...] | None = None
+    table: str | tuple[str, ...] | None = Field(None, json_schema_extra=RUNNING)
     key: str | None = None
-    as_of: dt.date | None = None
+    as_of: dt.date | None = Field(None, json_schema_extra=RUNNING)
     features: Features = Field(default_factory=dict)
 
     @property
@@ -147,9 +147,9 @@ class HistorySeed(Strict):
     the subset acted on. `as_of`: none of them is later than the end of that day.
     """
 
-    table: str
+    table: str = Field(json_schema_extra=RUNNING)
     key: str
-    as_of: dt.date | None = None
+    as_of: dt.date | None = Field(None, json_schema_extra=RUNNING)
     ids: str
     actions: dict[str, str] = Field(default_factory=dict)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from headwater.config.base import Strict, distinct
+from headwater.config.base import RUNNING, Strict, distinct
 
 
 class DhenConfig(Strict):
@@ -60,6 +60,7 @@ class UpstreamConfig(Strict):
     log's as it is, or as many of each.
     """
 
+    kind: Literal["derm"] = "derm"
     tasks: tuple[str, ...] = Field(min_length=1)
     seed: int | None = Field(
         None, description="another seed, another space (default: the factory's)"
@@ -114,9 +115,15 @@ class UpstreamConfig(Strict):
         2000,
         ge=1,
         description="batches between two checkpoints within a day, from which a killed run goes on",
+        json_schema_extra=RUNNING,
     )
-    exploding: float = Field(20.0, gt=1, description="a loss so many times the usual stops the run")
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$")
+    exploding: float = Field(
+        20.0,
+        gt=1,
+        description="a loss so many times the usual stops the run",
+        json_schema_extra=RUNNING,
+    )
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$", json_schema_extra=RUNNING)
     fast: bool = Field(
         False,
         description=(
@@ -138,6 +145,33 @@ class UpstreamConfig(Strict):
         if self.hidden_share is not None:
             return self.hidden_share
         return 0.1 if self.ids and self.content_vectors else 0.0
+
+
+class OtherUpstreamConfig(Strict):
+    """An upstream of another package's kind, `package.module:Class` or a name that it offers.
+
+    Its `tasks` say which logs it reads and which labels it may learn; `entities` which of their
+    entities it makes vectors of (default: all that may have any). `settings` are its own.
+    """
+
+    kind: str = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    entities: tuple[Literal["user", "item"], ...] | None = Field(None, min_length=1)
+    seed: int | None = Field(None, description="another seed (default: the factory's)")
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def _upstream_kind(raw: Any) -> str:
+    kind = raw.get("kind", "derm") if isinstance(raw, dict) else getattr(raw, "kind", "derm")
+    return "derm" if kind == "derm" else "other"
+
+
+AnyUpstreamConfig = UpstreamConfig | OtherUpstreamConfig
+UpstreamField = Annotated[
+    Annotated[UpstreamConfig, Tag("derm")] | Annotated[OtherUpstreamConfig, Tag("other")],
+    Discriminator(_upstream_kind),
+]
+UPSTREAM_TAGS = ("derm", "other")
 
 
 class ProjectionConfig(Strict):
@@ -168,13 +202,8 @@ class DownstreamConfig(Strict):
     task: str
     also: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     model: str = "moe_dcn"
-    variants: Annotated[tuple[str, ...], AfterValidator(distinct)] = (
-        "none",
-        "ctr_user",
-        "ctr_user+ctr_item",
-        "cvr_user+cvr_item",
-        "all",
-        "shuffled",
+    variants: Annotated[tuple[str, ...], AfterValidator(distinct)] = Field(
+        (), description="which embeddings are compared (default: see `default_variants`)"
     )
     seeds: Annotated[tuple[int, ...], AfterValidator(distinct)] = Field((0, 1, 2), min_length=1)
     projection: ProjectionConfig = ProjectionConfig()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from headwater.config.models import SIZES, DownstreamConfig, UpstreamConfig
+from headwater.config.models import SIZES, UpstreamConfig
 
 SHUFFLED = "shuffled"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -31,9 +31,9 @@ def upstream_entities(raw: Mapping[str, Any], spec: Any) -> tuple[str, ...]:
     for task in _strings(_get(spec, "tasks")):
         log = _get(_get(_get(raw, "tasks"), task), "log")
         found.update(dict.fromkeys(_keys(_get(_get(_get(raw, "logs"), log), "entities"))))
-    return tuple(
-        entity for entity in TOWERS if entity in found
-    )  # a log may name more; only these two have towers
+    wanted = _strings(_get(spec, "entities")) or TOWERS
+    # A log may name more; only these two have vectors.
+    return tuple(entity for entity in TOWERS if entity in found and entity in wanted)
 
 
 def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -281,8 +281,6 @@ def _broken_consumers(raw: Mapping[str, Any], tasks: tuple[str, ...]) -> Iterato
                 f"downstream.{name}.task: its log {log!r} has no entity {' and no '.join(missing)}"
             )
         variants = _get(consumer, "variants")
-        if variants is None:
-            variants = DownstreamConfig.model_fields["variants"].default
         same: dict[tuple[frozenset[str], frozenset[str]], str] = {}
         for variant in _strings(variants):
             faults, what = read_by(variant, embeddings)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from headwater.config.base import Strict
+from headwater.config.base import RUNNING, Strict
 
 
 class EmaPolicy(Strict):
@@ -85,16 +85,19 @@ class LifecycleConfig(Strict):
     lag_days: int = Field(1, ge=1)
     expire_days: int = Field(90, ge=1)
     promote: Literal["auto", "manual"] = Field(
-        "auto", description="whether a finished day goes live by itself, or by `headwater promote`"
+        "auto",
+        json_schema_extra=RUNNING,
+        description="whether a finished day goes live by itself, or by `headwater promote`",
     )
     keep_days: int = Field(
         90,
+        json_schema_extra=RUNNING,
         ge=2,
         description=(
             "the point-in-time window: editions and daily snapshots of that many days are kept"
         ),
     )
-    align: AlignConfig = AlignConfig()
+    align: AlignConfig = Field(AlignConfig(), json_schema_extra=RUNNING)
 
 
 class GateConfig(Strict):

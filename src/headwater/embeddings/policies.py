@@ -14,11 +14,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from headwater.config import EmaPolicy, LastPolicy, LatestPolicy, MeanPolicy, PolicyConfig
-from headwater.embeddings.snapshot import Space
+from headwater.embeddings.snapshot import Space, counted
 from headwater.plugins import resolve
 
 Config = TypeVar("Config", bound=Any)
-MOST_STEPS = 255
+MOST_STEPS = 254  # the next one marks what was inferred
 
 
 class Policy(ABC, Generic[Config]):
@@ -146,7 +146,7 @@ class Mean(_Window[MeanPolicy]):
         sums = states_NW.reshape(len(states_NW), self.depth, -1).sum(
             axis=1, dtype=np.float64
         )  # unfilled steps are zeros
-        return self._scaled((sums / np.maximum(steps_N, 1)[:, None]).astype(np.float32))
+        return self._scaled((sums / counted(steps_N)[:, None]).astype(np.float32))
 
 
 class Last(_Window[LastPolicy]):

@@ -18,6 +18,7 @@ import lmdb
 import numpy as np
 
 from headwater.embeddings.aggregate import find
+from headwater.embeddings.snapshot import counted
 from headwater.errors import StoreError
 from headwater.files import TEMPORARY, digest_of, sync
 from headwater.store.editions import Edition, Part
@@ -218,7 +219,11 @@ def get_served(online: OnlineStore, edition: Edition, name: str, key: int) -> np
         )
     _, steps = _HEAD.unpack_from(found)
     row = edition.encoding.decode(np.frombuffer(found, np.uint8, offset=_HEAD.size)[None, :])[0]
-    return row.reshape(-1, part.space.width)[: max(1, steps)] if edition.policy.sequence else row
+    return (
+        row.reshape(-1, part.space.width)[: int(counted(np.array([steps], np.uint8))[0])]
+        if edition.policy.sequence
+        else row
+    )
 
 
 def _served_width(edition: Edition, part: Part) -> int:

@@ -40,7 +40,7 @@ class Segment:
     @classmethod
     def open(cls, folder: Path) -> Segment:
         """Raises StoreError."""
-        if not (folder / MANIFEST).is_file():
+        if not Segment.is_there(folder):
             raise StoreError(
                 f"{folder}: the segment is gone. The edition is damaged; run that day again with"
                 " --replace."
@@ -58,6 +58,11 @@ class Segment:
             raise StoreError(
                 f"{folder / MANIFEST}: not a segment's manifest ({error!r})."
             ) from error
+
+    @staticmethod
+    def is_there(folder: Path) -> bool:
+        """Whether a segment lies in a folder; its arrays are not looked at."""
+        return (folder / MANIFEST).is_file()
 
     @property
     def digest(self) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from headwater.config import FactoryConfig, warehouse_of
+from headwater.config import FactoryConfig
 from headwater.errors import LeakError, LogError
 from headwater.evaluation.audit import (
     P_VALUE,
@@ -27,14 +26,13 @@ from headwater.evaluation.audit import (
     foreknowledge,
     is_leak,
 )
-from headwater.events import ExampleReader, Histories
+from headwater.events import Histories
 from headwater.events.entities import read_table
 from headwater.files import digest_of, read_json, write_json
-from headwater.lifecycle.erase import Tombstones
-from headwater.schema import Entity, History, Numeric, Schema, Task, Vector
-from headwater.store import MAIN, read_catalog
-from headwater.store.catalog import Lane, home_of
-from headwater.store.predictions import Judgements
+from headwater.schema import Entity, History, Numeric, Task, Vector
+from headwater.store import Lane
+from headwater.store.predictions import Predictions
+from headwater.workspace import Workspace
 
 METHOD = 1  # one more whenever figures change, so that kept audits are made again
 ENTITIES = 20_000  # of a table at most; keys are hashes, so the lowest ones are a fair draw
@@ -100,35 +98,31 @@ class Audit:
         }
 
 
-def audit(config: FactoryConfig, root: Path, consumer: str, days: Collection[dt.date]) -> Audit:
-    """Look over the judged `days` of a consumer, in the lane that is live. What reads the log is
+def audit(workspace: Workspace, consumer: str, days: Collection[dt.date]) -> Audit:
+    """Look over the judged `days` of a consumer, in the workspace's lane. What reads the log is
     measured once and kept in `audits/DIGEST.json`, under the config, the days, and the inputs of
     every day that was run; where the log is gone, a finding says that it was not. Raises
     StoreError.
     """
-    judged, warehouse = sorted(days), warehouse_of(config, root)
-    catalog = read_catalog(warehouse)
-    name = catalog.live.lane if catalog.live else MAIN
-    lane = catalog.lane(name)
+    judged, config, lane = sorted(days), workspace.config, workspace.chain()
     found = [
         *declared(config, judged[0]),
-        *recorded(config, Judgements(home_of(warehouse, name)), lane, consumer, judged),
+        *recorded(config, workspace.predictions, lane, consumer, judged),
     ]
     key = digest_of(
         METHOD,
         config.digest(),
-        name,
+        workspace.lane,
         consumer,
         judged,
         [entry.fingerprint for entry in lane.days],
-        Tombstones.read(warehouse).digest,
+        workspace.tombstones().digest,
     )
-    kept = warehouse / "audits" / f"{key}.json"
+    kept = workspace.layout.audit(key)
     try:
         if not kept.is_file():
-            write_json(
-                kept, [asdict(one) for one in measured(config, root, lane, consumer, judged)]
-            )
+            made = measured(workspace, lane, consumer, judged)
+            write_json(kept, [asdict(one) for one in made])
         found += [Finding(**raw) for raw in read_json(kept)]
     except LogError as error:
         found.append(
@@ -183,7 +177,7 @@ def declared(config: FactoryConfig, first: dt.date) -> Iterator[Finding]:
 
 
 def recorded(
-    config: FactoryConfig, judgements: Judgements, lane: Lane, consumer: str, days: list[dt.date]
+    config: FactoryConfig, judgements: Predictions, lane: Lane, consumer: str, days: list[dt.date]
 ) -> Iterator[Finding]:
     """Whether each judged day read an edition that was `lag_days` old, and that the catalog still
     has, made of the same inputs.
@@ -287,14 +281,11 @@ class _Counts:
         return made
 
 
-def measured(
-    config: FactoryConfig, root: Path, lane: Lane, consumer: str, days: list[dt.date]
-) -> list[Finding]:
+def measured(workspace: Workspace, lane: Lane, consumer: str, days: list[dt.date]) -> list[Finding]:
     """Every numeric feature of the log's entities, and every history of the log, against the labels
     of the judged days.
     """
-    schema, warehouse = Schema.from_config(config, root), warehouse_of(config, root)
-    reader = ExampleReader(schema, config.zone, None, Tombstones.read(warehouse).matches)
+    schema, config, reader = workspace.schema, workspace.config, workspace.events()
     task = schema.tasks[config.downstream[consumer].task]
     entities = [schema.entities[name] for name in schema.logs[task.log].entities]
     counts = [

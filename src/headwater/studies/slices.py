@@ -7,21 +7,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from headwater.config import SHUFFLED, Categorical, FactoryConfig
+from headwater.config import SHUFFLED, Categorical
 from headwater.errors import ExperimentError, LogError
 from headwater.evaluation import Chart, Column, Judged, Series, Table, quick_lift
 from headwater.evaluation.lift import LEAST_USERS
 from headwater.events import ExampleReader
 from headwater.events.cleaning import TIME
-from headwater.lifecycle.erase import Tombstones
-from headwater.schema import Schema
 from headwater.studies.lifts import reading_variant
+from headwater.workspace import Workspace
 
 NEW_ITEM_DAYS = 2
 MOST_VALUES = 20  # a context feature with more is no slicing
@@ -43,9 +41,7 @@ COLUMNS = (
 )
 
 
-def slice_table(
-    config: FactoryConfig, root: Path, warehouse: Path, consumer: str, judged: Judged
-) -> Table:
+def slice_table(workspace: Workspace, consumer: str, judged: Judged) -> Table:
     """The lift of the variant that reads all embeddings (or, without one, of the last that reads
     any) on each slice of the judged rows, with p values corrected over all slices. Raises
     ExperimentError.
@@ -61,7 +57,7 @@ def slice_table(
         judged, scores={name: judged.scores[name] for name in ("none", variant, *control)}
     )
     rows, left_out = list[dict[str, Any]](), list[str]()
-    for name, value, chosen_N in slices_of(config, root, warehouse, consumer, pair):
+    for name, value, chosen_N in slices_of(workspace, consumer, pair):
         part = pair.take(np.flatnonzero(chosen_N))
         if (
             len(part.labels_N) < LEAST_ROWS
@@ -70,11 +66,11 @@ def slice_table(
         ):
             left_out.append(f"{name} {value} ({len(part.labels_N)})")
             continue
-        lift = quick_lift(part, variant, config.evaluation.confidence)
+        lift = quick_lift(part, variant, workspace.config.evaluation.confidence)
         of_control = {
             f"shuffled_{key}": value
             for key, value in (
-                quick_lift(part, SHUFFLED, config.evaluation.confidence).as_dict()
+                quick_lift(part, SHUFFLED, workspace.config.evaluation.confidence).as_dict()
                 if control
                 else {}
             ).items()
@@ -119,7 +115,7 @@ def slice_table(
     )
     span, answer = (
         (str(judged.day(0)), str(judged.day(-1))),
-        _answer(consumer, rows, config.evaluation.confidence),
+        _answer(consumer, rows, workspace.config.evaluation.confidence),
     )
     return Table(
         "slices",
@@ -165,12 +161,11 @@ def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def slices_of(
-    config: FactoryConfig, root: Path, warehouse: Path, consumer: str, judged: Judged
+    workspace: Workspace, consumer: str, judged: Judged
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """(what is sliced by, value, which rows)."""
-    schema = Schema.from_config(config, root)
+    config, reader = workspace.config, workspace.events()
     log = config.tasks[config.downstream[consumer].task].log
-    reader = ExampleReader(schema, config.zone, None, Tombstones.read(warehouse).matches)
     features = [
         name for name, kind in config.logs[log].features.items() if isinstance(kind, Categorical)
     ]

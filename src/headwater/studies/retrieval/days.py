@@ -7,22 +7,22 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from headwater.config import FactoryConfig, RetrievalConfig, warehouse_of
+from headwater.config import FactoryConfig, RetrievalConfig
 from headwater.embeddings import Space
 from headwater.embeddings.aggregate import find
 from headwater.errors import ExperimentError
 from headwater.events.log import EventLog
 from headwater.events.pairs import Pairs, read_pairs, seed_pairs
 from headwater.index import counts_of, log_popularity
-from headwater.lifecycle.erase import Tombstones
 from headwater.lifecycle.timeline import Timeline
+from headwater.models.upstream import plan_of
 from headwater.schema import Schema, Task
-from headwater.store import MAIN, read_catalog
+from headwater.store import Tombstones
+from headwater.workspace import Workspace
 
 TUNING_DAYS = 2  # before the judged ones: on which the rivals' settings are chosen
 GROUPS = ("all", "warm", "cold")
@@ -105,17 +105,15 @@ class RetrievalData:
     asked: tuple[int, ...]
 
 
-def read_days(config: FactoryConfig, root: Path) -> RetrievalData:
-    """The days that the config evaluates, of the live lane, each with the edition that was served
-    then and no later one.
+def read_days(workspace: Workspace) -> RetrievalData:
+    """The days that the config evaluates, of the workspace's lane, each with the edition that was
+    served then and no later one.
 
     Raises ExperimentError where no day has both rows and an edition; EditionMissing where retention
     removed one.
     """
-    warehouse = warehouse_of(config, root)
-    live = read_catalog(warehouse).live
-    timeline = Timeline(warehouse, live.lane if live else MAIN, config.lifecycle.lag_days)
-    schema, tombstones = Schema.from_config(config, root), Tombstones.read(warehouse)
+    config, schema, tombstones = workspace.config, workspace.schema, workspace.tombstones()
+    timeline = Timeline(workspace)
     task = schema.tasks[config.retrieval_task()]
     log = EventLog(schema.logs[task.log], config.zone, erased=tombstones.matches)
     span, days = (
@@ -149,10 +147,11 @@ def read_days(config: FactoryConfig, root: Path) -> RetrievalData:
     made = {day: _day(config, timeline, pairs, seed, day) for day in (*earlier, *judged)}
     asked = tuple(len(np.unique(pairs.between(day, day).positives.users_M)) for day in judged)
     upstream = config.retrieval_upstream()
+    plan = plan_of(config, schema, upstream)
     return RetrievalData(
         upstream,
         task.name,
-        config.upstreams[upstream].temperature,
+        plan.temperature or 1.0,
         tuple(made[day] for day in judged),
         tuple(made[day] for day in earlier),
         asked,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,21 @@ from headwater.config import FactoryConfig, PriorConfig
 from headwater.console import SILENT, Console
 from headwater.errors import ConfigError
 from headwater.evaluation.table import Chart, Column, Series, Table
+from headwater.studies.registry import Asked
 from headwater.studies.retrieval.comparing import POPULAR, RIVALS, Compared, compare
 from headwater.studies.retrieval.days import GROUPS, RetrievalData, read_days
 from headwater.studies.retrieval.intervals import Estimate, Resampler
+from headwater.workspace import Workspace
 
 BOOTSTRAP_SEED = 20250908
 
 
+def retrieval_study(asked: Asked) -> Table:
+    return retrieval_table(asked.workspace, console=asked.console)
+
+
 def retrieval_table(
-    config: FactoryConfig, root: Path, ks: tuple[int, ...] = (10, 50), console: Console = SILENT
+    workspace: Workspace, ks: tuple[int, ...] = (10, 50), console: Console = SILENT
 ) -> Table:
     """T8: recall and NDCG at each of `ks` by method and group of items, and the difference of the
     last recall from the best rival's.
@@ -34,7 +39,7 @@ def retrieval_table(
     """
     if not ks or list(ks) != sorted(set(ks)) or ks[0] < 1:
         raise ConfigError(f"retrieval: ks should be ascending numbers from 1 on. Received: {ks}.")
-    data = read_days(config, root)
+    config, data = workspace.config, read_days(workspace)
     found = compare(config, data, ks, console)
     span = config.evaluation
     sample = Resampler(found.users_Q, span.bootstrap, span.confidence, BOOTSTRAP_SEED)

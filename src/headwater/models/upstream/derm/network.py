@@ -7,7 +7,6 @@ Shape suffixes: B rows, T tokens, E token width, D = tokens * token width, the w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from headwater.config import UpstreamConfig
 from headwater.events import BlockSpec
 from headwater.models.training import feature_tokens
+from headwater.models.upstream.derm.plan import Past, Sizes
 from headwater.nn import (
     HEADS,
     Dhen,
@@ -30,21 +30,6 @@ from headwater.plugins import resolve
 LEAST_TEMPERATURE = 0.01
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Widths of a DERM model. `tokens * token_width` is the width of its vectors."""
-
-    token_width: int
-    tokens: int
-    hidden: int
-    batch_rows: int
-    id_buckets: int
-
-    @property
-    def width(self) -> int:
-        return self.tokens * self.token_width
-
-
 class TowerTensors(NamedTuple):
     """What a tower reads: an entity's id slots (0: not known), its features, and its histories by
     the log they are of.
@@ -53,15 +38,6 @@ class TowerTensors(NamedTuple):
     slots_B: Tensor
     features: FeatureTensors
     histories: Mapping[str, HistoryTensors]
-
-
-class Past(NamedTuple):
-    """A history that a tower reads: the entity whose ids it holds, and how many actions are told of
-    each event.
-    """
-
-    of: str
-    actions: int
 
 
 def hidden(x: TowerTensors, rows_B: Tensor) -> TowerTensors:

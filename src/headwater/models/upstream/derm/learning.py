@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.embeddings.daily import Training
 from headwater.errors import ModelError
 from headwater.events import Examples
 from headwater.files import new_folder, read_json
@@ -36,9 +37,11 @@ from headwater.models.training import (
     seeded,
     shuffled,
 )
-from headwater.models.upstream.derm import TowerTensors
-from headwater.models.upstream.inputs import OBSERVED_ROWS, last_rows, tower_tensors
-from headwater.models.upstream.plan import Trainee, UpstreamPlan, UpstreamTask, sizes_of
+from headwater.models.upstream.derm.inputs import OBSERVED_ROWS, last_rows, tower_tensors
+from headwater.models.upstream.derm.network import TowerTensors
+from headwater.models.upstream.derm.plan import DermPlan, sizes_of
+from headwater.models.upstream.derm.trainee import Trainee
+from headwater.models.upstream.derm.work import DermDay
 from headwater.nn import (
     FeatureTensors,
     Negatives,
@@ -88,7 +91,7 @@ class Part:
         return len(self.rows_N)
 
 
-def parts_of(task: UpstreamTask) -> list[Part]:
+def parts_of(task: DermDay) -> list[Part]:
     """What a day learns. A task over the whole space is learnt on every row: where it is not
     defined, it did not happen.
     """
@@ -110,7 +113,7 @@ def parts_of(task: UpstreamTask) -> list[Part]:
     return parts
 
 
-def steps_of(plan: UpstreamPlan, parts: Sequence[Part], seed: int) -> list[Step]:
+def steps_of(plan: DermPlan, parts: Sequence[Part], seed: int) -> list[Step]:
     """The day's batches in order. Of each log its rows, oldest part first, shuffled within a part;
     several logs are woven evenly together and, where they are balanced, those of fewer rows are
     gone through again.
@@ -142,7 +145,7 @@ def steps_of(plan: UpstreamPlan, parts: Sequence[Part], seed: int) -> list[Step]
 
 
 def _pass(
-    plan: UpstreamPlan, place: int, rows_N: np.ndarray, seed: int, epoch: int, again: int = 0
+    plan: DermPlan, place: int, rows_N: np.ndarray, seed: int, epoch: int, again: int = 0
 ) -> Iterator[Step]:
     for picked in shuffled(
         len(rows_N), sizes_of(plan.config).batch_rows, seeded(seed, epoch, place, again)
@@ -150,9 +153,9 @@ def _pass(
         yield Step(place, rows_N[picked])
 
 
-def fit_day(task: UpstreamTask) -> None:
-    """Learn and save under `task.folder`, whole or not at all. Killed, the next call goes on from
-    the last checkpoint within the day.
+def fit_day(task: DermDay) -> Trainee:
+    """Learn and save under `task.folder`, whole or not at all; returns the model as it was saved.
+    Killed, the next call goes on from the last checkpoint within the day.
 
     Raises ModelError on a loss that is not finite or explodes; what was saved before stays as it
     is.
@@ -186,29 +189,31 @@ def fit_day(task: UpstreamTask) -> None:
             losses.append(optimizers.step(loss, where))
             _refuse_explosion(losses, config.exploding, where)
             if len(losses) % config.checkpoint_steps == 0 and len(losses) < len(steps):
+                so_far = {"losses": losses, "random": torch.get_rng_state().tolist()}
                 with new_folder(within) as aside:
-                    save_checkpoint(
-                        aside,
-                        trainee,
-                        optimizers,
-                        meta | {"losses": losses, "random": torch.get_rng_state().tolist()},
-                    )
+                    save_checkpoint(aside, trainee, optimizers, meta | so_far)
     trainee.eval()
-    meta["training"] = {
-        "loss": float(np.mean(losses)) if losses else None,
-        "steps": len(losses),
-        "total_steps": trainee.steps,
-        "curve": _curve(losses),
-    }
-    if trainee.derm.log_temperature is not None:
-        meta["training"]["temperature"] = float(torch.as_tensor(trainee.derm.temperature).detach())
+    meta["training"] = _training(trainee, losses).as_json()
     with new_folder(task.folder) as aside:
         save_checkpoint(aside, trainee, optimizers, meta)
     shutil.rmtree(within, ignore_errors=True)
+    return trainee
+
+
+def _training(trainee: Trainee, losses: Sequence[float]) -> Training:
+    learnt = trainee.derm.log_temperature is not None
+    temperature = torch.as_tensor(trainee.derm.temperature).detach()
+    return Training(
+        loss=float(np.mean(losses)) if losses else None,
+        steps=len(losses),
+        total_steps=trainee.steps,
+        curve=_curve(losses),
+        temperature=float(temperature) if learnt else None,
+    )
 
 
 def _go_on(
-    task: UpstreamTask,
+    task: DermDay,
     within: Path,
     trainee: Trainee,
     optimizers: Optimizers,
@@ -246,20 +251,18 @@ def _refuse_explosion(losses: Sequence[float], times: float, where: str) -> None
         )
 
 
-def _curve(losses: Sequence[float]) -> list[tuple[int, float]]:
+def _curve(losses: Sequence[float]) -> tuple[tuple[int, float], ...]:
     """At most a hundred points: the last step and the mean loss of each stretch."""
-    stretches = (
-        np.array_split(np.arange(len(losses)), min(CURVE_POINTS, len(losses))) if losses else []
-    )
-    return [
+    if not losses:
+        return ()
+    stretches = np.array_split(np.arange(len(losses)), min(CURVE_POINTS, len(losses)))
+    return tuple(
         (int(stretch[-1]) + 1, float(np.mean([losses[step] for step in stretch])))
         for stretch in stretches
-    ]
+    )
 
 
-def observe(
-    plan: UpstreamPlan, trainee: Trainee, parts: Sequence[Part], precision: Precision
-) -> None:
+def observe(plan: DermPlan, trainee: Trainee, parts: Sequence[Part], precision: Precision) -> None:
     """Let scales, ranks and vocabularies take in past rows, before they are learnt."""
     tokens = trainee.derm.feature_tokens()
     for part in parts:
@@ -274,7 +277,7 @@ def observe(
 
 
 def batch_of(
-    task: UpstreamTask, parts: Sequence[Part], step: Step, number: int, precision: Precision
+    task: DermDay, parts: Sequence[Part], step: Step, number: int, precision: Precision
 ) -> Batch:
     plan, part, pool = task.plan, parts[step.part], None
     config, rows = plan.config, part.examples.take(step.rows_B)
@@ -305,7 +308,7 @@ def batch_of(
     return precision.moved(batch)
 
 
-def loss_of(plan: UpstreamPlan, trainee: Trainee, batch: Batch, precision: Precision) -> Tensor:
+def loss_of(plan: DermPlan, trainee: Trainee, batch: Batch, precision: Precision) -> Tensor:
     """Supervised losses of all tasks, and the contrastive loss over their positives, in float32;
     takes the batch into the frequency estimate.
     """

@@ -10,14 +10,14 @@ import torch
 from headwater.events import Examples, Histories
 from headwater.events.examples import Catalog
 from headwater.models.training import feature_tensors, history_tensors, id_slots
-from headwater.models.upstream.derm import TowerTensors
-from headwater.models.upstream.plan import UpstreamPlan, sizes_of
+from headwater.models.upstream.derm.network import TowerTensors
+from headwater.models.upstream.derm.plan import DermPlan, sizes_of
 from headwater.nn import HistoryTensors
 
 OBSERVED_ROWS = 1 << 20
 
 
-def tower_tensors(plan: UpstreamPlan, rows: Examples, entity: str) -> TowerTensors:
+def tower_tensors(plan: DermPlan, rows: Examples, entity: str) -> TowerTensors:
     """What the entity's tower reads of rows of the log."""
     buckets = sizes_of(plan.config).id_buckets
     histories = _histories(plan, entity, rows.log, rows.histories)
@@ -29,7 +29,7 @@ def tower_tensors(plan: UpstreamPlan, rows: Examples, entity: str) -> TowerTenso
 
 
 def content_tensors(
-    plan: UpstreamPlan, catalog: Catalog, entity: str, rows_N: np.ndarray
+    plan: DermPlan, catalog: Catalog, entity: str, rows_N: np.ndarray
 ) -> TowerTensors:
     """What the tower reads of entities that no log has shown: all but who they are."""
     histories = _histories(
@@ -46,7 +46,7 @@ def content_tensors(
 
 
 def _histories(
-    plan: UpstreamPlan, entity: str, own: str, found: Mapping[str, Histories]
+    plan: DermPlan, entity: str, own: str, found: Mapping[str, Histories]
 ) -> dict[str, HistoryTensors]:
     buckets = sizes_of(plan.config).id_buckets
     return {

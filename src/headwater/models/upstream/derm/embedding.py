@@ -10,19 +10,22 @@ import numpy as np
 import polars as pl
 import torch
 
-from headwater.embeddings import Snapshot, Space
-from headwater.embeddings.snapshot import day_number
+from headwater.embeddings import Space
+from headwater.embeddings.daily import DailyVectors
+from headwater.embeddings.snapshot import Basis
 from headwater.events import Examples
 from headwater.models.precision import Precision
 from headwater.models.training import Optimizers, begin, feature_tensors, load_checkpoint
-from headwater.models.upstream.derm import TowerTensors
-from headwater.models.upstream.inputs import content_tensors, last_rows, tower_tensors
-from headwater.models.upstream.plan import Trainee, UpstreamTask, sizes_of
+from headwater.models.upstream.derm.inputs import content_tensors, last_rows, tower_tensors
+from headwater.models.upstream.derm.network import TowerTensors
+from headwater.models.upstream.derm.plan import sizes_of
+from headwater.models.upstream.derm.trainee import Trainee
+from headwater.models.upstream.derm.work import DermDay
 
 CHUNK_ROWS = 4096
 
 
-def trained(task: UpstreamTask, precision: Precision) -> Trainee:
+def trained(task: DermDay, precision: Precision) -> Trainee:
     """The day's model, as it was saved. Raises ModelError."""
     config = task.plan.config
     begin(task.plan.seed)
@@ -36,36 +39,47 @@ def trained(task: UpstreamTask, precision: Precision) -> Trainee:
 
 @torch.no_grad()
 def embed_day(
-    task: UpstreamTask, space: Space, ids: Mapping[str, tuple[np.ndarray, pl.Series]]
-) -> list[Snapshot]:
+    task: DermDay,
+    space: Space,
+    ids: Mapping[str, tuple[np.ndarray, pl.Series]],
+    model: Trainee | None = None,
+) -> list[DailyVectors]:
     """The fresh vectors of everyone whom the day's rows show: each entity's last row of the day,
-    through its tower. Where a catalog is given, everyone else whom it lists gets a vector of their
-    content, and is marked as never seen.
+    through its tower. Where a listing is given, everyone else whom it lists gets a vector of their
+    content, and is marked so.
+
+    `model` is the day's, if it is still in memory; else it is loaded. Raises ModelError.
     """
     precision = Precision.of(task.plan.config.device, task.plan.config.fast)
-    trainee, snapshots = trained(task, precision), []
+    trainee = trained(task, precision) if model is None else model
+    made = []
     for entity in task.plan.entities:
         keys, vectors = _of_last_rows(task, trainee, entity, precision)
         known_keys, known_ids = ids[entity]
         assert np.array_equal(known_keys, keys)
-        seen, content = np.full(len(keys), day_number(task.day), np.int32), None
-        if entity in task.catalogs:
-            catalog = task.catalogs[entity]
-            others = np.flatnonzero(~np.isin(catalog.keys_N, keys))
-            chunks = np.array_split(others, -(-len(others) // CHUNK_ROWS)) if len(others) else []
-            parts = [
-                _embedded(
-                    trainee, entity, content_tensors(task.plan, catalog, entity, chunk), precision
-                )
-                for chunk in chunks
-            ]
-            keys, order = _joined(keys, catalog.keys_N[others])
-            vectors = np.concatenate([vectors, *parts])[order]
-            known_ids = _as_one(known_ids, catalog.ids.gather(others)).gather(order)
-            content = order >= len(seen)
-            seen = np.full(len(keys), day_number(task.day), np.int32)
-        snapshots.append(Snapshot(space, entity, task.day, keys, vectors, seen, known_ids, content))
-    return snapshots
+        shown = DailyVectors(space, entity, keys, vectors, known_ids)
+        listed = entity in task.catalogs
+        made.append(_with_content(task, trainee, shown, precision) if listed else shown)
+    return made
+
+
+def _with_content(
+    task: DermDay, trainee: Trainee, shown: DailyVectors, precision: Precision
+) -> DailyVectors:
+    """Those shown, and beside them everyone else who is listed, by their content."""
+    listed = task.catalogs[shown.entity]
+    others = np.flatnonzero(~np.isin(listed.keys_N, shown.keys_N))
+    chunks = np.array_split(others, -(-len(others) // CHUNK_ROWS)) if len(others) else []
+    parts = [shown.vectors_ND]
+    for chunk in chunks:
+        x = content_tensors(task.plan, listed, shown.entity, chunk)
+        parts.append(_embedded(trainee, shown.entity, x, precision))
+    keys, order = _joined(shown.keys_N, listed.keys_N[others])
+    ids = _as_one(shown.ids, listed.ids.gather(others)).gather(order)
+    seen = order < len(shown.keys_N)
+    basis = np.where(seen, Basis.SEEN, Basis.CONTENT).astype(np.uint8)
+    vectors = np.concatenate(parts)[order]
+    return DailyVectors(shown.space, shown.entity, keys, vectors, ids, basis)
 
 
 def _joined(shown: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +100,7 @@ def _as_one(shown: pl.Series, others: pl.Series) -> pl.Series:
 
 
 def _of_last_rows(
-    task: UpstreamTask, trainee: Trainee, entity: str, precision: Precision
+    task: DermDay, trainee: Trainee, entity: str, precision: Precision
 ) -> tuple[np.ndarray, np.ndarray]:
     """Everyone whom the day's rows show, by ascending key, and the vector of their last row in
     whichever log that is.
@@ -119,7 +133,7 @@ def _embedded(trainee: Trainee, entity: str, x: TowerTensors, precision: Precisi
 
 
 @torch.no_grad()
-def predict(task: UpstreamTask, rows: Examples) -> dict[str, np.ndarray]:
+def predict(task: DermDay, rows: Examples) -> dict[str, np.ndarray]:
     """What the upstream predicts by itself, with context: a probability, float32 [N], by task of
     the rows' log; a task that is given another is predicted under that condition.
     """
