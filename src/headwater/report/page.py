@@ -149,7 +149,7 @@ def render(template: str, sections: Sequence[Section], **context: Any) -> str:
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     environment = Environment(
-        loader=PackageLoader("headwater.cli", "."),
+        loader=PackageLoader("headwater.report", "."),
         autoescape=select_autoescape(),
         trim_blocks=True,
         lstrip_blocks=True,
@@ -165,7 +165,7 @@ def render(template: str, sections: Sequence[Section], **context: Any) -> str:
         dark=DARK,
         version=__version__,
         charts=as_script({"charts": charts, "colours": {"light": LIGHT, "dark": DARK}}),
-        echarts=files("headwater.cli").joinpath("vendor/echarts.min.js").read_text(),
+        echarts=files("headwater.report").joinpath("vendor/echarts.min.js").read_text(),
         **context,
     )
 
