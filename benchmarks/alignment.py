@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from headwater.cli.main import plain_table, show_table
+from headwater.cli.terminal import plain_table, show_table
 from headwater.config import load_config
 from headwater.console import Console
 from headwater.embeddings import Served
@@ -173,7 +173,7 @@ def main() -> None:
             f"{fit['residual']:.3f}",
             by,
         )
-    from headwater.cli.main import out as terminal
+    from headwater.cli.terminal import out as terminal
 
     terminal.print(table)
     judged = Judged(

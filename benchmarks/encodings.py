@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.backtests.backtest import Backtest, factory_of
-from headwater.cli.main import out, plain_table
+from headwater.cli.terminal import out, plain_table
 from headwater.config import FactoryConfig
 from headwater.console import Console
 from headwater.embeddings import Snapshot

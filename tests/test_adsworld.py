@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from conftest import TINY, day
+from headwater.cli.demo import Demonstration
 from headwater.cli.main import app
 from headwater.worlds.adsworld import best_reachable, write_world, writing
 from headwater.worlds.adsworld.population import Population
@@ -124,12 +125,7 @@ def test_init_and_demo_take_a_mood(tmp_path, monkeypatch) -> None:
             "mood"
         ]
 
-    nothing = {
-        "tables": [],
-        "best_reachable_auc": {"click": 0, "conversion": 0},
-        "report": "",
-        "factory": "",
-    }
+    nothing = Demonstration((), {"click": 0, "conversion": 0}, report="", factory="")
     asked = []
     monkeypatch.setattr(
         "headwater.cli.demo.run_demo", lambda *arguments: (asked.append(arguments), nothing)[1]
