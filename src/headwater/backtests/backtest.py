@@ -19,9 +19,10 @@ import numpy as np
 from headwater import __version__
 from headwater.config import DownstreamConfig, PolicyConfig, UpstreamConfig
 from headwater.console import SILENT
+from headwater.digests import canonical_json, digest_of
 from headwater.errors import ExperimentError
 from headwater.evaluation import Judged
-from headwater.files import canonical_json, digest_of, exclusive, write_json
+from headwater.files import exclusive, write_json
 from headwater.pipeline.day import Factory
 
 DONE = "done.json"

@@ -27,8 +27,8 @@ from headwater.config.running import (
     StoreConfig,
     TrackingConfig,
 )
+from headwater.digests import digest_of
 from headwater.errors import ConfigError
-from headwater.files import digest_of
 
 HOW_NOT_WHAT = (
     "device",

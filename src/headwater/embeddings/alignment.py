@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from headwater.config import AlignConfig
+from headwater.digests import digest_of
 from headwater.embeddings.snapshot import Snapshot, Space, one_space
 from headwater.errors import SpaceMismatch
-from headwater.files import digest_of
 
 
 @dataclass(frozen=True)

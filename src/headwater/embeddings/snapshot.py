@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from headwater.digests import digest_of
 from headwater.errors import SnapshotError, SpaceMismatch
-from headwater.files import digest_of
 
 EPOCH = dt.date(1970, 1, 1)
 

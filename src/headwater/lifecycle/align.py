@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from headwater.config import FactoryConfig
+from headwater.digests import digest_of
 from headwater.embeddings.alignment import Fit, Rotation, fit_rotation, refusals
 from headwater.errors import EditionMissing, SpaceMismatch, StoreError
-from headwater.files import digest_of, new_folder
+from headwater.files import new_folder
 from headwater.lifecycle.switch import edition_of, rankers_of, switch_to
 from headwater.store import MAIN, Edition, EditionStore, read_catalog
 from headwater.store.catalog import home_of

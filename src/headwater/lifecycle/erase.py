@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 
 from headwater.config import FactoryConfig
+from headwater.digests import digest_of
 from headwater.errors import StoreError
 from headwater.files import (
-    digest_of,
     new_folder,
     read_json,
     remove_folder,

@@ -22,6 +22,7 @@ from headwater.config import (
     warehouse_of,
 )
 from headwater.console import SILENT, Console, timed
+from headwater.digests import digest_of
 from headwater.embeddings.gates.checks import GateResult, Probe, check_evidence
 from headwater.engine import Engine, make_engine
 from headwater.errors import ConfigError, EditionConflict, EditionMissing, GateError, StoreError
@@ -30,7 +31,7 @@ from headwater.events import ExampleCache, ExampleReader, Examples
 from headwater.events.examples import distinct_ids
 from headwater.events.log import EventDay
 from headwater.events.tables import matching_files
-from headwater.files import digest_of, exclusive, read_json, sweep_leftovers, write_json
+from headwater.files import exclusive, read_json, sweep_leftovers, write_json
 from headwater.index import INDEXES
 from headwater.lifecycle import (
     compact_where_due,

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from headwater.config import FactoryConfig, embedding_names, load_config, warehouse_of
+from headwater.digests import digest_of
 from headwater.embeddings import NEVER_SEEN, Space
 from headwater.errors import ConfigError, EditionMissing, EntityMissing, SearchError, StoreError
 from headwater.events import ExampleReader
 from headwater.events.pairs import items_met, read_pairs
-from headwater.files import digest_of, read_json
+from headwater.files import read_json
 from headwater.ids import as_integer, key_of
 from headwater.index import (
     fold_items,

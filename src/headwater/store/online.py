@@ -17,9 +17,10 @@ from typing import Protocol
 import lmdb
 import numpy as np
 
+from headwater.digests import digest_of
 from headwater.embeddings.aggregate import find
 from headwater.errors import StoreError
-from headwater.files import TEMPORARY, digest_of, sync
+from headwater.files import TEMPORARY, sync
 from headwater.store.editions import Edition, Part
 from headwater.store.segments import Segment
 

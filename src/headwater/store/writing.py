@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from headwater.config import LifecycleConfig, StoreConfig
+from headwater.digests import digest_of
 from headwater.embeddings import Snapshot, Space, one_space
 from headwater.embeddings.alignment import Rotation
 from headwater.embeddings.policies import make_policy
 from headwater.errors import StoreError
-from headwater.files import digest_of, new_folder, read_json, write_json
+from headwater.files import new_folder, read_json, write_json
 from headwater.ids import as_integers
 from headwater.store.arrays import digest_on_disk, key_ranges, rows_between
 from headwater.store.editions import MANIFEST, Edition

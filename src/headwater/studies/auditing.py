@@ -17,6 +17,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from headwater.config import FactoryConfig, warehouse_of
+from headwater.digests import digest_of
 from headwater.errors import LeakError, LogError
 from headwater.evaluation.audit import (
     P_VALUE,
@@ -29,7 +30,7 @@ from headwater.evaluation.audit import (
 )
 from headwater.events import ExampleReader, Histories
 from headwater.events.entities import read_table
-from headwater.files import digest_of, read_json, write_json
+from headwater.files import read_json, write_json
 from headwater.lifecycle.erase import Tombstones
 from headwater.schema import Entity, History, Numeric, Schema, Task, Vector
 from headwater.store import MAIN, read_catalog

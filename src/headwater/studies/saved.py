@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from headwater.config import FactoryConfig
+from headwater.digests import digest_of
 from headwater.evaluation import Table
-from headwater.files import digest_of, read_json, write_json
+from headwater.files import read_json, write_json
 from headwater.store import read_catalog
 
 

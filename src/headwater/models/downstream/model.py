@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from headwater.config import DownstreamConfig
+from headwater.digests import digest_of
 from headwater.embeddings import View
 from headwater.evaluation import Variant
 from headwater.events import BlockSpec, Examples
-from headwater.files import digest_of, new_folder
+from headwater.files import new_folder
 from headwater.models.downstream.networks import BLOCK_NAMES, RANKERS, Ranker, SequenceSpec
 from headwater.models.downstream.reading import EmbeddingTensors, read_embeddings
 from headwater.models.training import (

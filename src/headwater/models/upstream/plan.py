@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from headwater.config import HOW_NOT_WHAT, UpstreamConfig
+from headwater.digests import digest_of
 from headwater.embeddings import Space
 from headwater.events import BlockSpec, Examples
 from headwater.events.examples import Catalog
-from headwater.files import digest_of
 from headwater.models.upstream.derm import Derm, Past, Sizes
 from headwater.nn import StreamingFrequency
 
