@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headwater.embeddings.alignment import Rotation
-from headwater.embeddings.gates.checks import Evidence, GateResult, Probe, cosine_by_cohort
+from headwater.embeddings.gates import Evidence, GateResult, Probe, cosine_by_cohort
 from headwater.embeddings.snapshot import Snapshot, day_number
 from headwater.store import Composed, Daily, Edition
 

@@ -23,7 +23,7 @@ from headwater.config import (
 )
 from headwater.console import SILENT, Console, timed
 from headwater.digests import digest_of
-from headwater.embeddings.gates.checks import GateResult, Probe, check_evidence
+from headwater.embeddings.gates import GateResult, Probe, check_evidence
 from headwater.engine import Engine, make_engine
 from headwater.errors import ConfigError, EditionConflict, EditionMissing, GateError, StoreError
 from headwater.evaluation import Variant, metrics_of
