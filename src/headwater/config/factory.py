@@ -1,5 +1,6 @@
-"""The whole of a factory.yaml, and how one is read: strict, frozen, every fault at once with its
-path.
+"""The whole of a factory.yaml, and how one is read.
+
+Strict, frozen, every fault at once with its path.
 """
 
 from __future__ import annotations
@@ -30,14 +31,26 @@ from headwater.config.running import (
 from headwater.digests import digest_of
 from headwater.errors import ConfigError
 
-HOW_NOT_WHAT = (
-    "device",
-    "checkpoint_steps",
-    "exploding",
-)  # of an upstream: settings that shape no vector
+# of an upstream: settings that shape no vector
+HOW_NOT_WHAT = ("device", "checkpoint_steps", "exploding")
+# of a factory: where things lie, how many workers make them, what is refused and how it is judged
+SHAPES_NOTHING = {
+    "name",
+    "warehouse",
+    "workers",
+    "evaluation",
+    "gates",
+    "index",
+    "retrieval",
+    "store",
+    "tracking",
+    "lanes",
+}
 
 
 class FactoryConfig(Strict):
+    """A factory.yaml, valid."""
+
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     warehouse: str = "./warehouse"
     seed: int = 0
@@ -84,8 +97,9 @@ class FactoryConfig(Strict):
         return ZoneInfo(self.time_zone)
 
     def for_lane(self, lane: str) -> FactoryConfig:
-        """The factory as one of its lanes runs it. Raises ConfigError where there is no such
-        lane.
+        """The factory as one of its lanes runs it.
+
+        Raises ConfigError where there is no such lane.
         """
         if lane == "main":
             return self.model_copy(update={"lanes": {}})
@@ -94,8 +108,8 @@ class FactoryConfig(Strict):
                 f"no lane named {lane!r}; declared: {', '.join(['main', *self.lanes])}. Declare it"
                 " under `lanes` in factory.yaml."
             )
-        spec, raw = self.lanes[lane], self.model_dump(exclude_unset=True, exclude={"lanes"})
-        for name, changes in spec.upstreams.items():
+        raw = self.model_dump(exclude_unset=True, exclude={"lanes"})
+        for name, changes in self.lanes[lane].upstreams.items():
             raw["upstreams"][name] = {**raw["upstreams"].get(name, {}), **changes}
         return parse_config(raw, f"lanes.{lane}")
 
@@ -112,8 +126,10 @@ class FactoryConfig(Strict):
         return self.retrieval.upstream or next(iter(self.upstreams))
 
     def retrieval_task(self) -> str:
-        """What retrieval is for: by default the first task, of its upstream before others, whose
-        label is known with the row. Raises ConfigError.
+        """What retrieval is for.
+
+        By default it is the first task, of its upstream before others, whose label is known with
+        the row. Raises ConfigError where there is none.
         """
         raw = self.model_dump()
         listed = (*self.upstreams[self.retrieval_upstream()].tasks, *self.tasks)
@@ -129,32 +145,18 @@ class FactoryConfig(Strict):
 
     def data_digest(self) -> str:
         """Of all that shapes examples, but for the data itself and where it lies."""
+        shapes = {"time_zone", "logs", "entities", "histories", "tasks"}
         return digest_of(
-            self.model_dump(
-                mode="json", include={"time_zone", "logs", "entities", "histories", "tasks"}
-            ),
+            self.model_dump(mode="json", include=shapes),
             {name: spec.tasks for name, spec in self.upstreams.items()},
         )
 
     def digest(self) -> str:
-        """Of all that shapes a vector or a score. Where things lie, how many workers make them, and
-        what is refused, do not.
+        """Of all that shapes a vector or a score.
+
+        Where things lie, how many workers make them, and what is refused, do not.
         """
-        kept = self.model_dump(
-            mode="json",
-            exclude={
-                "name",
-                "warehouse",
-                "workers",
-                "evaluation",
-                "gates",
-                "index",
-                "retrieval",
-                "store",
-                "tracking",
-                "lanes",
-            },
-        )
+        kept = self.model_dump(mode="json", exclude=SHAPES_NOTHING)
         kept["encoding"] = self.store.encoding
         for field in ("promote", "keep_days", "align"):
             kept["lifecycle"].pop(field)
@@ -193,8 +195,9 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 
 def parse_config(raw: Any, source: str = "factory.yaml") -> FactoryConfig:
-    """Validate a mapping. Raises ConfigError with every fault, each as 'path: problem, what was
-    received'.
+    """Validate a mapping.
+
+    Raises ConfigError with every fault, each as 'path: problem, what was received'.
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(
@@ -241,17 +244,14 @@ def load_config(path: Path) -> FactoryConfig:
             f"{path}: no such file. `headwater init RECIPE --data DIR --out DIR` writes one, or"
             " name yours with --factory."
         ) from None
-    except (
-        OSError,
-        UnicodeDecodeError,
-        TypeError,
-        yaml.YAMLError,
-    ) as error:  # TypeError: a key that is no text
+    except (OSError, UnicodeDecodeError, TypeError, yaml.YAMLError) as error:
+        # TypeError: a key that is no text
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     return parse_config(raw, str(path))
 
 
 def warehouse_of(config: FactoryConfig, root: Path) -> Path:
+    """The folder of the warehouse; relative paths count from `root`. Raises ConfigError."""
     if "://" in config.warehouse:
         raise ConfigError(
             f"warehouse: {config.warehouse!r} is a URL; this version keeps its warehouse in a local"
