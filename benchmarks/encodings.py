@@ -21,7 +21,7 @@ from headwater.cli.terminal import out, plain_table
 from headwater.config import FactoryConfig
 from headwater.console import Console
 from headwater.embeddings import Snapshot
-from headwater.embeddings.gates.checks import neighbour_overlap
+from headwater.embeddings.gates import neighbour_overlap
 from headwater.embeddings.serving import ENCODINGS
 from headwater.evaluation import Judged, lift_table
 from headwater.pipeline.day import Factory

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 
 from headwater.config import FactoryConfig, parse_config
+from headwater.digests import digest_of
 from headwater.embeddings import Snapshot, Space
 from headwater.embeddings.snapshot import day_number
-from headwater.files import digest_of, write_json
+from headwater.files import write_json
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, retire, switch_to
 from headwater.lifecycle.align import rotations_of

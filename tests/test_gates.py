@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from headwater.config import GateConfig
 from headwater.embeddings import Snapshot, Space
-from headwater.embeddings.gates.checks import (
+from headwater.embeddings.gates import (
     Evidence,
     Probe,
     auc_error,

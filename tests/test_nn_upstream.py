@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from headwater.nn import (
     Dhen,
     DhenLayer,
+    LayerDesign,
     Mmoe,
     Negatives,
     SharedBottom,
@@ -19,16 +20,10 @@ from headwater.nn import (
     mixed_log_q,
     whole_space_bce,
 )
-from headwater.nn.blocks import (
-    BLOCKS,
-    CrossBlock,
-    FullCrossBlock,
-    LinearBlock,
-    ParallelMaskBlock,
-    SerialMaskBlock,
-    TokenMix,
-)
+from headwater.nn.blocks import BLOCKS, LinearBlock, TokenMix
+from headwater.nn.cross import CrossBlock, FullCrossBlock
 from headwater.nn.heads import HEADS
+from headwater.nn.masknet import ParallelMaskBlock, SerialMaskBlock
 
 # ---- blocks --------------------------------------------------------------------------------------
 
@@ -129,7 +124,7 @@ def test_a_layer_is_the_norm_of_its_ensemble_and_its_shortcut(
     monkeypatch.setitem(BLOCKS, "twice", Twice)
     torch.manual_seed(0)
     layer, x = (
-        DhenLayer(["plus", "twice"], 2, 2, 3, 8, 1, 0.0, ensemble, shortcut),
+        DhenLayer(["plus", "twice"], 2, 2, LayerDesign(3, 8, 1, 0.0, ensemble, shortcut)),
         torch.randn(4, 2, 3),
     )
     if layer.weights is not None:
@@ -148,7 +143,8 @@ def test_a_layer_is_the_norm_of_its_ensemble_and_its_shortcut(
 
 
 def test_a_stack_has_any_number_of_layers_and_learns_the_shortcut_where_tokens_change() -> None:
-    stack = Dhen(7, 2, 4, 8, layers=[["linear"], ["mlp", "dcn", "masknet"], ["transformer"]])
+    layers = [["linear"], ["mlp", "dcn", "masknet"], ["transformer"]]
+    stack = Dhen(7, 2, LayerDesign(4, 8), layers)
     assert [type(layer.shortcut).__name__ for layer in stack.layers] == [
         "TokenMix",
         "Identity",

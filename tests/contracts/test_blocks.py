@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 import pytest
 import torch
 
-from headwater.nn import Dhen
+from headwater.nn import Dhen, LayerDesign
 from headwater.nn.blocks import BLOCKS
 from headwater.nn.dhen import block_of
 
@@ -55,7 +55,7 @@ def test_bfloat16(make) -> None:
 
 
 def test_dhen_is_built_as_the_paper_draws_it() -> None:
-    stack = Dhen(tokens_in=9, tokens_out=2, width=8, hidden=16)
+    stack = Dhen(tokens_in=9, tokens_out=2, design=LayerDesign(width=8, hidden=16))
     kinds = [[type(block).__name__ for block in layer.blocks] for layer in stack.layers]
     assert kinds == [["MaskBlock", "MlpBlock"], ["TransformerBlock", "MlpBlock"]]
     assert stack(torch.randn(3, 9, 8)).shape == (3, 2, 8)

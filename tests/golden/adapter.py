@@ -14,7 +14,7 @@ import polars as pl
 import torch
 
 from headwater.cli.main import app
-from headwater.files import digest_of
+from headwater.digests import digest_of
 from headwater.lifecycle.switch import edition_of
 from headwater.recipes import RECIPES
 from headwater.store import Edition, read_catalog

@@ -26,10 +26,11 @@ from headwater.config import (
     PolicyConfig,
     shaping,
 )
+from headwater.digests import canonical_json, digest_of
 from headwater.engine import make_engine
 from headwater.errors import ExperimentError
 from headwater.evaluation import Judged
-from headwater.files import canonical_json, digest_of, exclusive, write_json
+from headwater.files import exclusive, write_json
 from headwater.pipeline.day import Day
 from headwater.pipeline.replay import run_or_replay
 from headwater.pipeline.run import Run

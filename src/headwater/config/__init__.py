@@ -1,5 +1,6 @@
-"""`factory.yaml`: what a factory is made of. Strict, frozen, and every fault is reported at once
-with its path.
+"""`factory.yaml`: what a factory is made of.
+
+Strict, frozen, and every fault is reported at once with its path.
 """
 
 from headwater.config.base import shaping
@@ -35,13 +36,7 @@ from headwater.config.models import (
     SequenceConfig,
     UpstreamConfig,
 )
-from headwater.config.references import (
-    SHUFFLED,
-    embedding_names,
-    label_columns,
-    read_by,
-    upstream_entities,
-)
+from headwater.config.references import label_columns
 from headwater.config.running import (
     AlignConfig,
     EmaPolicy,
@@ -55,6 +50,7 @@ from headwater.config.running import (
     StoreConfig,
     TrackingConfig,
 )
+from headwater.config.variants import SHUFFLED, embedding_names, read_by, upstream_entities
 
 __all__ = [
     "SHUFFLED",

@@ -33,8 +33,8 @@ from headwater.config.running import (
     TrackingConfig,
 )
 from headwater.config.variants import with_default_variants
+from headwater.digests import digest_of
 from headwater.errors import ConfigError
-from headwater.files import digest_of
 
 # The sections that shape vectors and scores, but for those of their settings that are RUNNING.
 SHAPING = (

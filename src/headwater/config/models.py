@@ -10,9 +10,10 @@ from headwater.config.base import RUNNING, Strict, distinct
 
 
 class DhenConfig(Strict):
-    """The interaction layers of a model's towers and overtower: blocks side by side, layer upon
-    layer. A block is one of ours (docs/upstream.md), or another package's as
-    `package.module:Class`.
+    """The interaction layers of a model's towers and overtower.
+
+    Blocks side by side, layer upon layer. A block is one of ours (docs/upstream.md), or another
+    package's as `package.module:Class`.
     """
 
     layers: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = Field(
@@ -25,7 +26,8 @@ class DhenConfig(Strict):
     heads: int = Field(2, ge=1, le=64, description="attention heads of a transformer block")
 
 
-SIZES = {  # what `size` sets of an upstream
+# what `size` sets of an upstream
+SIZES = {
     "tiny": {"token_width": 8, "tokens": 2, "hidden": 32, "batch_rows": 256, "id_buckets": 5_000},
     "small": {
         "token_width": 16,
@@ -52,12 +54,12 @@ SIZES = {  # what `size` sets of an upstream
 
 
 class UpstreamConfig(Strict):
-    """A DERM model. `size` sets what is not set here; `headwater check --explain` prints the
-    result.
+    """A DERM model.
 
-    Its tasks may be of several logs: then its towers are shared, each log has an overtower and
-    heads of its own, and all vectors are of one space. `balance` says whose batches it learns: each
-    log's as it is, or as many of each.
+    `size` sets what is not set here; `headwater check --explain` prints the result. Its tasks may
+    be of several logs: then its towers are shared, each log has an overtower and heads of its own,
+    and all vectors are of one space. `balance` says whose batches it learns: each log's as it is,
+    or as many of each.
     """
 
     kind: Literal["derm"] = "derm"
@@ -175,8 +177,9 @@ UPSTREAM_TAGS = ("derm", "other")
 
 
 class ProjectionConfig(Strict):
-    """What a consumer does with a vector before it joins: a linear map to `width` numbers (null:
-    none, it joins as it is), behind LayerNorm + dropout if `norm`.
+    """What a consumer does with a vector before it joins: a linear map to `width` numbers.
+
+    With null there is none, and it joins as it is. With `norm`, LayerNorm and dropout come first.
     """
 
     width: int | None = Field(8, ge=1)
@@ -185,8 +188,9 @@ class ProjectionConfig(Strict):
 
 
 class SequenceConfig(Strict):
-    """How a consumer reads the user's history, where its log has one: a Transformer over the last
-    `length` events (0: not at all).
+    """How a consumer reads the user's history, where its log has one.
+
+    A Transformer over the last `length` events (0: not at all).
     """
 
     length: int = Field(20, ge=0, le=1000)
@@ -195,8 +199,10 @@ class SequenceConfig(Strict):
 
 
 class DownstreamConfig(Strict):
-    """A consumer. `also` are tasks of the same log that it learns beside its own, with their
-    weights in the loss; it is judged on its own.
+    """A consumer: a ranker of one task.
+
+    `also` are tasks of the same log that it learns beside its own, with their weights in the loss;
+    it is judged on its own.
     """
 
     task: str
@@ -236,9 +242,9 @@ class DownstreamConfig(Strict):
 
 
 class PriorConfig(Strict):
-    """How much popularity counts in retrieval: cosine / temperature + weight * log(1 + positives of
-    the last `days` days).
+    """How much popularity counts in retrieval.
 
+    The score is cosine / temperature + weight * log(1 + positives of the last `days` days).
     Training takes log Q off, so that u.p / temperature tells what a user likes more than others do;
     this gives it back.
     """
@@ -248,11 +254,10 @@ class PriorConfig(Strict):
 
 
 class RetrievalConfig(Strict):
-    """How items are found for a user: in which upstream's space, towards which task, with how much
-    popularity (null: none).
+    """How items are found for a user: in whose space, towards which task.
 
-    Of table T8: an item is `cold` below so many rows in the log; `unseen` leaves out what the user
-    has met before, for every method.
+    `prior` says how much popularity counts (null: not at all). Of table T8: an item is `cold` below
+    so many rows in the log; `unseen` leaves out what the user has met before, for every method.
     """
 
     upstream: str | None = Field(None, description="whose space (default: the first declared)")

@@ -1,5 +1,6 @@
-"""How a factory runs from day to day: averages, gates, the store, what is judged, where training is
-logged.
+"""How a factory runs from day to day.
+
+Averages, gates, the store, what is judged, where training is logged, lanes.
 """
 
 from __future__ import annotations
@@ -29,10 +30,8 @@ class EmaPolicy(Strict):
 
     @model_validator(mode="after")
     def _one_memory(self) -> EmaPolicy:
-        if (
-            self.half_life_days is not None
-            and self.weight != EmaPolicy.model_fields["weight"].default
-        ):
+        usual = EmaPolicy.model_fields["weight"].default
+        if self.half_life_days is not None and self.weight != usual:
             raise ValueError(
                 "weight and half_life_days both say how fast to forget; set one of them"
             )
@@ -40,8 +39,9 @@ class EmaPolicy(Strict):
 
 
 class LatestPolicy(Strict):
-    """The newest vector overwrites; an entity not seen today keeps its own (the paper's ACC, as we
-    read it).
+    """The newest vector overwrites; an entity not seen today keeps its own.
+
+    That is the paper's ACC, as we read it.
     """
 
     kind: Literal["latest"] = "latest"
@@ -69,8 +69,9 @@ PolicyConfig = EmaPolicy | LatestPolicy | MeanPolicy | LastPolicy
 
 
 class AlignConfig(Strict):
-    """When a new space may stand in for the old one, after a rotation, measured on entities that
-    the rotation was not fitted on.
+    """When a new space may stand in for the old one, after a rotation.
+
+    It is measured on entities that the rotation was not fitted on.
     """
 
     min_cosine: float = Field(
@@ -101,8 +102,9 @@ class LifecycleConfig(Strict):
 
 
 class GateConfig(Strict):
-    """Thresholds an edition must pass before it is published; "usual" is the median of the last
-    editions (up to seven).
+    """Thresholds that an edition must pass before it is published.
+
+    "Usual" is the median of the last editions (up to seven).
     """
 
     settle_days: int = Field(
@@ -176,8 +178,9 @@ class GateConfig(Strict):
 
 
 class StoreConfig(Strict):
-    """`encoding` is that of the serving copies, made after averaging; averages themselves stay
-    float32.
+    """How vectors are stored and served.
+
+    `encoding` is that of the serving copies, made after averaging; averages stay float32.
     """
 
     online: str = "lmdb"
@@ -193,9 +196,10 @@ class IndexConfig(Strict):
 
 
 class EvaluationConfig(Strict):
-    """Which days the tables pool, and how their intervals are made. What the leak audit would
-    refuse passes where it is `trusted`: a feature (`item.price`), a history (`histories.user`,
-    `histories.user.seed`) or the log of one (`logs.feed`).
+    """Which days the tables pool, and how their intervals are made.
+
+    What the leak audit would refuse passes where it is `trusted`: a feature (`item.price`), a
+    history (`histories.user`, `histories.user.seed`) or the log of one (`logs.feed`).
     """
 
     start: dt.date | None = None
@@ -212,8 +216,10 @@ class EvaluationConfig(Strict):
 
 
 class TrackingConfig(Strict):
-    """Where training is logged: `tensorboard` (event files in `uri`, a folder), `mlflow` (a
-    tracking server), or another package's.
+    """Where training is logged.
+
+    `kind` is `tensorboard` (event files in `uri`, a folder), `mlflow` (a tracking server), or
+    another package's.
     """
 
     kind: str
@@ -231,11 +237,10 @@ class TrackingConfig(Strict):
 
 
 class LaneConfig(Strict):
-    """A retraining that runs beside the live lane until it is promoted: what of the upstreams is
-    other there (such as `seed`).
+    """A retraining that runs beside the live lane until it is promoted.
 
-    `closed` lanes are not run any more. The lane `main` is the factory as it is declared; only
-    `closed` may be set of it.
+    `upstreams` is what is other there (such as `seed`). `closed` lanes are not run any more. The
+    lane `main` is the factory as it is declared; only `closed` may be set of it.
     """
 
     upstreams: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from headwater.digests import digest_of
 from headwater.errors import SnapshotError, SpaceMismatch
-from headwater.files import digest_of
 
 EPOCH = dt.date(1970, 1, 1)
 INFERRED_STEPS = 255  # marks a kept vector that was inferred; no policy counts that far

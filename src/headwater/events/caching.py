@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from headwater.digests import digest_of
 from headwater.events.blocks import Block
 from headwater.events.examples import Examples
 from headwater.events.histories import Histories
-from headwater.files import digest_of, new_folder, read_json, write_json
+from headwater.files import new_folder, read_json, write_json
 
 FORMAT = 2
 MANIFEST = "manifest.json"

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
+from headwater.digests import digest_of
 from headwater.errors import LeakError, LogError
 from headwater.events.blocks import Block, BlockSpec, context_block
 from headwater.events.cleaning import TIME
@@ -28,7 +29,6 @@ from headwater.events.histories import (
 )
 from headwater.events.log import Erased, EventDay, EventLog
 from headwater.events.times import US_PER_DAY, day_bounds_us
-from headwater.files import digest_of
 from headwater.ids import is_id
 from headwater.schema import History, Schema, Task
 

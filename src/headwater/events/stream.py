@@ -19,10 +19,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.digests import digest_of
 from headwater.errors import LogError, SchemaError
 from headwater.events.blocks import Block, encode, moments_in, readings
 from headwater.events.tables import unreadable
-from headwater.files import digest_of, new_folder
+from headwater.files import new_folder
 from headwater.schema import Categorical, Feature, Timestamp
 
 EPOCH = dt.date(1970, 1, 1)

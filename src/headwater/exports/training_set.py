@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console
+from headwater.digests import canonical_json
 from headwater.embeddings import Served, Space
 from headwater.embeddings.snapshot import day_number
 from headwater.errors import ConfigError, SchemaError, StoreError
@@ -35,7 +36,7 @@ from headwater.events.raw import (
     plain_type,
     vector_array,
 )
-from headwater.files import canonical_json, new_file
+from headwater.files import new_file
 from headwater.lifecycle import Tombstones
 from headwater.lifecycle.timeline import Timeline
 from headwater.schema import Feature, Schema, Timestamp

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headwater.blobs import MAIN
+from headwater.digests import digest_of
 from headwater.embeddings import Snapshot
 from headwater.embeddings.alignment import Fit, Rotation, fit_rotation, refusals
 from headwater.errors import EditionMissing, SpaceMismatch, StoreError
-from headwater.files import digest_of, new_folder
+from headwater.files import new_folder
 from headwater.lifecycle.switch import switch_to
 from headwater.store import Edition, Entry
 from headwater.store.rewrite import turn

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.embeddings.alignment import Rotation
-from headwater.embeddings.gates.checks import Evidence, GateResult, Probe, cosine_by_cohort
+from headwater.embeddings.gates.cohorts import cosine_by_cohort
+from headwater.embeddings.gates.evidence import Evidence, GateResult, Probe
 from headwater.embeddings.snapshot import Basis, Snapshot, basis_of, day_number
 from headwater.store import Composed, Daily, Edition
 from headwater.store.reports import ServingError, SnapshotHealth, read_report

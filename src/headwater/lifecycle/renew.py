@@ -12,14 +12,8 @@ import numpy as np
 import polars as pl
 
 from headwater.blobs import Layout
-from headwater.files import (
-    digest_of,
-    new_folder,
-    read_json,
-    remove_folder,
-    write_atomic,
-    write_json,
-)
+from headwater.digests import digest_of
+from headwater.files import new_folder, read_json, remove_folder, write_atomic, write_json
 from headwater.ids import is_id, keys_of
 from headwater.store import Catalog, Edition, Entry, Segment, Tombstones
 from headwater.store.editions import MANIFEST, Part

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headwater.config import GateConfig
-from headwater.embeddings.gates.checks import Evidence, GateResult, Probe, check_evidence
+from headwater.embeddings.gates.checks import check_evidence
+from headwater.embeddings.gates.evidence import Evidence, GateResult, Probe
 from headwater.errors import GateError
 from headwater.lifecycle import switch_to
 from headwater.lifecycle.align import rotations_of

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headwater.config import FactoryConfig
+from headwater.digests import digest_of
 from headwater.errors import EditionConflict
 from headwater.events import ExampleCache, ExampleReader, Examples
 from headwater.events.kept import EncodedRows
 from headwater.events.log import EventDay
 from headwater.events.tables import matching_files
-from headwater.files import digest_of
 from headwater.schema import Schema, Task
 from headwater.store import Entry, Tombstones
 from headwater.workspace import Workspace

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from headwater.console import Console
+from headwater.digests import digest_of
 from headwater.embeddings import Snapshot
 from headwater.embeddings.daily import Training
 from headwater.engine import Engine
 from headwater.errors import ModelError, StoreError
 from headwater.events.examples import distinct_ids
 from headwater.events.kept import keep_ids, keep_listed
-from headwater.files import digest_of
 from headwater.models.upstream import UpstreamJob, UpstreamPlan, kind_of
 from headwater.pipeline.inputs import DayInputs, DayReader, EncodedDay
 from headwater.schema import Schema

@@ -10,9 +10,9 @@ from functools import cached_property, partial
 import numpy as np
 
 from headwater.config import PriorConfig
+from headwater.digests import digest_of
 from headwater.events import ExampleReader
 from headwater.events.pairs import items_met, read_pairs
-from headwater.files import digest_of
 from headwater.ids import as_integer, key_of
 from headwater.index import (
     fold_items,

@@ -15,11 +15,12 @@ from typing import Any
 
 from headwater.blobs import Layout
 from headwater.config import LifecycleConfig, PolicyConfig, StoreConfig
+from headwater.digests import digest_of
 from headwater.embeddings import Space, one_space
 from headwater.embeddings.alignment import Rotation
 from headwater.embeddings.policies import Policy, make_policy
 from headwater.errors import StoreError
-from headwater.files import digest_of, new_folder, write_json
+from headwater.files import new_folder, write_json
 from headwater.store.arrays import digest_on_disk
 from headwater.store.dailies import Daily
 from headwater.store.editions import MANIFEST, Edition, Part

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
+from headwater.digests import digest_of
 from headwater.embeddings import Snapshot, Space
 from headwater.embeddings.daily import Training
 from headwater.embeddings.snapshot import steps_of
 from headwater.errors import StoreError
-from headwater.files import digest_of, new_folder, read_json, write_json
+from headwater.files import new_folder, read_json, write_json
 from headwater.ids import as_integers
 from headwater.store.arrays import key_ranges, rows_between
 from headwater.store.segments import Segment, new_segment

@@ -17,10 +17,11 @@ from typing import Protocol
 import lmdb
 import numpy as np
 
+from headwater.digests import digest_of
 from headwater.embeddings.aggregate import find
 from headwater.embeddings.snapshot import counted
 from headwater.errors import StoreError
-from headwater.files import TEMPORARY, digest_of, sync
+from headwater.files import TEMPORARY, sync
 from headwater.store.editions import Edition, Part
 from headwater.store.segments import Segment
 

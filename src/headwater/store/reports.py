@@ -11,7 +11,8 @@ from typing import Any
 
 from headwater.blobs import Layout
 from headwater.embeddings.daily import Training
-from headwater.embeddings.gates.checks import CohortCosine, GateResult
+from headwater.embeddings.gates.cohorts import CohortCosine
+from headwater.embeddings.gates.evidence import GateResult
 from headwater.files import read_json, write_json
 
 FILE = "report.json"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headwater.blobs import Layout
+from headwater.digests import digest_of
 from headwater.embeddings.alignment import Rotation
-from headwater.files import digest_of, new_folder, read_json, write_json
+from headwater.files import new_folder, read_json, write_json
 from headwater.store.editions import MANIFEST, Edition
 from headwater.store.merge import compact_part
 

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from headwater.digests import digest_of
 from headwater.errors import StoreError
-from headwater.files import digest_of, new_folder, read_json, write_json
+from headwater.files import new_folder, read_json, write_json
 from headwater.store.arrays import NpyWriter, damaged, digest_on_disk, map_array, read_range
 
 MANIFEST = "segment.json"

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headwater.blobs import Layout
+from headwater.digests import digest_of
 from headwater.errors import StoreError
-from headwater.files import digest_of, read_json, write_json
+from headwater.files import read_json, write_json
 from headwater.ids import mix64
 
 _HINT = np.uint64((1 << 24) - 1)

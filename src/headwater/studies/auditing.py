@@ -16,6 +16,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from headwater.config import FactoryConfig
+from headwater.digests import digest_of
 from headwater.errors import LeakError, LogError
 from headwater.evaluation.audit import (
     P_VALUE,
@@ -28,7 +29,7 @@ from headwater.evaluation.audit import (
 )
 from headwater.events import Histories
 from headwater.events.entities import read_table
-from headwater.files import digest_of, read_json, write_json
+from headwater.files import read_json, write_json
 from headwater.schema import Entity, History, Numeric, Task, Vector
 from headwater.store import Lane
 from headwater.store.predictions import Predictions

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from headwater.digests import digest_of
 from headwater.evaluation import Table
-from headwater.files import digest_of, read_json, write_json
+from headwater.files import read_json, write_json
 from headwater.workspace import Workspace
 
 

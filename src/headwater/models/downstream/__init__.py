@@ -1,14 +1,9 @@
 """Downstream: lean rankers that read features and served embeddings."""
 
-from headwater.models.downstream.model import (
-    Cost,
-    RankerPlan,
-    VariantTask,
-    costs_of,
-    fit_variant,
-    predict_variant,
-)
+from headwater.models.downstream.costs import Cost, costs_of
+from headwater.models.downstream.learning import fit_variant, predict_variant
 from headwater.models.downstream.networks import RANKERS, Ranker, SequenceSpec
+from headwater.models.downstream.plan import RankerPlan, VariantTask
 
 __all__ = [
     "RANKERS",

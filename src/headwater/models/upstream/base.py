@@ -16,12 +16,12 @@ import numpy as np
 import polars as pl
 
 from headwater.config import AnyUpstreamConfig
+from headwater.digests import digest_of
 from headwater.embeddings import Space
 from headwater.embeddings.daily import DailyVectors, Training
 from headwater.events import Examples
 from headwater.events.examples import Catalog
 from headwater.events.kept import EncodedRows, open_ids, open_listed
-from headwater.files import digest_of
 from headwater.schema import Schema
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headwater.config import FactoryConfig
-from headwater.files import digest_of
+from headwater.digests import digest_of
 from headwater.models.upstream.base import Declared, UpstreamPlan
 from headwater.models.upstream.kinds import kind_of
 from headwater.schema import Schema

@@ -23,6 +23,7 @@ from headwater.nn import (
     FeatureTokens,
     HistoryTensors,
     HistoryTokens,
+    LayerDesign,
     RowTable,
 )
 from headwater.plugins import resolve
@@ -53,17 +54,10 @@ def hidden(x: TowerTensors, rows_B: Tensor) -> TowerTensors:
 
 def dhen_of(config: UpstreamConfig, tokens_in: int, sizes: Sizes) -> Dhen:
     dhen = config.dhen
-    return Dhen(
-        tokens_in,
-        sizes.tokens,
-        sizes.token_width,
-        sizes.hidden,
-        dhen.heads,
-        config.dropout,
-        dhen.layers,
-        dhen.ensemble,
-        dhen.shortcut,
+    design = LayerDesign(
+        sizes.token_width, sizes.hidden, dhen.heads, config.dropout, dhen.ensemble, dhen.shortcut
     )
+    return Dhen(tokens_in, sizes.tokens, design, dhen.layers)
 
 
 class Tower(nn.Module):

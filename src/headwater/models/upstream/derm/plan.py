@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from headwater.config import UpstreamConfig, shaping
+from headwater.digests import digest_of
 from headwater.events import BlockSpec
 from headwater.events.specs import block_specs
-from headwater.files import digest_of
 from headwater.models.upstream.base import Declared
 
 FORMAT = 3  # part of the signature; raised when the network's layout changes
