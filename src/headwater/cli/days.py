@@ -23,7 +23,8 @@ from headwater.console import Console
 from headwater.errors import ConfigError, HeadwaterError
 
 if TYPE_CHECKING:
-    from headwater.pipeline.day import Factory
+    from headwater.factory import Factory
+    from headwater.store.reports import DayReport
 
 T = TypeVar("T")
 Day = Annotated[str, typer.Option("--day", help="A day, YYYY-MM-DD, in the factory's time zone.")]
@@ -55,7 +56,7 @@ def run(
     """
     console = console_of(log)
 
-    def work(made: Factory) -> Any:
+    def work(made: Factory) -> DayReport | None:
         if lane is None and _began_after(made, day_of(day)):
             return None
         return made.run_day(day_of(day), replace, force)
@@ -65,11 +66,11 @@ def run(
 
     def show(_: Any) -> None:
         for name, report in reports.items():
-            out.print(f"{report['day']}  edition {report['edition']}{_of_lane(name, '  lane {}')}")
+            out.print(f"{report.day}  edition {report.edition}{_of_lane(name, '  lane {}')}")
 
-    first = next(iter(reports))
-    lanes = {"lanes": reports} if len(reports) > 1 else {}
-    answer(reports[first] | lanes, as_json, show)
+    of_lanes = {name: report.as_json() for name, report in reports.items()}
+    lanes = {"lanes": of_lanes} if len(of_lanes) > 1 else {}
+    answer(next(iter(of_lanes.values())) | lanes, as_json, show)
 
 
 def backfill(
@@ -87,14 +88,14 @@ def backfill(
     """
     console = console_of(log)
 
-    def work(made: Factory) -> list[Any]:
+    def work(made: Factory) -> list[DayReport]:
         first = day_of(start) if lane is not None else _first_to_run(made, day_of(start))
         return list(made.backfill(first, day_of(end), force))
 
     by_lane = {}
     for name in lanes_of(factory, lane):
         ran = run_lane(factory, name, console, work)
-        by_lane[name] = [{"day": found["day"], "edition": found["edition"]} for found in ran]
+        by_lane[name] = [{"day": str(found.day), "edition": found.edition} for found in ran]
     days = next(iter(by_lane.values()))
     page = _report_of(factory, console) if report else None
 
@@ -110,7 +111,7 @@ def status(factory: FactoryPath = FACTORY_YAML, as_json: AsJson = False) -> None
     """Days, editions, the live one, spaces, coverage, freshness."""
     from headwater.serving.reader import Reader
 
-    answer(Reader.load(factory).status(), as_json, _show_status)
+    answer(Reader.load(factory).status().as_json(), as_json, _show_status)
 
 
 def lanes_of(factory: Path, lane: str | None) -> tuple[str, ...]:
@@ -130,7 +131,7 @@ def lanes_of(factory: Path, lane: str | None) -> tuple[str, ...]:
 
 def run_lane(factory: Path, lane: str, console: Console, work: Callable[[Factory], T]) -> T:
     """Do some work with a factory as one of its lanes, and let go of its worker processes."""
-    from headwater.pipeline.day import Factory
+    from headwater.factory import Factory
 
     if lane != MAIN:
         console.log(f"lane {lane}")
@@ -148,16 +149,17 @@ def _began_after(made: Factory, day: dt.date) -> bool:
     lane was asked for by name.
     """
     days = made.days_done()
-    if made.lane == MAIN or not days or day >= days[0]:
+    if made.workspace.lane == MAIN or not days or day >= days[0]:
         return False
-    made.console.log(f"lane {made.lane} began on {days[0]}; {day} is passed over")
+    run, lane = made.run, made.workspace.lane
+    run.console.log(f"lane {lane} began on {days[0]}; {day} is passed over")
     return True
 
 
 def _first_to_run(made: Factory, start: dt.date) -> dt.date:
     """Where a backfill of every lane begins in this one: not before the lane's own first day."""
     days = made.days_done()
-    return start if made.lane == MAIN or not days else max(start, days[0])
+    return start if made.workspace.lane == MAIN or not days else max(start, days[0])
 
 
 def _report_of(factory: Path, console: Console) -> str | None:

@@ -12,9 +12,9 @@ from headwater.cli.factories import init_factory
 from headwater.cli.worlds import WorldOptions
 from headwater.console import Console
 from headwater.evaluation.table import Table
+from headwater.evidence import report_tables
 from headwater.files import read_json
 from headwater.report.report import write_report
-from headwater.studies import report_tables
 from headwater.worlds.adsworld import best_reachable
 
 SHOWN = ("T2", "T3")
@@ -44,7 +44,7 @@ def run_demo(
     out: Path, days: int | None, size: str, seed: int, console: Console, mood: float = 0.0
 ) -> Demonstration:
     """Run the demo in the folder `out`, or go on with it where it stopped."""
-    from headwater.pipeline.day import Factory
+    from headwater.factory import Factory
 
     data = out / "world"
     path = init_factory("adsworld", data, out, WorldOptions(size, seed, days, mood), console)
@@ -58,7 +58,7 @@ def run_demo(
     finally:
         factory.close()
     console.log("pooling the judged days, with bootstrap intervals")
-    tables = report_tables(factory.config, factory.root, console)
+    tables = report_tables(factory.workspace, console)
     span = factory.config.evaluation
     ceiling = best_reachable(data, span.start or first, span.end or last)
     report = write_report(path, tables, console=console)

@@ -32,8 +32,8 @@ def promote(
     from headwater.cli.warehouses import open_warehouse
     from headwater.lifecycle import promote as to_live
 
-    with open_warehouse(factory, lane=lane) as (warehouse, config):
-        _answer_live(to_live(warehouse, config, lane, day_of(day)), as_json)
+    with open_warehouse(factory, lane=lane) as workspace:
+        _answer_live(to_live(workspace, lane, day_of(day)), as_json)
 
 
 def rollback(
@@ -50,8 +50,8 @@ def rollback(
     from headwater.cli.warehouses import open_warehouse
     from headwater.lifecycle import rollback as back
 
-    with open_warehouse(factory, settled=False) as (warehouse, config):
-        _answer_live(back(warehouse, config, day_or_none(to)), as_json)
+    with open_warehouse(factory, settled=False) as workspace:
+        _answer_live(back(workspace, day_or_none(to)), as_json)
 
 
 def pin(
@@ -65,8 +65,8 @@ def pin(
     from headwater.cli.warehouses import open_warehouse
     from headwater.lifecycle import pin as hold
 
-    with open_warehouse(factory, lane=lane) as (warehouse, config):
-        _answer_live(hold(warehouse, config, consumer, lane, day_of(day)), as_json)
+    with open_warehouse(factory, lane=lane) as workspace:
+        _answer_live(hold(workspace, consumer, lane, day_of(day)), as_json)
 
 
 def unpin(
@@ -78,8 +78,8 @@ def unpin(
     from headwater.cli.warehouses import open_warehouse
     from headwater.lifecycle import unpin as let_go
 
-    with open_warehouse(factory) as (warehouse, config):
-        _answer_live(let_go(warehouse, config, consumer), as_json)
+    with open_warehouse(factory) as workspace:
+        _answer_live(let_go(workspace, consumer), as_json)
 
 
 def compact(
@@ -91,10 +91,10 @@ def compact(
     from headwater.cli.warehouses import open_warehouse
     from headwater.lifecycle import compact_where_due, retire
 
-    with open_warehouse(factory, lane=lane) as (warehouse, config):
+    with open_warehouse(factory, lane=lane) as workspace:
         found = {
-            "compacted": compact_where_due(warehouse, config, lane, always=True),
-            "removed": retire(warehouse, config),
+            "compacted": compact_where_due(workspace, lane, always=True),
+            "removed": retire(workspace),
         }
 
     def show(_: Any) -> None:
@@ -128,8 +128,8 @@ def align(
         out.print(table)
         out.print(f"next: headwater promote {found['day']} --lane {lane} --factory {factory}")
 
-    with open_warehouse(factory, lane=lane) as (warehouse, config):
-        answer(align_lane(warehouse, config, lane, onto), as_json, show)
+    with open_warehouse(factory, lane=lane) as workspace:
+        answer(align_lane(workspace, lane, onto).as_json(), as_json, show)
 
 
 def erase(
@@ -157,7 +157,9 @@ def erase(
             out.print(f"not removed: {line}", markup=False)
         out.print(f"proof    {found['proof']}", markup=False)
 
-    answer(erase_entities(factory, entity, ids), as_json, show)
+    proof = erase_entities(factory, entity, ids)
+    about = {"proof": str(proof.path), "entity": entity, "asked_for": len(ids)}
+    answer(proof.as_json() | about, as_json, show)
 
 
 def rebuild(
@@ -189,8 +191,8 @@ def rebuild(
     given = None if policy is None else parse_policy(policy)
     first = day_or_none(start)
     last = day_or_none(end)
-    with open_warehouse(factory, lane=lane) as (warehouse, config):
-        days = fold(warehouse, config, lane, out_dir, given, first, last)
+    with open_warehouse(factory, lane=lane) as workspace:
+        days = [made.as_json() for made in fold(workspace, out_dir, given, first, last)]
 
     def show(_: Any) -> None:
         span = f"{days[0]['day']} to {days[-1]['day']}"

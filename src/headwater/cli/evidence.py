@@ -49,9 +49,11 @@ def lift(
     """An offline table: what embeddings gain, where, for how long and at what price,
     with intervals.
     """
-    from headwater.cli.lifting import LiftOptions, make_table
+    from headwater.evidence import ask, table_of, with_prices
+    from headwater.workspace import Workspace
 
-    made = make_table(factory, LiftOptions(table, consumer, price, rows_a_day), console_of(log))
+    asked = ask(Workspace.load(factory), table, consumer, console_of(log))
+    made = table_of(with_prices(asked, price, rows_a_day))
     answer(made.as_dict(), as_json, lambda _: show_table(made))
 
 

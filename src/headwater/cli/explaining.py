@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.config import load_config
+from headwater.config import UpstreamConfig, load_config
+from headwater.models.upstream.derm.plan import sizes_of
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,6 @@ class Setting:
 
 def explain_factory(path: Path) -> dict[str, Setting]:
     """Every setting of a factory.yaml, by its dotted path."""
-    from headwater.models.upstream import sizes_of
-
     config = load_config(path)
     declared = dict(_leaves(config.model_dump(mode="json", exclude_unset=True)))
     settings = {
@@ -32,15 +31,24 @@ def explain_factory(path: Path) -> dict[str, Setting]:
         for name, value in _leaves(config.model_dump(mode="json"))
     }
     for name, upstream in config.upstreams.items():
-        sizes = sizes_of(upstream)
-        for field, value in (asdict(sizes) | {"width": sizes.width}).items():
-            key = f"upstreams.{name}.{field}"
-            if key not in settings or settings[key].value is None:
-                settings[key] = Setting(value, f"derived from size: {upstream.size}")
-        if upstream.hidden_share is None:
-            why = "derived from content_vectors" if upstream.hides else "default"
-            settings[f"upstreams.{name}.hidden_share"] = Setting(upstream.hides, why)
+        if isinstance(upstream, UpstreamConfig):
+            for field, setting in _derived(upstream).items():
+                key = f"upstreams.{name}.{field}"
+                if key not in settings or settings[key].value is None:
+                    settings[key] = setting
     return settings
+
+
+def _derived(upstream: UpstreamConfig) -> dict[str, Setting]:
+    """What a DERM model's other settings say of those that are not set."""
+    sizes = sizes_of(upstream)
+    from_size = asdict(sizes) | {"width": sizes.width}
+    found = {
+        field: Setting(value, f"derived from size: {upstream.size}")
+        for field, value in from_size.items()
+    }
+    why = "derived from content_vectors" if upstream.hides else "default"
+    return found | {"hidden_share": Setting(upstream.hides, why)}
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -44,7 +44,8 @@ def lookup(
                 mark = "  (of its content alone: never seen)" if name in unseen else ""
                 _show_vector(f"{entity} {value}  {name}", vector, mark)
 
-    answer(Reader.load(factory, consumer).lookup(entity, ids), as_json, show)
+    found = Reader.load(factory, consumer).lookup(entity, ids)
+    answer(found.as_json(), as_json, show)
 
 
 def similar(
@@ -60,7 +61,7 @@ def similar(
     from headwater.serving.reader import Reader
 
     found = Reader.load(factory, consumer).similar(entity, value, k, upstream)
-    answer(found, as_json, lambda shown: _show_neighbours(shown, "cosine"))
+    answer(found.as_json(), as_json, lambda shown: _show_neighbours(shown, "cosine"))
 
 
 def retrieve(
@@ -98,7 +99,7 @@ def retrieve(
     reader = Reader.load(factory, consumer)
     only = None if ids_from is None else _ids_of(ids_from)
     found = reader.retrieve(user, k, upstream, where or (), exclude or (), only, unseen)
-    answer(found, as_json, lambda shown: _show_neighbours(shown, "score"))
+    answer(found.as_json(), as_json, lambda shown: _show_neighbours(shown, "score"))
 
 
 def _ids_of(file: Path) -> list[str]:

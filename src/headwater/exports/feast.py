@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.config import FactoryConfig, load_config, warehouse_of
+from headwater.config import FactoryConfig
 from headwater.console import SILENT, Console
 from headwater.embeddings import NEVER_SEEN, Served
 from headwater.embeddings.aggregate import find
@@ -32,12 +32,11 @@ from headwater.embeddings.snapshot import EPOCH, day_number
 from headwater.errors import EditionMissing, StoreError
 from headwater.events.times import day_bounds_us
 from headwater.files import new_folder
-from headwater.lifecycle import Tombstones
 from headwater.lifecycle.timeline import Timeline
-from headwater.schema import Schema
-from headwater.store import MAIN, Edition, read_catalog
+from headwater.store import Edition
 from headwater.store.arrays import key_ranges, rows_between
 from headwater.store.editions import Part
+from headwater.workspace import Workspace
 
 MOMENT = pa.timestamp("us", tz="UTC")
 EVER = 0  # microseconds since 1970
@@ -64,10 +63,8 @@ def export_feast(
     path, out = Path(factory_yaml), Path(out)
     if out.exists() and any(out.iterdir()):
         raise StoreError(f"{out}: not empty. Choose an empty folder.")
-    config = load_config(path)
-    root = path.resolve().parent
-    live = read_catalog(warehouse_of(config, root)).live
-    export = _Export(config, root, lane or (live.lane if live else MAIN), start, end)
+    workspace = Workspace.load(path)
+    export = _Export(workspace.of_lane(lane or workspace.live_lane()), start, end)
     found: dict[str, Any] = {}
     with new_folder(out) as aside:
         (aside / "data").mkdir()
@@ -76,7 +73,7 @@ def export_feast(
                 found[name] = export.write(name, aside / "data" / f"{name}.parquet")
                 bar.advance(name)
         (aside / "feature_store.yaml").write_text(
-            STORE.substitute(project=re.sub(r"[^A-Za-z0-9_]", "_", config.name))
+            STORE.substitute(project=re.sub(r"[^A-Za-z0-9_]", "_", workspace.config.name))
         )
         (aside / "features.py").write_text(export.definitions())
     return {
@@ -93,17 +90,13 @@ class _Export:
 
     def __init__(
         self,
-        config: FactoryConfig,
-        root: Path,
-        lane: str,
+        workspace: Workspace,
         start: dt.date | None,
         end: dt.date | None,
     ) -> None:
-        self.config, self.lane = config.for_lane(lane), lane
-        self.schema = Schema.from_config(self.config, root)
-        warehouse = warehouse_of(config, root)
-        self.timeline = Timeline(warehouse, lane, config.lifecycle.lag_days)
-        self.erased = Tombstones.read(warehouse).matches
+        self.config, self.lane, self.schema = workspace.config, workspace.lane, workspace.schema
+        self.timeline = Timeline(workspace)
+        self.erased = workspace.tombstones().matches
         kept = [entry for entry in self.timeline.chain.readable if entry.folder is not None]
         self.entries = [
             entry
@@ -113,7 +106,7 @@ class _Export:
         if not self.entries:
             have = f"kept are {kept[0].day} to {kept[-1].day}" if kept else "it has none"
             raise EditionMissing(
-                f"feast: the lane {lane!r} has no edition from {start or 'the start'} to"
+                f"feast: the lane {self.lane!r} has no edition from {start or 'the start'} to"
                 f" {end or 'the end'}; {have}."
             )
         spaces = {

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.config import FactoryConfig, load_config, warehouse_of
+from headwater.config import FactoryConfig
 from headwater.console import SILENT, Console
 from headwater.digests import canonical_json
 from headwater.embeddings import Served, Space
@@ -37,10 +37,9 @@ from headwater.events.raw import (
     vector_array,
 )
 from headwater.files import new_file
-from headwater.lifecycle import Tombstones
 from headwater.lifecycle.timeline import Timeline
 from headwater.schema import Feature, Schema, Timestamp
-from headwater.store import MAIN, read_catalog
+from headwater.workspace import Workspace
 
 BATCH_ROWS = 65_536
 ONE_DAY = dt.timedelta(days=1)
@@ -72,30 +71,27 @@ class TrainingSet:
 
     def __init__(
         self,
-        config: FactoryConfig,
-        root: Path,
+        workspace: Workspace,
         start: dt.date,
         end: dt.date,
         wanted: Wanted,
-        lane: str = MAIN,
     ) -> None:
         """Raises EditionMissing naming days that were not run; SpaceMismatch where the rows would
         read vectors of two spaces.
         """
         if end < start:
             raise ConfigError(f"training set: its first day, {start}, is after its last, {end}.")
-        self.config, self.wanted, self.lane = config, wanted, lane
+        self.config, self.wanted, self.lane = workspace.config, wanted, workspace.lane
         self.days = tuple(start + n * ONE_DAY for n in range((end - start).days + 1))
-        warehouse = warehouse_of(config, root)
-        self._timeline = Timeline(warehouse, lane, config.lifecycle.lag_days)
+        self._timeline = Timeline(workspace)
         self._timeline.expect(self.days)
-        self.schema_of_data = Schema.from_config(config, root)
+        self.schema_of_data = workspace.schema
         self.log = self.schema_of_data.logs[wanted.log]
         self._reader = ExampleReader(
             _lean(self.schema_of_data, wanted),
-            config.zone,
+            self.config.zone,
             None,
-            Tombstones.read(warehouse).matches,
+            workspace.tombstones().matches,
         )
         self._types = log_types(self.log)
         owners = (
@@ -108,7 +104,8 @@ class TrainingSet:
             else []
         )
         self.tables = {
-            entity: RawTable(self.schema_of_data.entities[entity], config.zone) for entity in owners
+            entity: RawTable(self.schema_of_data.entities[entity], self.config.zone)
+            for entity in owners
         }
         self._source: tuple[Any, ...] | None = None
 
@@ -133,19 +130,11 @@ class TrainingSet:
         that is not there.
         """
         path = Path(factory_yaml)
-        config = load_config(path)
-        live = read_catalog(warehouse_of(config, path.resolve().parent)).live
-        lane = lane or (live.lane if live else MAIN)
-        config = config.for_lane(lane)
-        made = cls(
-            config,
-            path.resolve().parent,
-            start,
-            end,
-            choose(config, log, consumer, embeddings, features),
-            lane,
-        )
-        made._source = (path, start, end, log, consumer, embeddings, features, lane)
+        workspace = Workspace.load(path)
+        workspace = workspace.of_lane(lane or workspace.live_lane())
+        wanted = choose(workspace.config, log, consumer, embeddings, features)
+        made = cls(workspace, start, end, wanted)
+        made._source = (path, start, end, log, consumer, embeddings, features, workspace.lane)
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ order of the report come from what is declared.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Literal
 
@@ -26,7 +26,7 @@ class Asked:
     workspace: Workspace
     study: Study
     consumer: str
-    console: Console = SILENT
+    console: Console = field(default_factory=lambda: SILENT)
     core_hour_price: float | None = None
     rows_a_day: float | None = None
 
