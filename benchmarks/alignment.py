@@ -104,12 +104,14 @@ def main() -> None:
         for factory in (old, new):
             factory.run_day(day)
         if day == switch:
-            fits = fit_editions(new.edition(day), old.edition(day))
+            fits = fit_editions(new.workspace.edition(day), old.workspace.edition(day))
             turns, figures = (
                 {name: fit.rotation for name, fit in fits.items()},
                 {name: fit.as_dict() for name, fit in fits.items()},
             )
-            crossing = dict.fromkeys(("averaged raw", "averaged aligned"), old.edition(day))
+            crossing = dict.fromkeys(
+                ("averaged raw", "averaged aligned"), old.workspace.edition(day)
+            )
         elif day > switch:
             for kind in crossing:
                 crossing[kind] = cross(
@@ -129,15 +131,15 @@ def main() -> None:
             ]
             rows = rows.take(_rows_to_predict(old, inputs, "ctr"))
             plans = {
-                factory: {plan.variant.name: plan for plan in factory.variants}
+                factory: {plan.variant.name: plan for plan in factory.run.rankers}
                 for factory in (old, new)
             }
             ways = {
-                "none": (old, "none", old.edition(day), {}),
-                "old space": (old, "all", old.edition(day), {}),
-                "new space raw": (old, "all", new.edition(day), {}),
-                "new space aligned": (old, "all", new.edition(day), turns),
-                "new space, ranker retrained": (new, "all", new.edition(day), {}),
+                "none": (old, "none", old.workspace.edition(day), {}),
+                "old space": (old, "all", old.workspace.edition(day), {}),
+                "new space raw": (old, "all", new.workspace.edition(day), {}),
+                "new space aligned": (old, "all", new.workspace.edition(day), turns),
+                "new space, ranker retrained": (new, "all", new.workspace.edition(day), {}),
                 **{kind: (old, "all", edition, {}) for kind, edition in crossing.items()},
             }
             for name, (factory, variant, edition, turned) in ways.items():
@@ -215,7 +217,7 @@ def cross(
     """The old space's averages go on with the new space's daily vectors: turned, or (wrongly) as
     they are.
     """
-    daily = new.daily_of(day)
+    daily = new.workspace.daily_of(day)
     as_they_are = {
         name: Rotation(turn.source, turn.target, np.eye(len(turn.matrix_DD), dtype=np.float32))
         for name, turn in turns.items()

@@ -24,14 +24,14 @@ from headwater.embeddings import Snapshot
 from headwater.embeddings.gates import neighbour_overlap
 from headwater.embeddings.serving import ENCODINGS
 from headwater.evaluation import Judged, lift_table
-from headwater.pipeline.day import Factory
+from headwater.factory import Factory
 from headwater.studies.lifts import BOOTSTRAP_SEED
 
 
 def served_as(factory: Factory, encoding: str) -> Factory:
     store = factory.config.store.model_copy(update={"encoding": encoding})
     config: FactoryConfig = factory.config.model_copy(update={"store": store})
-    made = Factory(config, factory.root, factory.console)
+    made = Factory(config, factory.workspace.root, factory.run.console)
     return factory_of(made, "ctr", Backtest(config.downstream["ctr"], ("all",)))
 
 
@@ -49,7 +49,7 @@ def main() -> None:
         for day in days:
             one.run_day(day)
         one.close()
-        found = one.judgements.pooled("ctr", span.start, span.end, days)
+        found = one.workspace.predictions.pooled("ctr", span.start, span.end, days)
         judged, scores[name] = found, found.scores["none" if name == "none" else "all"]
     assert isinstance(judged, Judged)
     lifts = {
@@ -68,7 +68,7 @@ def main() -> None:
             "float32",
         )
     }
-    edition = factory.edition(days[-1])
+    edition = factory.workspace.edition(days[-1])
     table = plain_table(
         "encoding",
         "bytes",

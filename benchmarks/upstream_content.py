@@ -29,7 +29,7 @@ import yaml
 from headwater.config import SHUFFLED, load_config, warehouse_of
 from headwater.evaluation import Judged
 from headwater.evaluation.lift import quick_lift
-from headwater.pipeline.day import Factory
+from headwater.factory import Factory
 from headwater.studies import pooled
 from headwater.studies.slices import slices_of
 

@@ -24,9 +24,9 @@ from headwater.models.precision import Precision
 from headwater.models.training import Optimizers
 from headwater.models.upstream import Past, UpstreamPlan, UpstreamTask
 from headwater.models.upstream.derm import Derm, OverTower
-from headwater.models.upstream.inputs import tower_tensors
-from headwater.models.upstream.learning import batch_of, loss_of, observe, parts_of, steps_of
-from headwater.models.upstream.plan import Trainee
+from headwater.models.upstream.derm.inputs import tower_tensors
+from headwater.models.upstream.derm.learning import batch_of, loss_of, observe, parts_of, steps_of
+from headwater.models.upstream.derm.trainee import Trainee
 from headwater.nn import RowTable
 
 SPECS = {

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from headwater.config import parse_config
-from headwater.pipeline.day import Factory
+from headwater.factory import Factory
 from headwater.recipes import RECIPES
 from headwater.worlds.adsworld import SIZES, write_world
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from at import catalog_at
 from conftest import day
 from headwater.config import AlignConfig
 from headwater.embeddings.alignment import Rotation, fit_rotation, refusals
 from headwater.errors import ConfigError, EditionMissing, SpaceMismatch, StoreError
+from headwater.factory import Factory
 from headwater.lifecycle import align_lane, promote, rollback
-from headwater.pipeline.day import Factory
 from headwater.serving.reader import Reader
-from headwater.store import MAIN, read_catalog
+from headwater.store import MAIN
 from shop import Shop, after, space_of, vectors_of
 
 NEW = space_of(4, "b" * 32)
@@ -115,9 +116,9 @@ def two_lanes(root, noise: float = 0.0) -> Shop:
 def test_an_aligned_lane_takes_over_and_goes_on_averaging(tmp_path) -> None:
     shop = two_lanes(tmp_path)
     before = shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"]
-    found = align_lane(tmp_path, shop.config, "new")
+    found = align_lane(shop.workspace, "new")
     assert found["upstreams"]["ctr"]["cosine"] == pytest.approx(1)
-    promote(tmp_path, shop.config, "new", after(1))
+    promote(shop.workspace, "new", after(1))
     assert shop.live.space("ctr_user") == space_of(4)  # readers stay in the space they know
     np.testing.assert_allclose(
         shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], before, atol=1e-5
@@ -130,12 +131,12 @@ def test_an_aligned_lane_takes_over_and_goes_on_averaging(tmp_path) -> None:
     np.testing.assert_allclose(
         shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], expected, atol=1e-4
     )
-    rollback(tmp_path, shop.config, after(1))
+    rollback(shop.workspace, after(1))
     np.testing.assert_allclose(
         shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], before, atol=1e-5
     )
-    promote(tmp_path, shop.config, MAIN, after(1))
-    assert read_catalog(tmp_path).live.lane == MAIN
+    promote(shop.workspace, MAIN, after(1))
+    assert catalog_at(tmp_path).live.lane == MAIN
 
 
 def test_where_the_residual_says_no_nothing_changes(tmp_path) -> None:
@@ -148,12 +149,12 @@ def test_where_the_residual_says_no_nothing_changes(tmp_path) -> None:
             r" 2025-01-02 --lane new"
         ),
     ):
-        align_lane(tmp_path, shop.config, "new")
+        align_lane(shop.workspace, "new")
     assert (tmp_path / "catalog.json").read_bytes() == before
     with pytest.raises(EditionMissing, match="has no edition yet"):
-        align_lane(tmp_path, shop.config, "other")
+        align_lane(shop.workspace, "other")
     with pytest.raises(SpaceMismatch, match="nothing to align"):
-        align_lane(tmp_path, shop.config, MAIN, onto=MAIN)
+        align_lane(shop.workspace, MAIN, onto=MAIN)
 
 
 def test_a_lane_of_a_factory_runs_beside_is_aligned_and_promoted(make_factory) -> None:
@@ -164,23 +165,27 @@ def test_a_lane_of_a_factory_runs_beside_is_aligned_and_promoted(make_factory) -
     main = make_factory(change)
     lane = Factory(
         main.config.model_copy(update={"lanes": parse_lanes(make_factory, change)}),
-        main.root,
+        main.workspace.root,
         lane="v2",
     )
     for factory in (main, lane):
         for _ in factory.backfill(day(0), day(2)):
             pass
-    live = read_catalog(main.warehouse).live
+    live = catalog_at(main.workspace.layout.root).live
     assert (live.lane, live.entry.day) == (MAIN, day(2))
-    assert lane.edition(day(2)).space("ctr_user") != main.edition(day(2)).space("ctr_user")
-    align_lane(main.warehouse, lane.config, "v2")
-    promote(main.warehouse, lane.config, "v2", day(2))
+    assert lane.workspace.edition(day(2)).space("ctr_user") != main.workspace.edition(day(2)).space(
+        "ctr_user"
+    )
+    align_lane(lane.workspace, "v2")
+    promote(lane.workspace, "v2", day(2))
     assert lane.run_day(day(2))["edition"]  # done, and recognised as aligned
     report = lane.run_day(day(3))
     assert report["day"] == str(day(3))
-    assert read_catalog(main.warehouse).live.entry.day == day(3)
-    assert lane.edition(day(3)).space("ctr_user") == main.edition(day(2)).space("ctr_user")
-    assert Reader(main.config, main.root).similar("item", "ad-1")["edition"] == str(day(3))
+    assert catalog_at(main.workspace.layout.root).live.entry.day == day(3)
+    assert lane.workspace.edition(day(3)).space("ctr_user") == main.workspace.edition(day(2)).space(
+        "ctr_user"
+    )
+    assert Reader(main.workspace).similar("item", "ad-1")["edition"] == str(day(3))
 
 
 def parse_lanes(make_factory, change):

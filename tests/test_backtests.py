@@ -27,7 +27,7 @@ from headwater.backtests import (
 from headwater.backtests.backtest import Backtest, factory_of
 from headwater.config import load_config
 from headwater.errors import ExperimentError
-from headwater.pipeline.day import Factory
+from headwater.factory import Factory
 from headwater.studies import kept_tables, report_tables
 
 
@@ -45,7 +45,7 @@ def test_the_declared_policy_backtested_is_what_was_judged(copied) -> None:
     made = factory_of(copied, "ctr", Backtest(copied.config.downstream["ctr"], ("all",)))
     for n in range(4):
         made.run_day(day(n))
-        assert made.edition(day(n)).digest == copied.edition(day(n)).digest
+        assert made.workspace.edition(day(n)).digest == copied.workspace.edition(day(n)).digest
         one, two = (
             pl.read_parquet(f.home / "predictions" / "ctr" / f"{day(n)}.parquet")[
                 "all|0"
@@ -56,7 +56,7 @@ def test_the_declared_policy_backtested_is_what_was_judged(copied) -> None:
 
 
 def test_every_policy_has_its_row_and_readers_notice_nothing(copied) -> None:
-    before = (copied.warehouse / "catalog.json").read_bytes()
+    before = (copied.workspace.layout.root / "catalog.json").read_bytes()
     policies = {
         name: T1_POLICIES[name]
         for name in ("latest (ACC)", "mean of 7 (AP)", "last 3 as a sequence")
@@ -72,15 +72,15 @@ def test_every_policy_has_its_row_and_readers_notice_nothing(copied) -> None:
         == set(first["cosine_day_over_day"])
         == {"ctr_user", "ctr_item", "cvr_user", "cvr_item"}
     )
-    assert (copied.warehouse / "catalog.json").read_bytes() == before
+    assert (copied.workspace.layout.root / "catalog.json").read_bytes() == before
     with pytest.raises(ExperimentError, match="consumer 'nobody'; this factory has: ctr, cvr"):
         policy_table(copied, policies, consumer="nobody")
     # what was judged is kept, and the rest is not; asked again, nothing is trained again
-    kept = sorted((copied.warehouse / "backtests").glob("*/done.json"))
+    kept = sorted((copied.workspace.layout.root / "backtests").glob("*/done.json"))
     assert len(kept) == 5
     assert (
-        not list((copied.warehouse / "backtests").glob("*/models"))
-        or len(list((copied.warehouse / "backtests").glob("*/models"))) == 1
+        not list((copied.workspace.layout.root / "backtests").glob("*/models"))
+        or len(list((copied.workspace.layout.root / "backtests").glob("*/models"))) == 1
     )
     times = [path.parent.joinpath("judged").stat().st_mtime_ns for path in kept]
     assert policy_table(copied, policies).rows == table.rows
@@ -95,7 +95,7 @@ def test_every_subset_is_judged_and_agrees_with_the_factory(copied) -> None:
 
     declared = {
         row["variant"]: row["roc_auc"]
-        for row in load_table(copied.root / "factory.yaml", "T2").rows
+        for row in load_table(copied.workspace.root / "factory.yaml", "T2").rows
     }
     found = {row["variant"]: row["roc_auc"] for row in table.rows}
     assert {
@@ -117,7 +117,7 @@ def test_frozen_vectors_are_older_and_the_fresh_ones_are_the_factory_s(copied) -
     assert "Longer than 2 days" in table.notes[1]
     fresh, one_day = table.rows[0], table.rows[1]
     assert one_day["roc_auc"] != fresh["roc_auc"]
-    predictions = next((copied.warehouse / "backtests").glob("*/judged/ctr/*.parquet"))
+    predictions = next((copied.workspace.layout.root / "backtests").glob("*/judged/ctr/*.parquet"))
     assert predictions.is_file()
 
 
@@ -162,7 +162,7 @@ def test_upstreams_trained_anew_as_declared_are_the_factory_s_to_the_byte(copied
     )
     for n in range(2):
         made.run_day(day(n))
-        assert made.edition(day(n)).digest == copied.edition(day(n)).digest
+        assert made.workspace.edition(day(n)).digest == copied.workspace.edition(day(n)).digest
     made.close()
 
 
@@ -227,7 +227,7 @@ def test_the_command_keeps_its_table_for_the_report(copied) -> None:
         "--table",
         "contribution",
         "--factory",
-        str(copied.root / "factory.yaml"),
+        str(copied.workspace.root / "factory.yaml"),
         "--json",
     ]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -237,9 +237,11 @@ def test_the_command_keeps_its_table_for_the_report(copied) -> None:
         "cvr_user",
         "cvr_item",
     ]
-    (kept,) = kept_tables(copied.warehouse, load_config(copied.root / "factory.yaml"))
+    (kept,) = kept_tables(
+        copied.workspace.layout.root, load_config(copied.workspace.root / "factory.yaml")
+    )
     assert json.loads(json.dumps(kept.as_dict())) == found
     names = [
-        table.name for table in report_tables(copied.config, copied.root)
+        table.name for table in report_tables(copied.config, copied.workspace.root)
     ]  # T3: no day with two classes has matured yet
     assert names == ["T2", "contribution", "slices", "calibration"]

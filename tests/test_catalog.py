@@ -12,8 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from at import catalog_at, put_catalog
 from headwater.errors import EditionMissing, StoreError
-from headwater.store import MAIN, Catalog, Entry, read_catalog, write_catalog
+from headwater.store import MAIN, Catalog, Entry
 from shop import after
 
 
@@ -139,11 +140,11 @@ def test_what_retention_removed_cannot_go_live() -> None:
 
 
 def test_a_damaged_catalog_says_so(tmp_path) -> None:
-    write_catalog(tmp_path, chain(1, 2))
-    assert read_catalog(tmp_path) == chain(1, 2)
+    put_catalog(tmp_path, chain(1, 2))
+    assert catalog_at(tmp_path) == chain(1, 2)
     (tmp_path / "catalog.json").write_text('{"lanes": 3}')
     with pytest.raises(StoreError, match="not a catalog"):
-        read_catalog(tmp_path)
+        catalog_at(tmp_path)
 
 
 def test_a_lost_catalog_is_missed_and_nothing_is_taken_for_leftovers(tmp_path) -> None:

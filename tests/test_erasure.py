@@ -12,13 +12,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from at import catalog_at
 from conftest import day
 from headwater.errors import StoreError
+from headwater.factory import Factory
 from headwater.ids import key_of
 from headwater.lifecycle import Tombstones, erase, pin
-from headwater.pipeline.day import Factory
 from headwater.serving.reader import Reader
-from headwater.store import MAIN, read_catalog
+from headwater.store import MAIN
 from shop import Shop, after, vectors_of
 
 
@@ -55,7 +56,7 @@ def traces(warehouse: Path, value: str, text: bool = True) -> list[str]:
 def one_user(factory: Factory) -> str:
     frame = pl.concat(
         [
-            pl.read_parquet(factory.root / "world" / "impressions" / f"{day(n)}.parquet")
+            pl.read_parquet(factory.workspace.root / "world" / "impressions" / f"{day(n)}.parquet")
             for n in range(3)
         ]
     )
@@ -64,14 +65,14 @@ def one_user(factory: Factory) -> str:
 
 def with_bad_rows(factory: Factory, user: str) -> None:
     """A repeated row of the user, which goes to quarantine."""
-    path = factory.root / "world" / "impressions" / f"{day(1)}.parquet"
+    path = factory.workspace.root / "world" / "impressions" / f"{day(1)}.parquet"
     frame = pl.read_parquet(path)
     pl.concat([frame, frame.filter(pl.col("user_id") == user).head(1)]).write_parquet(path)
 
 
 def name_people(factory: Factory) -> None:
     """Ids that no file holds by chance."""
-    for path in (factory.root / "world").rglob("*.parquet"):
+    for path in (factory.workspace.root / "world").rglob("*.parquet"):
         frame = pl.read_parquet(path)
         if "user_id" in frame.columns:
             frame.with_columns(
@@ -88,16 +89,16 @@ def factory(make_factory) -> Factory:
     made = make_factory(lambda raw: raw["store"].update(compact_after=2))
     for _ in made.backfill(day(0), day(3)):
         pass
-    pin(made.warehouse, made.config, "ads", MAIN, day(1))
+    pin(made.workspace, "ads", MAIN, day(1))
     return made
 
 
 def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> None:
     user = one_user(factory)
     for name in ("tables/map-factory.csv", "plots/item-map.png"):  # the report names entities
-        (factory.home / "reports" / name).parent.mkdir(parents=True, exist_ok=True)
-        (factory.home / "reports" / name).write_text(user)
-    assert {name.split("/")[0] for name in traces(factory.warehouse, user)} >= {
+        (factory.workspace.layout.home / "reports" / name).parent.mkdir(parents=True, exist_ok=True)
+        (factory.workspace.layout.home / "reports" / name).write_text(user)
+    assert {name.split("/")[0] for name in traces(factory.workspace.layout.root, user)} >= {
         "segments",
         "editions",
         "daily",
@@ -107,40 +108,38 @@ def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> Non
         "quarantine",
         "reports",
     }
-    others = Reader(factory.config, factory.root).lookup(
+    others = Reader(factory.workspace).lookup(
         "user", [one for one in users_of(factory) if one != user]
     )
-    proof = erase(factory.warehouse, factory.config, factory.schema, "user", [user])
-    assert traces(factory.warehouse, user) == []
+    proof = erase(factory.workspace, factory.workspace.schema, "user", [user])
+    assert traces(factory.workspace.layout.root, user) == []
     assert proof["verified"]
     removed = {place["place"]: place["removed"] for place in proof["places"]}
     assert removed["main: segments (averages)"] >= 2
     assert removed["daily snapshots"] >= 2
     assert removed["predictions"] >= 1
     assert removed["quarantine/impressions"] == 1
-    tombstone = json.loads((factory.warehouse / "tombstones.json").read_text())
+    tombstone = json.loads((factory.workspace.layout.root / "tombstones.json").read_text())
     assert tombstone["tombstones"] == [
         ["user", hashlib.sha256(f"{tombstone['salt']}|user|{key_of(user)}".encode()).hexdigest()]
     ]
-    reader = Reader(factory.config, factory.root)
+    reader = Reader(factory.workspace)
     with pytest.raises(StoreError, match="no user"):
         reader.lookup("user", [user])
     with pytest.raises(StoreError, match="no user"):
-        Reader(factory.config, factory.root, "ads").lookup("user", [user])
+        Reader(factory.workspace, "ads").lookup("user", [user])
     found = reader.lookup("user", [one for one in users_of(factory) if one != user])
     assert found["vectors"] == others["vectors"]  # nobody else is touched
     assert reader.similar("item", "ad-1")["items"]
 
 
 def users_of(factory: Factory) -> list[str]:
-    return [
-        str(value) for value in Reader(factory.config, factory.root).edition().read("ctr_user").ids
-    ]
+    return [str(value) for value in Reader(factory.workspace).edition().read("ctr_user").ids]
 
 
 def test_later_days_and_replays_respect_the_tombstone(factory, make_factory) -> None:
     user = one_user(factory)
-    erase(factory.warehouse, factory.config, factory.schema, "user", [user])
+    erase(factory.workspace, factory.workspace.schema, "user", [user])
     again = make_factory(lambda raw: raw["store"].update(compact_after=2))
     assert again.run_day(day(2))["day"] == str(
         day(2)
@@ -148,20 +147,20 @@ def test_later_days_and_replays_respect_the_tombstone(factory, make_factory) -> 
     report = again.run_day(day(4))
     assert report["erased"]["impressions"] > 0
     again.run_day(day(1), replay=True)
-    assert traces(factory.warehouse, user) == []
-    judged = pl.read_parquet(factory.warehouse / "judged" / "ctr" / f"{day(2)}.parquet")
+    assert traces(factory.workspace.layout.root, user) == []
+    judged = pl.read_parquet(factory.workspace.layout.root / "judged" / "ctr" / f"{day(2)}.parquet")
     assert key_of(user) not in judged["user"].to_list()
 
 
 def test_an_erased_item_leaves_everyones_history(factory, make_factory) -> None:
-    erase(factory.warehouse, factory.config, factory.schema, "item", ["ad-1"])
-    assert traces(factory.warehouse, "ad-1", text=False) == []
+    erase(factory.workspace, factory.workspace.schema, "item", ["ad-1"])
+    assert traces(factory.workspace.layout.root, "ad-1", text=False) == []
     again = make_factory(lambda raw: raw["store"].update(compact_after=2))
-    examples = again.log.read("impressions", day(3), ("click",), known_by=day(3))
+    examples = again.run.reader.events.read("impressions", day(3), ("click",), known_by=day(3))
     assert not (examples.histories["user"].keys_NL == np.uint64(key_of("ad-1"))).any()
     assert not (examples.keys["item"] == np.uint64(key_of("ad-1"))).any()
     with pytest.raises(StoreError, match="no item 'ad-1'"):
-        Reader(again.config, again.root).similar("item", "ad-1")
+        Reader(again.workspace).similar("item", "ad-1")
 
 
 def test_erasing_the_unknown_or_twice_is_no_error(tmp_path) -> None:
@@ -172,11 +171,11 @@ def test_erasing_the_unknown_or_twice_is_no_error(tmp_path) -> None:
     schema = Schema.from_config(shop.config, tmp_path)
     before = shop.reader.lookup("user", [713])["vectors"]
     for ids in ([99], [712], [712]):
-        assert erase(tmp_path, shop.config, schema, "user", ids)["verified"]
+        assert erase(shop.workspace, schema, "user", ids)["verified"]
     assert traces(tmp_path, "712", text=False) == []
     assert shop.reader.lookup("user", [713])["vectors"] == before
     assert len(list((tmp_path / "erasures").glob("*.json"))) == 3
-    assert [entry.day for entry in read_catalog(tmp_path).lane(MAIN).days] == [after(0)]
+    assert [entry.day for entry in catalog_at(tmp_path).lane(MAIN).days] == [after(0)]
 
 
 def test_a_tombstone_matches_its_entity_and_no_other() -> None:
@@ -233,7 +232,7 @@ def test_lost_tombstones_are_missed(tmp_path) -> None:
 
     shop = Shop(tmp_path)
     shop.publish(after(0), [vectors_of([1, 2], [[1, 0], [0, 1]])])
-    erase(tmp_path, shop.config, Schema.from_config(shop.config, tmp_path), "user", [1])
+    erase(shop.workspace, Schema.from_config(shop.config, tmp_path), "user", [1])
     (tmp_path / "tombstones.json").unlink()
     with pytest.raises(StoreError, match="without it they come back"):
         Tombstones.read(tmp_path)
@@ -268,9 +267,9 @@ def test_killed_while_a_superseded_segment_is_removed_the_next_run_finishes(
 
     monkeypatch.setattr(files.shutil, "rmtree", killed_halfway)
     with pytest.raises(KeyboardInterrupt):
-        erase(shop.root, shop.config, schema, "user", ["gone"])
+        erase(shop.workspace, schema, "user", ["gone"])
     assert cut
-    assert finish_erasures(shop.root, shop.config, schema)["verified"]
+    assert finish_erasures(shop.workspace, schema)["verified"]
     assert not list(shop.root.rglob(".tmp-*"))
     assert shop.vector(shop.live, "gone") is None
     assert shop.vector(shop.live, "stays") is not None

@@ -102,12 +102,12 @@ def test_ids_written_as_floats_are_refused_not_silently_unmatched(tmp_path, make
     with pytest.raises(LogError, match="holds Float64; ids are"):
         EntityTable(Entity("item", (str(tmp_path / "e.parquet"),), "id", {"x": Numeric()}), UTC)
     factory = make_factory()
-    for file in (factory.root / "world" / "purchases").glob("*.parquet"):
+    for file in (factory.workspace.root / "world" / "purchases").glob("*.parquet"):
         pl.read_parquet(file).with_columns(pl.col("impression_id").cast(pl.Float64)).write_parquet(
             file
         )
     with pytest.raises(LogError, match="by which labels are joined, holds Float64"):
-        factory.log.read("impressions", day(0), ("conversion",), known_by=day(2))
+        factory.run.reader.events.read("impressions", day(0), ("conversion",), known_by=day(2))
     assert encode(
         pl.DataFrame({"p": [1.0, None, 2.5]}), {"p": Categorical(values=(1, 2))}, "t", "UTC"
     ).categorical_NC[:, 0].tolist() == [2, 0, 1]
@@ -165,8 +165,10 @@ def test_ids_beyond_the_signed_integers_are_ids_too() -> None:
 def test_late_labels_are_as_known_and_never_earlier(make_factory, world) -> None:
     factory = make_factory()
     with pytest.raises(LeakError, match="mature after 2 days"):
-        factory.log.read("impressions", day(0), ("conversion",), known_by=day(1))
-    examples = factory.log.read("impressions", day(0), ("click", "conversion"), known_by=day(2))
+        factory.run.reader.events.read("impressions", day(0), ("conversion",), known_by=day(1))
+    examples = factory.run.reader.events.read(
+        "impressions", day(0), ("click", "conversion"), known_by=day(2)
+    )
     frame = pl.read_parquet(world / "impressions" / f"{FIRST}.parquet")
     end = dt.datetime.combine(day(3), dt.time(), tzinfo=dt.UTC)
     bought = (
@@ -181,7 +183,7 @@ def test_late_labels_are_as_known_and_never_earlier(make_factory, world) -> None
     )
     assert np.nansum(examples.labels["conversion"]) == len(expected) > 0
     assert np.isnan(examples.labels["conversion"]).sum() == (examples.labels["click"] == 0).sum()
-    later = factory.log.read("impressions", day(0), ("conversion",), known_by=day(5))
+    later = factory.run.reader.events.read("impressions", day(0), ("conversion",), known_by=day(5))
     np.testing.assert_array_equal(
         later.labels["conversion"], examples.labels["conversion"]
     )  # what came after it matured changes nothing
@@ -209,11 +211,11 @@ def test_histories_in_examples_hold_only_the_past(make_factory) -> None:
 
 def test_kuairand_days_are_cut_by_time_and_duplicates_set_aside(kuairand, tmp_path) -> None:
     from headwater.config import parse_config
-    from headwater.pipeline.day import Factory
+    from headwater.factory import Factory
     from headwater.recipes import RECIPES
 
     factory = Factory(parse_config(RECIPES["kuairand"].config(kuairand, kuairand)), tmp_path)
-    events = factory.log.logs["feed"].day(dt.date(2022, 4, 25))
+    events = factory.run.reader.events.logs["feed"].day(dt.date(2022, 4, 25))
     assert (len(events), sum(events.rejected.values())) == (14_639, 259)
     local = events.frame.select(
         pl.from_epoch("time_us", "us")

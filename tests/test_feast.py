@@ -18,14 +18,14 @@ import polars as pl
 import pytest
 import yaml
 
+from at import catalog_at, edition_at
 from headwater.config import parse_config
 from headwater.embeddings.snapshot import day_number
 from headwater.errors import EditionMissing, SpaceMismatch, StoreError
 from headwater.exports.feast import export_feast
 from headwater.ids import key_of
-from headwater.lifecycle.switch import edition_of
 from headwater.lifecycle.timeline import Timeline
-from headwater.store import MAIN, read_catalog
+from headwater.store import MAIN
 from shop import RAW, Shop, space_of, vectors_of
 
 ROOT = Path(__file__).parent.parent
@@ -117,10 +117,10 @@ def served(
 ) -> tuple[bytes | None, float | None]:
     """The slow twin: the newest edition that was published a day before, asked for one entity."""
     day = moment.astimezone(ZONE).date()
-    entries = [entry for entry in read_catalog(shop.root).lane(MAIN).days if entry.day < day]
+    entries = [entry for entry in catalog_at(shop.root).lane(MAIN).days if entry.day < day]
     if not entries:
         return None, None
-    found = edition_of(shop.root, MAIN, entries[-1]).lookup(
+    found = edition_at(shop.root, entries[-1]).lookup(
         name, np.array([key_of(value)], np.uint64), day
     )
     return (

@@ -22,7 +22,7 @@ from headwater.errors import ConfigError
 from headwater.events.blocks import MISSING_MOMENT, BlockSpec, codes, context_block, encode
 from headwater.events.histories import Histories, pair_numbers
 from headwater.ids import hash_values
-from headwater.models.upstream import fit_day
+from headwater.models.upstream.derm.learning import fit_day
 from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm, RunningQuantiles, Vocabulary
 from headwater.pipeline.day import Factory, _upstream_tasks, read_day
 from headwater.schema import Categorical, MultiCategorical, Numeric, Timestamp
@@ -274,7 +274,7 @@ def test_pairs_reach_the_context_and_know_nothing_of_the_row_itself_or_later(mak
         extra.shape[1]
         == 2 * 3
         == paired.log.specs("impressions")["context"].numeric
-        - plain.log.specs("impressions")["context"].numeric
+        - plain.run.reader.events.specs("impressions")["context"].numeric
     )
     frame = pl.concat(
         [

@@ -22,9 +22,9 @@ from headwater.config import parse_config
 from headwater.embeddings import Served
 from headwater.errors import LeakError
 from headwater.evaluation import metrics_of
+from headwater.factory import Factory
 from headwater.lifecycle.erase import erase
 from headwater.models.downstream import VariantTask, fit_variant, predict_variant
-from headwater.pipeline.day import Factory
 from headwater.studies import load_table
 
 DAYS = 4
@@ -115,7 +115,7 @@ def make_factory(folder: Path, planted: str = "none") -> Factory:
 def auc_by_variant(factory: Factory) -> dict[str, float]:
     for _ in factory.backfill(day(0), day(DAYS - 1)):
         pass
-    judged = factory.judgements.pooled("ctr", day(1), None, factory.days_done())
+    judged = factory.workspace.predictions.pooled("ctr", day(1), None, factory.days_done())
     return {
         variant: metrics_of(judged.labels_N, scores[0]).roc_auc
         for variant, scores in judged.scores.items()
@@ -155,12 +155,12 @@ class Peeking:
 
 def test_a_join_shifted_by_one_day_is_visible(honest, tmp_path) -> None:
     factory, _ = honest
-    plan = next(plan for plan in factory.variants if plan.variant.name == "ctr_user")
+    plan = next(plan for plan in factory.run.rankers if plan.variant.name == "ctr_user")
     # Three seeds together: one alone lies at .645 to .66, by machine.
     plan = replace(plan, config=plan.config.model_copy(update={"seeds": (0, 1, 2)}))
     before, scores, labels = None, [], []
     for n in range(1, DAYS):
-        rows = factory.log.read("feed", day(n), ("click",), known_by=day(n))
+        rows = factory.run.reader.events.read("feed", day(n), ("click",), known_by=day(n))
         task = VariantTask(
             plan, day(n), rows, Peeking(factory, day(n)), before, tmp_path / str(n), "f"
         )
@@ -174,9 +174,9 @@ def test_a_join_shifted_by_one_day_is_visible(honest, tmp_path) -> None:
 
 def test_the_pipeline_cannot_express_that_shift(honest) -> None:
     factory, _ = honest
-    rows = factory.log.read("feed", day(2), ("click",), known_by=day(2))
+    rows = factory.run.reader.events.read("feed", day(2), ("click",), known_by=day(2))
     with pytest.raises(LeakError, match="may not read what was published on 2025-01-03"):
-        factory.as_of(day(2)).read("ctr_user", rows.keys["user"], rows.day)
+        factory.workspace.as_of(day(2)).read("ctr_user", rows.keys["user"], rows.day)
     with pytest.raises(Exception, match="lag_days"):
         parse_config({**factory.config.model_dump(), "lifecycle": {"lag_days": 0}})
 
@@ -354,10 +354,10 @@ def tamper(path: Path, judged: dt.date, **columns: pl.Expr) -> None:
 
 def test_predictions_say_which_edition_they_read(shop) -> None:
     factory = Factory.load(shop)
-    assert factory.judgements.editions_read("ctr", RUN[0]) == [(None, None)]
+    assert factory.workspace.predictions.editions_read("ctr", RUN[0]) == [(None, None)]
     for before, known in zip(RUN, JUDGED, strict=False):
-        assert factory.judgements.editions_read("ctr", known) == [
-            (before, factory.entry(before).fingerprint)
+        assert factory.workspace.predictions.editions_read("ctr", known) == [
+            (before, factory.workspace.entry(before).fingerprint)
         ]
 
 
@@ -403,9 +403,9 @@ def test_days_judged_before_editions_were_written_down_pass_with_a_note(own_shop
 def test_an_erasure_is_no_leak(own_shop) -> None:
     factory = Factory.load(own_shop)
     someone = int(impressions(own_shop.parent / "world")["user_id"].mode()[0])
-    erase(factory.warehouse, factory.config, factory.schema, "user", [someone])
+    erase(factory.workspace, factory.workspace.schema, "user", [someone])
     assert (
-        factory.entry(RUN[1]).digest
+        factory.workspace.entry(RUN[1]).digest
         != Factory.load(own_shop).judgements.editions_read("ctr", JUDGED[1])[0][1]
     )
     lift(own_shop)

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from at import catalog_at, edition_at
 from headwater.config import parse_policy
 from headwater.errors import ConfigError, EditionMissing, LeakError, SpaceMismatch, StoreError
 from headwater.files import new_folder, sweep_leftovers
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, pin, promote, rebuild, retire, rollback, unpin
-from headwater.lifecycle.switch import edition_of
 from headwater.serving.reader import Reader
-from headwater.store import MAIN, Edition, EditionStore, EditionView, point_in_time, read_catalog
+from headwater.store import MAIN, Edition, EditionView, point_in_time
 from shop import D0, Shop, after, space_of, vectors_of
 
 IDS = [f"u{n}" for n in range(30)]
@@ -47,7 +47,7 @@ def test_rollback_takes_readers_and_averages_back(tmp_path) -> None:
             day_of(straight, n)
     day_of(shop, 3, value=1000)  # a bad day
     assert seen_by(shop.reader) > 100
-    rollback(shop.root, shop.config, after(1))
+    rollback(shop.workspace, after(1))
     assert seen_by(shop.reader) == 1.5
     assert shop.reader.similar("item", "i1")["edition"] == str(after(1))
     day_of(shop, 2, value=7)
@@ -62,11 +62,11 @@ def test_promote_then_rollback_leaves_every_byte_of_the_catalog_and_every_answer
     shop = Shop(tmp_path)
     for n in range(3):
         day_of(shop, n)
-    rollback(shop.root, shop.config, after(1))
+    rollback(shop.workspace, after(1))
     before, answer = (tmp_path / "catalog.json").read_bytes(), shop.reader.retrieve("u3", 4)
-    promote(shop.root, shop.config, MAIN, after(2))
+    promote(shop.workspace, MAIN, after(2))
     assert seen_by(shop.reader) != answer
-    rollback(shop.root, shop.config, None)
+    rollback(shop.workspace, None)
     assert (tmp_path / "catalog.json").read_bytes() == before
     assert shop.reader.retrieve("u3", 4) == answer
 
@@ -76,26 +76,24 @@ def test_manual_promotion_leaves_readers_where_they_are(tmp_path) -> None:
     day_of(shop, 0)
     day_of(shop, 1, live=False)
     assert shop.live.day == D0
-    promote(shop.root, shop.config, MAIN, after(1))
+    promote(shop.workspace, MAIN, after(1))
     assert shop.live.day == after(1)
     with pytest.raises(StoreError, match=r"headwater rollback --to 2025-01-01"):
-        promote(shop.root, shop.config, MAIN, D0)
+        promote(shop.workspace, MAIN, D0)
 
 
 def test_a_pinned_consumer_stays_while_others_move_on(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("headwater.lifecycle.retention.MARGIN_DAYS", -1)
     shop = Shop(tmp_path, {"kind": "latest"}, {"compact_after": 2}, keep_days=3)
     day_of(shop, 0)
-    pin(shop.root, shop.config, "ads", MAIN, D0)
+    pin(shop.workspace, "ads", MAIN, D0)
     for n in range(1, 6):
         day_of(shop, n)
-    assert seen_by(Reader(shop.config, shop.root, consumer="ads")) == 1
-    assert Reader(shop.config, shop.root, consumer="ads").similar("item", "i1")["edition"] == str(
-        D0
-    )
-    assert seen_by(Reader(shop.config, shop.root, consumer="others")) == 6
-    unpin(shop.root, shop.config, "ads")
-    assert seen_by(Reader(shop.config, shop.root, consumer="ads")) == 6
+    assert seen_by(Reader(shop.workspace, consumer="ads")) == 1
+    assert Reader(shop.workspace, consumer="ads").similar("item", "i1")["edition"] == str(D0)
+    assert seen_by(Reader(shop.workspace, consumer="others")) == 6
+    unpin(shop.workspace, "ads")
+    assert seen_by(Reader(shop.workspace, consumer="ads")) == 6
 
 
 def test_retention_keeps_the_window_what_is_live_and_what_is_pinned(tmp_path, monkeypatch) -> None:
@@ -103,27 +101,27 @@ def test_retention_keeps_the_window_what_is_live_and_what_is_pinned(tmp_path, mo
     shop = Shop(tmp_path, store={"compact_after": 2}, keep_days=3)
     for n in range(4):
         day_of(shop, n)
-    pin(shop.root, shop.config, "ads", MAIN, after(1))
+    pin(shop.workspace, "ads", MAIN, after(1))
     for n in range(4, 9):
         day_of(shop, n)
-    chain = read_catalog(tmp_path).lane(MAIN).days
+    chain = catalog_at(tmp_path).lane(MAIN).days
     assert [entry.day for entry in chain if entry.folder is not None] == [
         after(n) for n in (1, 6, 7, 8)
     ]
-    kept = {entry.folder for _, entry in read_catalog(tmp_path).mentioned()}
+    kept = {entry.folder for _, entry in catalog_at(tmp_path).mentioned()}
     assert {str(path.relative_to(tmp_path)) for path in (tmp_path / "editions").glob("*/*")} == kept
     assert {path.parent.name for path in (tmp_path / "daily").glob("*/*")} == {
         str(after(n)) for n in (1, 6, 7, 8)
     }
     needed = {
         tmp_path / "segments" / name / segment
-        for _, entry in read_catalog(tmp_path).mentioned()
-        for name, found in edition_of(tmp_path, MAIN, entry).snapshots.items()
+        for _, entry in catalog_at(tmp_path).mentioned()
+        for name, found in edition_at(tmp_path, entry).snapshots.items()
         for segment in found["segments"]
     }
     assert set((tmp_path / "segments").glob("*/*")) == needed
     with pytest.raises(EditionMissing, match="removed by retention"):
-        rollback(shop.root, shop.config, after(3))
+        rollback(shop.workspace, after(3))
 
 
 def test_compaction_changes_no_answer(tmp_path) -> None:
@@ -141,8 +139,8 @@ def test_compaction_changes_no_answer(tmp_path) -> None:
         "user", [value for value, found in answers.items() if found is not None]
     )
     assert len(before.part("ctr_user").segments) == 5
-    assert compact_where_due(tmp_path, shop.config, MAIN, always=True) == ["ctr_user"]
-    retire(tmp_path, shop.config)
+    assert compact_where_due(shop.workspace, MAIN, always=True) == ["ctr_user"]
+    retire(shop.workspace)
     assert len(shop.live.part("ctr_user").segments) == 1
     assert (shop.live.digest, shop.live.part("ctr_user").digest) == (
         before.digest,
@@ -197,16 +195,16 @@ def test_rebuilding_from_daily_snapshots_gives_the_published_editions_digest_for
     for n in (0, 1, 3, 4, 5):
         some = sorted(generator.choice(40, 20, replace=False).tolist())
         shop.publish(after(n), [vectors_of(some, generator.standard_normal((20, 2)), after(n))])
-    days = rebuild(shop.root, shop.config, MAIN, tmp_path / "again")
+    days = rebuild(shop.workspace, MAIN, tmp_path / "again")
     assert [found["edition"] for found in days] == [found["published"] for found in days]
     for entry, again in zip(
-        read_catalog(shop.root).lane(MAIN).days,
-        read_catalog(tmp_path / "again").lane(MAIN).days,
+        catalog_at(shop.root).lane(MAIN).days,
+        catalog_at(tmp_path / "again").lane(MAIN).days,
         strict=True,
     ):
         a, b = (
-            edition_of(shop.root, MAIN, entry).read("ctr_user"),
-            edition_of(tmp_path / "again", MAIN, again).read("ctr_user"),
+            edition_at(shop.root, entry).read("ctr_user"),
+            edition_at(tmp_path / "again", again).read("ctr_user"),
         )
         assert a.digest == b.digest  # of the vectors themselves, bit for bit
     rebuild(
@@ -219,9 +217,9 @@ def test_rebuilding_from_daily_snapshots_gives_the_published_editions_digest_for
     )
     other = Shop(tmp_path / "mean", {"kind": "mean", "k": 2})
     assert other.live.day == after(5)
-    assert read_catalog(tmp_path / "mean").lane(MAIN).days[0].day == after(1)
+    assert catalog_at(tmp_path / "mean").lane(MAIN).days[0].day == after(1)
     with pytest.raises(StoreError, match="not empty"):
-        rebuild(shop.root, shop.config, MAIN, tmp_path / "mean")
+        rebuild(shop.workspace, MAIN, tmp_path / "mean")
     with pytest.raises(ConfigError, match="kind"):
         parse_policy("{kind: median}")
 
@@ -359,7 +357,7 @@ def test_no_reader_fails_or_sees_two_editions_while_a_hundred_are_published_and_
         day_of(shop, n, value=n + 1 + 1000 * (published % 7))
         published += 1
         if published % 3 == 0:
-            rollback(shop.root, shop.config, after(n - 1))
+            rollback(shop.workspace, after(n - 1))
             n -= 1
     stop.set()
     found = [results.get(timeout=60) for _ in readers]
@@ -410,7 +408,7 @@ def test_what_was_built_upon_another_edition_cannot_come_back(tmp_path) -> None:
     shop = Shop(tmp_path)
     for n in range(3):
         day_of(shop, n)
-    rollback(shop.root, shop.config, after(1))
+    rollback(shop.workspace, after(1))
     day_of(shop, 1, value=50)  # day 1 again, from other inputs
     with pytest.raises(EditionMissing, match="no edition of 2025-01-03"):
-        promote(shop.root, shop.config, MAIN, after(2))
+        promote(shop.workspace, MAIN, after(2))

@@ -18,9 +18,9 @@ from headwater.events.examples import distinct_ids
 from headwater.models.downstream import VariantTask, costs_of, fit_variant, predict_variant
 from headwater.models.downstream.reading import EmbeddingReader, read_embeddings
 from headwater.models.training import MOST_NORM, Optimizers
-from headwater.models.upstream.embedding import embed_day
-from headwater.models.upstream.inputs import last_rows
-from headwater.models.upstream.learning import fit_day
+from headwater.models.upstream.derm.embedding import embed_day
+from headwater.models.upstream.derm.inputs import last_rows
+from headwater.models.upstream.derm.learning import fit_day
 from headwater.pipeline.day import _upstream_tasks, read_day
 
 
@@ -219,11 +219,19 @@ def ranker_rows(make_factory):
 
 def variant_task(factory, rows, tmp_path, name="a", **changes):
     plan = next(
-        plan for plan in factory.variants if (plan.consumer, plan.variant.name) == ("ctr", "none")
+        plan
+        for plan in factory.run.rankers
+        if (plan.consumer, plan.variant.name) == ("ctr", "none")
     )
     plan = replace(plan, config=plan.config.model_copy(update=changes))
     return VariantTask(
-        plan, rows.day, plan.reads(rows), factory.served_on(rows.day), None, tmp_path / name, "f"
+        plan,
+        rows.day,
+        plan.reads(rows),
+        factory.workspace.served_on(rows.day),
+        None,
+        tmp_path / name,
+        "f",
     )
 
 

@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 import yaml
 
+from at import catalog_at, put_catalog
 from conftest import day, tiny_config
 from headwater.errors import (
     ConfigError,
@@ -28,10 +29,10 @@ from headwater.errors import (
     ModelError,
     StoreError,
 )
+from headwater.factory import Factory
 from headwater.lifecycle import rollback
-from headwater.pipeline.day import Factory
 from headwater.serving.reader import Reader
-from headwater.store import Edition, read_catalog, write_catalog
+from headwater.store import Edition
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
@@ -50,10 +51,10 @@ def run(factory: Factory, last: int) -> dict[str, str]:
 def test_running_past_days_again_changes_no_byte(make_factory) -> None:
     factory = make_factory()
     editions = run(factory, 2)
-    before = bytes_of(factory.warehouse)
+    before = bytes_of(factory.workspace.layout.root)
     assert run(make_factory(), 2) == editions
     assert make_factory().run_day(day(1))["edition"] == editions[str(day(1))]
-    assert bytes_of(factory.warehouse) == before
+    assert bytes_of(factory.workspace.layout.root) == before
 
 
 def test_the_same_inputs_elsewhere_give_the_same_editions(make_factory) -> None:
@@ -63,7 +64,7 @@ def test_the_same_inputs_elsewhere_give_the_same_editions(make_factory) -> None:
 
 
 def change_a_label(factory: Factory, n: int) -> None:
-    path = factory.root / "world" / "impressions" / f"{day(n)}.parquet"
+    path = factory.workspace.root / "world" / "impressions" / f"{day(n)}.parquet"
     frame = pl.read_parquet(path)
     first = pl.int_range(pl.len()) == 0
     frame.with_columns(
@@ -79,12 +80,14 @@ def test_a_changed_input_is_a_conflict_until_it_is_replaced(make_factory) -> Non
     factory = make_factory()
     editions = run(factory, 2)
     change_a_label(factory, 1)
-    before = bytes_of(factory.warehouse)
+    before = bytes_of(factory.workspace.layout.root)
     with pytest.raises(EditionConflict, match="made from other inputs"):
         make_factory().run_day(day(1))
-    assert bytes_of(factory.warehouse) == before
+    assert bytes_of(factory.workspace.layout.root) == before
     make_factory().run_day(day(1), replay=True)
-    replayed = {str(known): factory.edition(known).digest for known in (day(0), day(1), day(2))}
+    replayed = {
+        str(known): factory.workspace.edition(known).digest for known in (day(0), day(1), day(2))
+    }
     assert replayed[str(day(0))] == editions[str(day(0))]
     assert replayed[str(day(1))] != editions[str(day(1))]
     assert replayed[str(day(2))] != editions[str(day(2))]  # an average remembers
@@ -96,22 +99,22 @@ def test_a_changed_input_is_a_conflict_until_it_is_replaced(make_factory) -> Non
 def test_a_replay_of_a_day_that_cannot_be_read_costs_nothing(make_factory) -> None:
     factory = make_factory()
     run(factory, 1)
-    before = bytes_of(factory.warehouse)
+    before = bytes_of(factory.workspace.layout.root)
     with pytest.raises(LogError, match="no rows on 2020"):
         make_factory().run_day(dt.date(2020, 1, 1), replay=True)
-    assert bytes_of(factory.warehouse) == before
+    assert bytes_of(factory.workspace.layout.root) == before
 
 
 def test_a_replay_that_was_killed_is_finished_by_the_next_run(make_factory) -> None:
     factory = make_factory()
     editions = run(factory, 2)
-    (factory.warehouse / "replay.json").write_text(
+    (factory.workspace.layout.root / "replay.json").write_text(
         json.dumps([str(day(1)), str(day(2))])
     )  # killed before its first day was done
     assert make_factory().run_day(day(3))["day"] == str(day(3))
-    assert not (factory.warehouse / "replay.json").exists()
+    assert not (factory.workspace.layout.root / "replay.json").exists()
     assert {
-        str(known): factory.edition(known).digest for known in factory.days_done()[:3]
+        str(known): factory.workspace.edition(known).digest for known in factory.days_done()[:3]
     } == editions
 
 
@@ -119,25 +122,25 @@ def test_what_an_unfinished_day_left_behind_is_not_built_upon(make_factory) -> N
     one, two = make_factory(name="one"), make_factory(name="two")
     for factory in (one, two):
         run(factory, 0)
-    catalog = (one.warehouse / "catalog.json").read_text()
+    catalog = (one.workspace.layout.root / "catalog.json").read_text()
     one.run_day(day(1))
-    (one.warehouse / "catalog.json").write_text(
+    (one.workspace.layout.root / "catalog.json").write_text(
         catalog
     )  # as if killed just before the switch: checkpoint and edition are there
     for factory in (one, two):
         factory.run_day(day(2))
-    assert one.edition(day(2)).digest == two.edition(day(2)).digest
+    assert one.workspace.edition(day(2)).digest == two.edition(day(2)).digest
 
 
 def test_a_damaged_checkpoint_is_made_again_by_a_replay(make_factory) -> None:
     factory = make_factory()
     editions = run(factory, 1)
-    for file in (factory.warehouse / "models").rglob(f"{day(1)}/**/*.safetensors"):
+    for file in (factory.workspace.layout.root / "models").rglob(f"{day(1)}/**/*.safetensors"):
         file.write_bytes(b"broken")
     with pytest.raises(ModelError, match="cannot be read"):
         factory.run_day(day(2))
     make_factory().run_day(day(1), replay=True)
-    assert factory.edition(day(1)).digest == editions[str(day(1))]
+    assert factory.workspace.edition(day(1)).digest == editions[str(day(1))]
     assert make_factory().run_day(day(2))["day"] == str(day(2))
 
 
@@ -145,11 +148,11 @@ def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_facto
     factory = make_factory()
     run(factory, 1)
     for lost in ("online", "indexes"):
-        shutil.rmtree(factory.warehouse / lost)
+        shutil.rmtree(factory.workspace.layout.root / lost)
     factory.run_day(day(1))
-    assert Reader(factory.config, factory.root).similar("item", "ad-1")["items"]
-    assert len(list((factory.warehouse / "indexes").iterdir())) == 2
-    shutil.rmtree(factory.edition(day(1)).folder)
+    assert Reader(factory.workspace).similar("item", "ad-1")["items"]
+    assert len(list((factory.workspace.layout.root / "indexes").iterdir())) == 2
+    shutil.rmtree(factory.workspace.edition(day(1)).folder)
     with pytest.raises(StoreError, match="its edition is gone"):
         factory.run_day(day(1))
 
@@ -158,9 +161,9 @@ def test_a_day_counts_as_served_only_when_there_was_an_edition_to_read(make_fact
     factory = make_factory(lambda raw: raw["lifecycle"].update(lag_days=2))
     run(factory, 2)
     kept = [
-        pl.read_parquet(factory.warehouse / "predictions" / "ctr" / f"{day(n)}.parquet")["served"][
-            0
-        ]
+        pl.read_parquet(
+            factory.workspace.layout.root / "predictions" / "ctr" / f"{day(n)}.parquet"
+        )["served"][0]
         for n in range(3)
     ]
     assert kept == [False, False, True]
@@ -169,7 +172,7 @@ def test_a_day_counts_as_served_only_when_there_was_an_edition_to_read(make_fact
 def test_labels_are_never_joined_to_other_rows(make_factory) -> None:
     factory = make_factory()
     run(factory, 1)
-    path = factory.root / "world" / "impressions" / f"{day(0)}.parquet"
+    path = factory.workspace.root / "world" / "impressions" / f"{day(0)}.parquet"
     pl.read_parquet(path)[1:].write_parquet(path)  # a row is withdrawn after it was predicted
     with pytest.raises(EditionConflict, match="no longer those that were predicted"):
         factory.run_day(day(2))
@@ -209,15 +212,15 @@ def test_a_refused_edition_is_kept_aside_and_not_published(make_factory) -> None
     ):
         factory.run_day(day(1))
     assert factory.days_done() == [day(0)]
-    assert Reader(factory.config, factory.root).edition().day == day(0)
-    aside = next((factory.warehouse / "refused" / str(day(1))).iterdir())
+    assert Reader(factory.workspace).edition().day == day(0)
+    aside = next((factory.workspace.layout.root / "refused" / str(day(1))).iterdir())
     assert len(Edition.load(aside).read("ctr_user")) > 50  # whole, for inspection
     why = json.loads((aside / "refused.json").read_text())
     assert all("effective rank" in line for line in why["failed"])
     assert (
         run(make_factory(), 1)[str(day(1))] == Edition.load(aside).digest
     )  # the threshold put right, the same edition is published
-    judged = pl.read_parquet(factory.warehouse / "judged" / "ctr" / f"{day(1)}.parquet")
+    judged = pl.read_parquet(factory.workspace.layout.root / "judged" / "ctr" / f"{day(1)}.parquet")
     assert len(judged)
 
 
@@ -225,8 +228,10 @@ def test_force_publishes_and_is_written_down_everywhere(make_factory) -> None:
     factory = make_factory(lambda raw: raw.update(gates={"min_effective_rank": 1e6}))
     report = factory.run_day(day(0), force=True)
     assert any("effective rank" in line for line in report["forced"])
-    assert factory.entry(day(0)).forced == tuple(report["forced"])
-    monitor = json.loads((factory.warehouse / "monitors" / f"{day(0)}.json").read_text())
+    assert factory.workspace.entry(day(0)).forced == tuple(report["forced"])
+    monitor = json.loads(
+        (factory.workspace.layout.root / "monitors" / f"{day(0)}.json").read_text()
+    )
     assert monitor["forced"] == report["forced"]
     failed = [
         gate
@@ -242,7 +247,7 @@ def test_a_day_whose_log_is_broken_is_refused_by_the_gates(make_factory) -> None
     """A tenth of the rows arrived, and of few users: the counts say so."""
     factory = make_factory()
     run(factory, 3)
-    path = factory.root / "world" / "impressions" / f"{day(4)}.parquet"
+    path = factory.workspace.root / "world" / "impressions" / f"{day(4)}.parquet"
     frame = pl.read_parquet(path)
     frame.filter(
         pl.col("user_id").is_in(frame["user_id"].unique().sort()[:12].implode())
@@ -260,13 +265,13 @@ def test_a_missed_a_late_and_a_corrected_day_have_one_command(make_factory) -> N
     assert [mended.edition(day(n)).digest for n in range(4)] == [
         straight.edition(day(n)).digest for n in range(4)
     ]
-    assert Reader(mended.config, mended.root).edition().day == day(3)
+    assert Reader(mended.workspace).edition().day == day(3)
 
 
 def test_readers_stay_served_throughout_a_replay(make_factory, monkeypatch) -> None:
     factory = make_factory()
     run(factory, 2)
-    reader, seen = Reader(factory.config, factory.root), []
+    reader, seen = Reader(factory.workspace), []
     import headwater.pipeline.day as pipeline
 
     def watched(*arguments, **options):
@@ -292,7 +297,7 @@ def test_labels_that_mature_late_never_change_a_published_edition(make_factory) 
     two = make_factory(name="two")
     for n in range(2):
         two.run_day(day(n))
-    assert [one.edition(day(n)).digest for n in range(2)] == [
+    assert [one.workspace.edition(day(n)).digest for n in range(2)] == [
         two.edition(day(n)).digest for n in range(2)
     ]
 
@@ -303,7 +308,7 @@ def test_another_policy_is_replayed_without_training_an_upstream(make_factory) -
     stamps = {
         path: path.stat().st_mtime_ns
         for name in ("ctr", "cvr")
-        for path in (factory.warehouse / "models" / name).rglob("*")
+        for path in (factory.workspace.layout.root / "models" / name).rglob("*")
     }
     other = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}))
     with pytest.raises(EditionConflict):
@@ -312,22 +317,22 @@ def test_another_policy_is_replayed_without_training_an_upstream(make_factory) -
     assert {
         path: path.stat().st_mtime_ns
         for name in ("ctr", "cvr")
-        for path in (factory.warehouse / "models" / name).rglob("*")
+        for path in (factory.workspace.layout.root / "models" / name).rglob("*")
     } == stamps
     fresh = make_factory(
         lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}), name="fresh"
     )
     run(fresh, 2)
-    assert [other.edition(day(n)).digest for n in range(3)] == [
-        fresh.edition(day(n)).digest for n in range(3)
+    assert [other.workspace.edition(day(n)).digest for n in range(3)] == [
+        fresh.workspace.edition(day(n)).digest for n in range(3)
     ]
 
 
 def test_rankers_read_sequences(make_factory) -> None:
     factory = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "last", "k": 3}))
     run(factory, 2)
-    served = factory.served_on(day(3)).read(
-        "ctr_user", factory.edition(day(2)).part("ctr_user").keys, day(3)
+    served = factory.workspace.served_on(day(3)).read(
+        "ctr_user", factory.workspace.edition(day(2)).part("ctr_user").keys, day(3)
     )
     assert served.sequence_NKD.shape[1:] == (3, served.space.width)
     assert set(np.unique(served.steps_N)) == {1, 2, 3}
@@ -341,7 +346,7 @@ def test_rollback_of_a_factory_continues_from_the_right_state(make_factory) -> N
     assert not mended.report_path(day(1)).exists()
     again = make_factory(name="mended")
     run(again, 3)
-    assert [again.edition(day(n)).digest for n in range(4)] == [
+    assert [again.workspace.edition(day(n)).digest for n in range(4)] == [
         straight.edition(day(n)).digest for n in range(4)
     ]
 
@@ -356,9 +361,9 @@ def test_a_kept_window_lets_old_days_go(make_factory, monkeypatch) -> None:
     run(factory, 5)
     assert factory.days_done() == [day(n) for n in range(6)]
     assert [factory.edition_if_kept(day(n)) is not None for n in range(6)] == [False, *[True] * 5]
-    assert {path.parent.name for path in (factory.warehouse / "models" / "ctr").glob("*/*")} == {
-        str(day(n)) for n in range(1, 6)
-    }
+    assert {
+        path.parent.name for path in (factory.workspace.layout.root / "models" / "ctr").glob("*/*")
+    } == {str(day(n)) for n in range(1, 6)}
     assert make_factory(lambda raw: raw["lifecycle"].update(keep_days=5)).run_day(day(0))["edition"]
 
 
@@ -432,13 +437,13 @@ def test_killed_ten_times_it_ends_where_an_undisturbed_run_ends(tmp_path, world,
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills += 1
-        for _, entry in read_catalog(warehouse).mentioned():  # a reader never meets half an edition
+        for _, entry in catalog_at(warehouse).mentioned():  # a reader never meets half an edition
             edition = Edition.load(warehouse / str(entry.folder))
             for name in edition.snapshots:
                 edition.read(name)
     last = start(path)
     assert last.wait() == 0, last.stderr.read().decode()
-    expected, found = read_catalog(done.parent / "warehouse"), read_catalog(warehouse)
+    expected, found = catalog_at(done.parent / "warehouse"), catalog_at(warehouse)
     assert [(entry.day, entry.digest) for entry in found.lane("main").days] == [
         (entry.day, entry.digest) for entry in expected.lane("main").days
     ]
@@ -460,26 +465,29 @@ def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_fact
     factory = make_factory(change)
     run(factory, 5)
     shutil.rmtree(
-        factory.warehouse / "models" / "downstream" / "ctr" / str(day(3)), ignore_errors=True
+        factory.workspace.layout.root / "models" / "downstream" / "ctr" / str(day(3)),
+        ignore_errors=True,
     )
     make_factory(change).run_day(day(4), replay=True)
-    rollback(factory.warehouse, factory.config, day(3))
+    rollback(factory.workspace, day(3))
     again = make_factory(change)
     again.run_day(day(4))
     again.run_day(day(5))
-    assert [again.edition(day(n)).digest for n in (3, 4, 5)] == [
+    assert [again.workspace.edition(day(n)).digest for n in (3, 4, 5)] == [
         straight.edition(day(n)).digest for n in (3, 4, 5)
     ]
-    (factory.warehouse / "catalog.json").write_text(
-        (factory.warehouse / "catalog.json")
+    (factory.workspace.layout.root / "catalog.json").write_text(
+        (factory.workspace.layout.root / "catalog.json")
         .read_text()
-        .replace(str(again.entry(day(1)).folder), "gone", 1)
+        .replace(str(again.workspace.entry(day(1)).folder), "gone", 1)
     )
-    catalog = read_catalog(factory.warehouse)
-    write_catalog(factory.warehouse, catalog.renewed({"gone": None}, "main"))
+    catalog = catalog_at(factory.workspace.layout.root)
+    put_catalog(factory.workspace.layout.root, catalog.renewed({"gone": None}, "main"))
     with pytest.raises(StoreError, match="has left the point-in-time window"):
         make_factory(change).run_day(day(2), replay=True)
-    assert not (factory.warehouse / "replay.json").exists()  # refused before anything was touched
+    assert not (
+        factory.workspace.layout.root / "replay.json"
+    ).exists()  # refused before anything was touched
 
 
 def test_replacing_a_day_that_was_never_run_runs_it(make_factory) -> None:
@@ -487,7 +495,7 @@ def test_replacing_a_day_that_was_never_run_runs_it(make_factory) -> None:
     run(factory, 0)
     assert make_factory().run_day(day(1), replay=True)["day"] == str(day(1))
     assert factory.days_done() == [day(0), day(1)]
-    assert not (factory.warehouse / "replay.json").exists()
+    assert not (factory.workspace.layout.root / "replay.json").exists()
 
 
 def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> None:
@@ -508,18 +516,22 @@ def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> No
 def test_a_damaged_daily_snapshot_is_made_again_by_a_replay(make_factory) -> None:
     factory = make_factory()
     editions = run(factory, 1)
-    shutil.rmtree(factory.warehouse / str(factory.edition(day(1)).daily) / "ctr_user")
+    shutil.rmtree(
+        factory.workspace.layout.root / str(factory.workspace.edition(day(1)).daily) / "ctr_user"
+    )
     make_factory().run_day(day(1), replay=True)
-    assert factory.edition(day(1)).digest == editions[str(day(1))]
-    assert len(factory.daily_of(day(1))) == 4
+    assert factory.workspace.edition(day(1)).digest == editions[str(day(1))]
+    assert len(factory.workspace.daily_of(day(1))) == 4
 
 
 def test_rolling_back_before_an_unfinished_replay_gives_it_up(make_factory) -> None:
     factory = make_factory()
     run(factory, 3)
-    (factory.warehouse / "replay.json").write_text(json.dumps([str(day(2)), str(day(3))]))
+    (factory.workspace.layout.root / "replay.json").write_text(
+        json.dumps([str(day(2)), str(day(3))])
+    )
     with pytest.raises(StoreError, match="was not finished; go back to a day before that"):
-        rollback(factory.warehouse, factory.config, day(2))
-    rollback(factory.warehouse, factory.config, day(1))
-    assert not (factory.warehouse / "replay.json").exists()
+        rollback(factory.workspace, day(2))
+    rollback(factory.workspace, day(1))
+    assert not (factory.workspace.layout.root / "replay.json").exists()
     assert make_factory().run_day(day(2))["day"] == str(day(2))

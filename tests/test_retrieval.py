@@ -17,6 +17,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.metrics import ndcg_score
 
+from at import catalog_at, edition_at
 from headwater.config import FactoryConfig, PriorConfig, parse_config
 from headwater.console import SILENT
 from headwater.embeddings import Snapshot
@@ -25,9 +26,8 @@ from headwater.evaluation.table import Table
 from headwater.ids import key_of
 from headwater.index import counts_of, fold_items, fold_queries, fold_radius, unfold
 from headwater.lifecycle.erase import Tombstones
-from headwater.lifecycle.switch import edition_of
 from headwater.serving.reader import Reader
-from headwater.store import MAIN, read_catalog
+from headwater.store import MAIN
 from headwater.studies.retrieval import retrieval_table
 from headwater.studies.retrieval.days import read_days
 from headwater.studies.retrieval.intervals import Resampler
@@ -319,10 +319,10 @@ def test_a_wanted_item_without_a_vector_counts_as_missed(planted: World) -> None
 
 
 def test_a_day_reads_the_edition_of_the_day_before_and_no_row_of_its_own(planted: World) -> None:
-    lane = read_catalog(planted.root).lane(MAIN)
+    lane = catalog_at(planted.root).lane(MAIN)
     for day in read_days(planted.config, planted.root).judged:
         yesterday = day.day - dt.timedelta(days=1)
-        edition = edition_of(planted.root, MAIN, lane.get(yesterday))
+        edition = edition_at(planted.root, lane.get(yesterday))
         np.testing.assert_array_equal(
             day.queries_QD, edition.lookup("ctr_user", day.users_Q, day.day).vectors_ND
         )

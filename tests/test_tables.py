@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from headwater.studies.making import pooled
 
 from conftest import day
 from headwater.config import load_config
@@ -23,7 +24,6 @@ from headwater.studies import (
     state_of,
 )
 from headwater.studies.lifts import steps
-from headwater.studies.making import pooled
 
 NAMES = ("ctr_user", "ctr_item", "cvr_user", "cvr_item")
 

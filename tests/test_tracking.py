@@ -56,7 +56,7 @@ def test_tensorboard_holds_the_loss_of_every_batch_since_the_space_began(make_fa
 
     factory = make_factory(with_tracking("tensorboard"))
     reports = list(factory.backfill(day(0), day(1)))
-    events = EventAccumulator(str(factory.warehouse / "tracking" / "adsworld.main"))
+    events = EventAccumulator(str(factory.workspace.layout.root / "tracking" / "adsworld.main"))
     events.Reload()
     found = [(event.step, event.value) for event in events.Scalars("upstream/ctr/loss")]
     expected = [point for report in reports for point in series_of(report)["upstream/ctr/loss"]]
@@ -101,8 +101,8 @@ def test_a_tracker_that_fails_or_is_not_installed_stops_no_day(
     monkeypatch.syspath_prepend(tmp_path)
     factory = make_factory(with_tracking("broken_tracker:Broken"))
     told = io.StringIO()
-    factory.console = Console()
-    factory.console._rich.file = told
+    factory.run.console = Console()
+    factory.run.console._rich.file = told
     factory.run_day(day(0))
     assert "nobody is there" in told.getvalue()
     assert factory.days_done() == [day(0)]

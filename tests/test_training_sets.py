@@ -19,15 +19,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from at import catalog_at, put_catalog
 from conftest import day
 from headwater.config import parse_config
 from headwater.errors import ConfigError, EditionMissing, SpaceMismatch, StoreError
 from headwater.exports.training_set import TrainingSet, Wanted
+from headwater.factory import Factory
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, erase, retire
-from headwater.pipeline.day import Factory
 from headwater.schema import Schema
-from headwater.store import MAIN, read_catalog, write_catalog
+from headwater.store import MAIN
 from headwater.store.catalog import Lane
 from shop import RAW, Shop, after, space_of, vectors_of
 
@@ -58,7 +59,7 @@ def test_each_row_has_the_vector_that_was_served_to_it_bit_for_bit(done, rows) -
     factory = Factory.load(done)
     found = 0
     for row in rows[::9].iter_rows(named=True):
-        view = factory.served_on(row["day"])
+        view = factory.workspace.served_on(row["day"])
         assert row["edition"] == (view.edition.day if view.edition else None)
         for name in EMBEDDINGS:
             key = np.array(
@@ -171,7 +172,7 @@ def test_less_may_be_asked_for(done) -> None:
     made = TrainingSet.load(
         done, day(2), day(2), log="visits", embeddings=["cvr_item"], features=False
     )
-    assert made.schema.names == [
+    assert made.workspace.schema.names == [
         "time",
         "day",
         "user_id",
@@ -352,7 +353,7 @@ def test_sequences_are_lists_of_vectors_newest_first(tmp_path) -> None:
         feed.shop.publish(after(n), [vectors_of([7], [[n + 1, 0]], after(n))])
     feed.log(*((n, user, 1, 0) for n in range(4) for user in (7, 8)))
     made = feed.rows(0, 3)
-    assert made.schema.field("ctr_user").type == pa.list_(pa.list_(pa.float32(), 2))
+    assert made.workspace.schema.field("ctr_user").type == pa.list_(pa.list_(pa.float32(), 2))
     made.write(tmp_path / "out.parquet")
     found = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["ctr_user"] for row in found if row["u"] == 7] == [
@@ -368,12 +369,12 @@ def test_rows_from_before_a_lane_was_turned_read_nothing(tmp_path) -> None:
     feed = Feed(tmp_path, {"kind": "latest"})
     for n in range(4):
         feed.shop.publish(after(n), [vectors_of([7], [[n, n]], after(n))])
-    catalog = read_catalog(tmp_path)
+    catalog = catalog_at(tmp_path)
     days = tuple(
         replace(entry, aligned="turned") if entry.day == after(1) else entry
         for entry in catalog.lane(MAIN).days
     )
-    write_catalog(tmp_path, catalog.with_lane(MAIN, Lane(days)))
+    put_catalog(tmp_path, catalog.with_lane(MAIN, Lane(days)))
     feed.log(*((n, 7, 1, 0) for n in range(4)))
     assert [row["edition"] for row in feed.read(0, 3)] == [None, None, after(1), after(2)]
 
@@ -418,20 +419,20 @@ def test_an_edition_that_is_compacted_meanwhile_is_followed_and_a_replaced_one_i
     made, late = feed.rows(2, 2), feed.rows(2, 2)
     for catalogued in (made, late):
         assert catalogued.spaces
-    entry = read_catalog(tmp_path).lane(MAIN).days[1]
-    write_catalog(
+    entry = catalog_at(tmp_path).lane(MAIN).days[1]
+    put_catalog(
         tmp_path,
-        read_catalog(tmp_path).with_lane(MAIN, Lane(read_catalog(tmp_path).lane(MAIN).days[:2])),
+        catalog_at(tmp_path).with_lane(MAIN, Lane(catalog_at(tmp_path).lane(MAIN).days[:2])),
     )
     compact_where_due(tmp_path, feed.shop.config, MAIN, always=True)
     retire(tmp_path, feed.shop.config)
     assert not (tmp_path / str(entry.folder)).exists()
     vector, found, age = made.vectors("ctr_user", keys, after(2))
     assert (vector.to_pylist(), found.to_pylist(), age.to_pylist()) == ([[1.0, 1.0]], [True], [1.0])
-    lane = read_catalog(tmp_path).lane(MAIN)
-    write_catalog(
+    lane = catalog_at(tmp_path).lane(MAIN)
+    put_catalog(
         tmp_path,
-        read_catalog(tmp_path).with_lane(
+        catalog_at(tmp_path).with_lane(
             MAIN, Lane((lane.days[0], replace(lane.days[1], digest="0" * 32)))
         ),
     )
@@ -446,11 +447,11 @@ def test_days_whose_editions_went_are_named_and_an_unfinished_replay_is_refused(
     for n in range(5):
         feed.shop.publish(after(n), [vectors_of([7], [[n, n]], after(n))])
     feed.log(*((n, 7, 1, 0) for n in range(5)))
-    lane = read_catalog(tmp_path).lane(MAIN)
+    lane = catalog_at(tmp_path).lane(MAIN)
     kept = Lane(
         tuple(replace(entry, folder=None) if entry.day < after(2) else entry for entry in lane.days)
     )
-    write_catalog(tmp_path, read_catalog(tmp_path).with_lane(MAIN, kept))
+    put_catalog(tmp_path, catalog_at(tmp_path).with_lane(MAIN, kept))
     with pytest.raises(
         EditionMissing,
         match=rf"{after(1)}, {after(2)}: what was served on these days was removed by retention",
@@ -635,5 +636,5 @@ def test_a_set_that_was_not_loaded_says_why_it_cannot_be_sent_to_a_worker(tmp_pa
         pickle.dumps(feed.rows(0, 0))
     (tmp_path / "factory.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(feed.raw))))
     made = TrainingSet.load(tmp_path / "factory.yaml", after(0), after(0))
-    assert pickle.loads(pickle.dumps(made)).schema == made.schema
+    assert pickle.loads(pickle.dumps(made)).schema == made.workspace.schema
     assert made.spaces["ctr_user"] == space_of()

@@ -18,7 +18,7 @@ from headwater.ids import keys_of
 from headwater.models.precision import Precision
 from headwater.models.training import shuffled
 from headwater.models.upstream import embed_day, fit_day, predict
-from headwater.models.upstream.learning import Part, parts_of, steps_of
+from headwater.models.upstream.derm.learning import Part, parts_of, steps_of
 from headwater.pipeline.day import _upstream_tasks, read_day
 
 UNIFIED = {"tasks": ["click", "long_click", "purchase"], "size": "tiny", "id_buckets": 200}
@@ -161,13 +161,13 @@ def test_whom_no_log_has_shown_gets_a_vector_of_content_marked_as_such_and_forgo
         raw["downstream"] = {}
 
     factory = make_factory(change)
-    listed = keys_of(pl.read_parquet(factory.root / "world" / "items.parquet")["ad_id"])
+    listed = keys_of(pl.read_parquet(factory.workspace.root / "world" / "items.parquet")["ad_id"])
     days = [day(0), day(1)]
     shown = []
     for now in days:
         factory.run_day(now)
         shown.append(np.unique(read_day(factory, now).examples["impressions", now].keys["item"]))
-    first, second = (factory.edition(now).lookup("ctr_item", listed, now) for now in days)
+    first, second = (factory.workspace.edition(now).lookup("ctr_item", listed, now) for now in days)
     assert first.found_N.all()
     never = ~np.isin(listed, shown[0])
     np.testing.assert_array_equal(first.age_days_N == -1, never)
@@ -175,7 +175,7 @@ def test_whom_no_log_has_shown_gets_a_vector_of_content_marked_as_such_and_forgo
     np.testing.assert_allclose(np.linalg.norm(first.vectors_ND, axis=1), 1, rtol=1e-5)
     new = never & np.isin(listed, shown[1])
     assert new.any()
-    daily = factory.daily_of(day(1))["ctr_item"].segment
+    daily = factory.workspace.daily_of(day(1))["ctr_item"].segment
     rows = np.searchsorted(daily.keys, listed[new])
     np.testing.assert_array_equal(
         second.vectors_ND[new], daily.gather(rows)[0]
@@ -197,21 +197,23 @@ def test_who_has_expired_gets_a_vector_of_content_without_a_trace_of_the_old_one
         raw["lifecycle"] |= {"expire_days": 1, "policy": {"kind": "ema", "weight": 0.8}}
 
     factory = make_factory(change)
-    for file in (factory.root / "world" / "impressions").glob("*.parquet"):
+    for file in (factory.workspace.root / "world" / "impressions").glob("*.parquet"):
         frame = pl.read_parquet(file)
         if frame["time"].min().date() > day(0):
             frame.filter(pl.col("user_id") % 3 != 0).write_parquet(file)
-    gone = pl.read_parquet(factory.root / "world" / "users.parquet").filter(
+    gone = pl.read_parquet(factory.workspace.root / "world" / "users.parquet").filter(
         pl.col("user_id") % 3 == 0
     )["user_id"]
     for n in range(3):
         factory.run_day(day(n), force=True)
     gone = keys_of(gone)
-    first, last = (factory.edition(now).lookup("ctr_user", gone, now) for now in (day(0), day(2)))
+    first, last = (
+        factory.workspace.edition(now).lookup("ctr_user", gone, now) for now in (day(0), day(2))
+    )
     known = first.age_days_N == 0
     assert known.any()
     assert (last.age_days_N[known] == -1).all()
-    daily = factory.daily_of(day(2))["ctr_user"].segment
+    daily = factory.workspace.daily_of(day(2))["ctr_user"].segment
     np.testing.assert_array_equal(
         last.vectors_ND[known], daily.gather(np.searchsorted(daily.keys, gone[known]))[0]
     )
@@ -250,8 +252,8 @@ def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None
 
 
 def test_hidden_rows_are_those_of_nobody(task_of) -> None:
-    from headwater.models.upstream.derm import hidden
-    from headwater.models.upstream.inputs import tower_tensors
+    from headwater.models.upstream.derm.inputs import tower_tensors
+    from headwater.models.upstream.derm.network import hidden
 
     task, _ = task_of()
     x = tower_tensors(task.plan, task.show[0], "user")
@@ -380,7 +382,7 @@ def test_whole_space_is_for_tasks_given_another_of_the_same_upstream(make_factor
 def test_a_killed_day_goes_on_within_itself_to_the_very_bytes_of_an_undisturbed_one(
     task_of, tmp_path, monkeypatch
 ) -> None:
-    from headwater.models.upstream import learning
+    from headwater.models.upstream.derm import learning
 
     task, _ = task_of(batch_rows=32, checkpoint_steps=3, dropout=0.2, hidden_share=0.2, epochs=2)
     whole = replace(task, folder=tmp_path / "whole")
@@ -416,7 +418,7 @@ def test_a_killed_day_goes_on_within_itself_to_the_very_bytes_of_an_undisturbed_
 def test_a_checkpoint_within_a_day_of_other_inputs_is_not_gone_on_from(
     task_of, tmp_path, monkeypatch
 ) -> None:
-    from headwater.models.upstream import learning
+    from headwater.models.upstream.derm import learning
 
     task, _ = task_of(batch_rows=32, checkpoint_steps=2)
     loss_of, calls = learning.loss_of, []
@@ -438,7 +440,7 @@ def test_a_checkpoint_within_a_day_of_other_inputs_is_not_gone_on_from(
 def test_an_exploding_loss_stops_with_its_batch_and_keeps_what_was_good(
     task_of, monkeypatch
 ) -> None:
-    from headwater.models.upstream import learning
+    from headwater.models.upstream.derm import learning
 
     task, _ = task_of(batch_rows=8, checkpoint_steps=10)
     loss_of, calls = learning.loss_of, []
@@ -494,8 +496,8 @@ def test_a_gpu_trains_goes_on_and_embeds_as_the_cpu_does(task_of) -> None:
 
 
 def test_rows_are_moved_to_the_device_before_scales_take_them_in(task_of, monkeypatch) -> None:
-    from headwater.models.upstream.learning import observe
-    from headwater.models.upstream.plan import Trainee
+    from headwater.models.upstream.derm.learning import observe
+    from headwater.models.upstream.derm.trainee import Trainee
     from headwater.nn import FeatureTokens
 
     task, _ = task_of()
@@ -523,8 +525,8 @@ def test_a_saved_optimiser_goes_on_where_its_weights_are() -> None:
 
 
 def test_compiling_is_for_days_of_many_rows(task_of, monkeypatch) -> None:
-    from headwater.models.upstream import learning
-    from headwater.models.upstream.plan import Trainee
+    from headwater.models.upstream.derm import learning
+    from headwater.models.upstream.derm.trainee import Trainee
     from headwater.nn import Dhen
 
     task, _ = task_of()
@@ -578,7 +580,7 @@ def test_where_the_data_lies_is_no_part_of_a_space(make_factory) -> None:
 
 
 def test_each_log_has_its_own_estimate_of_what_comes_up_in_its_batches(task_of) -> None:
-    from headwater.models.upstream.plan import Trainee
+    from headwater.models.upstream.derm.trainee import Trainee
 
     task, _ = task_of()
     trainee, always, often = Trainee(task.plan), torch.tensor([1]), torch.tensor([1, 2])
@@ -590,7 +592,7 @@ def test_each_log_has_its_own_estimate_of_what_comes_up_in_its_batches(task_of) 
 
 
 def test_uniform_negatives_differ_from_day_to_day(task_of) -> None:
-    from headwater.models.upstream.learning import batch_of
+    from headwater.models.upstream.derm.learning import batch_of
 
     task, _ = task_of(uniform_negatives=16, seed=-1)
     parts = parts_of(task)
@@ -604,8 +606,8 @@ def test_uniform_negatives_differ_from_day_to_day(task_of) -> None:
 
 
 def test_losses_are_float32_under_bfloat16(task_of, monkeypatch) -> None:
-    from headwater.models.upstream import learning
-    from headwater.models.upstream.plan import Trainee
+    from headwater.models.upstream.derm import learning
+    from headwater.models.upstream.derm.trainee import Trainee
 
     task, _ = task_of(uniform_negatives=8)
     parts, kinds, real = parts_of(task), [], learning.contrastive_loss
@@ -713,7 +715,7 @@ def test_a_day_is_encoded_once_and_again_when_its_data_changes(make_factory, mon
     again = read_day(make_factory(), day(0))
     assert encoded == ["impressions", "visits"]
     assert all(same(first.examples[key], again.examples[key]) for key in first.examples)
-    items = factory.root / "world" / "items.parquet"
+    items = factory.workspace.root / "world" / "items.parquet"
     pl.read_parquet(items).with_columns(pl.col("price") * 2).write_parquet(items)
     changed = read_day(make_factory(), day(0))
     assert encoded == ["impressions", "visits"] * 2
@@ -755,5 +757,5 @@ def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_s
 def test_encoded_days_go_when_they_are_not_needed_any_more(make_factory) -> None:
     factory = make_factory()
     list(factory.backfill(day(0), day(4)))
-    kept = {path.name for path in (factory.warehouse / "cache").glob("*/*")}
+    kept = {path.name for path in (factory.workspace.layout.root / "cache").glob("*/*")}
     assert kept == {str(day(n)) for n in (2, 3, 4)}  # purchases mature after two days

@@ -17,7 +17,7 @@ import numpy as np
 
 from headwater.config import FactoryConfig
 from headwater.events import ExampleReader, Examples
-from headwater.pipeline.day import Factory
+from headwater.factory import Factory
 from headwater.recipes import RECIPES
 
 FIRST, VALIDATE, TEST = dt.date(2022, 4, 25), dt.date(2022, 5, 7), dt.date(2022, 5, 8)
