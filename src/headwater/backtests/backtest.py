@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headwater import __version__
 from headwater.blobs import Layout
 from headwater.config import (
     AnyUpstreamConfig,
@@ -36,6 +35,7 @@ from headwater.pipeline.replay import run_or_replay
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
 from headwater.studies.judged import expect_consumer
+from headwater.version import __version__
 from headwater.workspace import Workspace
 
 DONE = "done.json"

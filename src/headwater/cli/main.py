@@ -14,9 +14,9 @@ from typing import Annotated
 
 import typer
 
-from headwater import __version__
 from headwater.cli import begin, days, editions, evidence, exporting, reading
 from headwater.errors import HeadwaterError
+from headwater.version import __version__
 
 COMMANDS = (
     begin.demo,

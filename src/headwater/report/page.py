@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any
 
-from headwater import __version__
 from headwater.evaluation.table import Chart, Table
+from headwater.version import __version__
 
 # The colours of pages and pictures alike; each ink stands out from its paper by 4.5 to 1 or more.
 LIGHT: dict[str, Any] = {
