@@ -10,7 +10,7 @@ import numpy as np
 
 from headwater.evaluation import metrics_of
 from headwater.events import Examples
-from headwater.models.downstream import RankerPlan, VariantTask, predict_variant
+from headwater.models.downstream import RankerJob, RankerPlan, predict_day
 from headwater.pipeline.inputs import DayInputs
 from headwater.pipeline.rankers import Checkpoints
 from headwater.schema import Task
@@ -32,7 +32,7 @@ def judge(run: Run, inputs: DayInputs, fingerprint: str) -> dict[str, Quality]:
     asked = {name: tasks[spec.task] for name, spec in config.downstream.items()}
     rows = {name: rows_to_predict(task, inputs.today(task.log)) for name, task in asked.items()}
     views = _views(run, inputs.day)
-    scores = _predicted(run, inputs, rows, views, fingerprint)
+    scores = _predicted(run, inputs, views, fingerprint)
     edition = views[0].edition
     read = None if edition is None else workspace.entry(edition.day)
     quality: dict[str, Quality] = {}
@@ -61,30 +61,31 @@ def _views(run: Run, day: dt.date) -> dict[int, EditionView]:
 def _predicted(
     run: Run,
     inputs: DayInputs,
-    rows: Mapping[str, np.ndarray],
     views: Mapping[int, EditionView],
     fingerprint: str,
 ) -> dict[str, Scores]:
     """The scores by ranker, in the order of the variants."""
     checkpoints = Checkpoints.of(run.workspace)
 
-    def job(plan: RankerPlan, stale: int) -> VariantTask:
-        today = inputs.today(run.workspace.config.tasks[plan.config.task].log)
-        return VariantTask(
-            plan,
-            inputs.day,
-            plan.reads(today.take(rows[plan.consumer])),
-            views[stale],
-            checkpoints.before(plan, inputs.day),
-            checkpoints.at(plan, inputs.day),
-            fingerprint,
+    def job(plan: RankerPlan, stale: int) -> RankerJob:
+        task = run.workspace.schema.tasks[plan.config.task]
+        today = inputs.encoded[task.log, inputs.day]
+        return RankerJob(
+            plan=plan,
+            day=inputs.day,
+            rows=today.rows,
+            view=views[stale],
+            before=checkpoints.before(plan, inputs.day),
+            folder=checkpoints.at(plan, inputs.day),
+            fingerprint=fingerprint,
+            given=known_given(task, today.examples),
         )
 
     asked = [(plan, stale) for plan in run.rankers for stale in run.stale_days]
     jobs = [job(plan, stale) for plan, stale in asked]
     found: dict[str, Scores] = {}
     with run.console.progress(f"{inputs.day} judge", len(jobs)) as bar:
-        answers = run.engine.map(predict_variant, jobs)
+        answers = run.engine.map(predict_day, jobs)
         for (plan, stale), scores in zip(asked, answers, strict=True):
             found.setdefault(plan.consumer, {})[stale_name(plan.variant.name, stale)] = scores
             bar.advance()
@@ -100,9 +101,16 @@ def rows_to_predict(task: Task, today: Examples) -> np.ndarray:
     """All rows or, where the task is given another that is known today, those where that one is
     1.
     """
-    if task.given is not None and task.given.name in today.labels:
-        return np.flatnonzero(today.labels[task.given.name] == 1)
+    given = known_given(task, today)
+    if given is not None:
+        return np.flatnonzero(today.labels[given] == 1)
     return np.arange(len(today))
+
+
+def known_given(task: Task, today: Examples) -> str | None:
+    """The task that a task is given, where that one is known today."""
+    given = None if task.given is None else task.given.name
+    return given if given in today.labels else None
 
 
 def _mean_auc(labels_N: np.ndarray, by_seed: Mapping[int, np.ndarray]) -> float | None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from headwater.blobs import Layout
 from headwater.config import DownstreamConfig, FactoryConfig
 from headwater.errors import StoreError
 from headwater.evaluation import Variant
-from headwater.events import Examples
 from headwater.events.specs import block_specs
 from headwater.files import read_json
-from headwater.models.downstream import RankerPlan, SequenceSpec, VariantTask, fit_variant
-from headwater.pipeline.inputs import DayInputs, conflict, fingerprint_of
+from headwater.models.downstream import RankerJob, RankerPlan, SequenceSpec, learn_day
+from headwater.pipeline.inputs import DayInputs, EncodedDay, conflict, fingerprint_of
 from headwater.schema import Schema
 from headwater.store import Entry, Lane
 from headwater.workspace import Workspace
@@ -85,24 +82,32 @@ def learn(run: Run, inputs: DayInputs, fingerprint: str, again: bool) -> None:
     for plan in run.rankers:
         folder = checkpoints.at(plan, inputs.day)
         if again or not _has_learnt(plan, folder, fingerprint):
-            rows = _rows(run.workspace.schema, plan, inputs)
-            defined = plan.reads(rows.where_defined(tuple(plan.tasks)))
-            served = run.workspace.served_on(rows.day)
-            before = checkpoints.before(plan, inputs.day)
-            jobs.append(VariantTask(plan, inputs.day, defined, served, before, folder, fingerprint))
+            rows, taught = _rows(run.workspace.schema, plan, inputs)
+            job = RankerJob(
+                plan=plan,
+                day=inputs.day,
+                rows=rows.rows,
+                view=run.workspace.served_on(rows.examples.day),
+                before=checkpoints.before(plan, inputs.day),
+                folder=folder,
+                fingerprint=fingerprint,
+                taught=taught,
+            )
+            jobs.append(job)
     with run.console.progress(f"{inputs.day} downstream", len(jobs)) as bar:
-        for _ in run.engine.map(fit_variant, jobs):
+        for _ in run.engine.map(learn_day, jobs):
             bar.advance()
 
 
-def _rows(schema: Schema, plan: RankerPlan, inputs: DayInputs) -> Examples:
-    """The rows to learn; none before anything has matured, when the untrained model is kept."""
+def _rows(schema: Schema, plan: RankerPlan, inputs: DayInputs) -> tuple[EncodedDay, bool]:
+    """The rows to learn, and whether there is anything to learn from them: before anything has
+    matured, the untrained model is kept.
+    """
     task = schema.tasks[plan.config.task]
     matured = inputs.matured(task)
-    if matured is not None:
-        return matured.examples
-    nothing = inputs.today(task.log).take(np.zeros(0, np.int64))
-    return replace(nothing, labels={name: np.zeros(0, np.float32) for name in plan.tasks})
+    if matured is None:
+        return inputs.encoded[task.log, inputs.day], False
+    return matured, True
 
 
 def _has_learnt(plan: RankerPlan, folder: Path, fingerprint: str) -> bool:

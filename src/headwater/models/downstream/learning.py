@@ -14,7 +14,7 @@ from torch import Tensor
 from headwater.files import new_folder
 from headwater.models.downstream.inputs import Inputs, inputs_of, labels_of
 from headwater.models.downstream.networks import BLOCK_NAMES, Ranker
-from headwater.models.downstream.plan import RankerPlan, VariantTask
+from headwater.models.downstream.plan import RankerJob, RankerPlan, VariantTask
 from headwater.models.training import (
     Optimizers,
     batches,
@@ -25,6 +25,16 @@ from headwater.models.training import (
 from headwater.nn import masked_bce
 
 PREDICTED_ROWS = 4096  # at once
+
+
+def predict_day(job: RankerJob) -> dict[int, np.ndarray]:
+    """See `predict_variant`."""
+    return predict_variant(job.to_predict())
+
+
+def learn_day(job: RankerJob) -> None:
+    """See `fit_variant`."""
+    fit_variant(job.to_learn())
 
 
 @torch.no_grad()

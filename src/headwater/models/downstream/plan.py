@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from headwater.config import DownstreamConfig
 from headwater.digests import digest_of
 from headwater.embeddings import View
 from headwater.evaluation import Variant
 from headwater.events import BlockSpec, Examples
+from headwater.events.kept import EncodedRows
 from headwater.models.downstream.networks import RANKERS, Ranker, SequenceSpec
 from headwater.models.training import Optimizers, begin, seeded
 from headwater.plugins import resolve
@@ -77,8 +80,51 @@ class RankerPlan:
 
 
 @dataclass(frozen=True)
+class RankerJob:
+    """One day's work of one variant (all its seeds), for an engine: keys and settings, no arrays.
+
+    `before` is the folder of its last checkpoints; None at the start. Of the `rows` it predicts
+    those where the label `given` is 1 (None: all). `taught`: whether the rows have anything to
+    teach; without, the untrained model is kept.
+    """
+
+    plan: RankerPlan
+    day: dt.date
+    rows: EncodedRows
+    view: View
+    before: Path | None
+    folder: Path
+    fingerprint: str
+    given: str | None = None
+    taught: bool = True
+
+    def to_predict(self) -> VariantTask:
+        """The work with its rows in memory."""
+        rows = self.rows.open()
+        if self.given is not None:
+            rows = rows.take(np.flatnonzero(rows.labels[self.given] == 1))
+        return self._with(rows)
+
+    def to_learn(self) -> VariantTask:
+        """The work with the rows that have a label in memory."""
+        rows, tasks = self.rows.open(), tuple(self.plan.tasks)
+        if self.taught:
+            return self._with(rows.where_defined(tasks))
+        nothing = rows.take(np.zeros(0, np.int64))
+        return self._with(
+            replace(nothing, labels={task: np.zeros(0, np.float32) for task in tasks})
+        )
+
+    def _with(self, rows: Examples) -> VariantTask:
+        read = self.plan.reads(rows)
+        return VariantTask(
+            self.plan, self.day, read, self.view, self.before, self.folder, self.fingerprint
+        )
+
+
+@dataclass(frozen=True)
 class VariantTask:
-    """One day's work of one variant (all its seeds), for an engine.
+    """One day's work of one variant (all its seeds), with its rows in memory.
 
     `before` holds its last checkpoints; None at the start.
     """
