@@ -79,6 +79,7 @@ class Reader:
         self.warehouse = warehouse_of(config, root)
         self._raw = config.model_dump()
         self._last: tuple[Live, Edition] | None = None
+        self._opened: dict[Path, OnlineStore] = {}
 
     @classmethod
     def load(cls, path: str | Path, consumer: str | None = None) -> Reader:
@@ -106,9 +107,10 @@ class Reader:
             names = [
                 name for name in edition.snapshots if edition.snapshots[name]["entity"] == entity
             ]
+            served = {name: self._vectors(edition, name, ids) for name in names}
             vectors: dict[str, dict[str, list[Any]]] = {}
-            for value in ids:
-                found = {name: self._vector(edition, name, value) for name in names}
+            for place, value in enumerate(ids):
+                found = {name: rows[place] for name, rows in served.items()}
                 vectors[str(value)] = {
                     name: vector.tolist() for name, vector in found.items() if vector is not None
                 }
@@ -293,24 +295,38 @@ class Reader:
                 if self._followed() == followed:
                     raise
 
-    def _vector(self, edition: Edition, name: str, value: int | str) -> np.ndarray | None:
+    def _vectors(
+        self, edition: Edition, name: str, ids: Sequence[int | str]
+    ) -> list[np.ndarray | None]:
+        """What is served of each id: its vector [D], or its sequence [steps, D]; None for one that
+        is unknown.
+        """
+        keys_N = _keys(ids)
+        online = self._online(edition.home)
+        if online is not None:
+            return get_served(online, edition, name, keys_N)
+        served = edition.lookup(name, keys_N, edition.day)
+        rows: list[np.ndarray] = (
+            list(served.vectors_ND)
+            if served.sequence_NKD is None or served.steps_N is None
+            else [
+                row[:steps] for row, steps in zip(served.sequence_NKD, served.steps_N, strict=True)
+            ]
+        )
+        return [row if there else None for row, there in zip(rows, served.found_N, strict=True)]
+
+    def _online(self, home: Path) -> OnlineStore | None:
+        """The online store of a home, opened once; None where the factory has none."""
         kind = self.config.store.online
         if kind == "none":
-            served = edition.lookup(name, np.array([key_of(value)], np.uint64), edition.day)
-            if not served.found_N[0]:
-                return None
-            return (
-                served.vectors_ND[0]
-                if served.sequence_NKD is None or served.steps_N is None
-                else served.sequence_NKD[0, : served.steps_N[0]]
-            )
-        online: OnlineStore = resolve("headwater.online", ONLINE_STORES, kind)(
-            edition.home / "online"
-        )
-        return get_served(online, edition, name, key_of(value))
+            return None
+        if home not in self._opened:
+            made = resolve("headwater.online", ONLINE_STORES, kind)(home / "online")
+            self._opened.setdefault(home, made)
+        return self._opened[home]
 
     def _point(self, edition: Edition, name: str, value: int | str) -> np.ndarray | None:
-        vector = self._vector(edition, name, value)
+        (vector,) = self._vectors(edition, name, [value])
         return vector if vector is None or vector.ndim == 1 else vector[0]
 
     def _search(

@@ -6,6 +6,7 @@ from headwater.store.catalog import MAIN, Catalog, Entry, Lane, Live, read_catal
 from headwater.store.editions import Edition
 from headwater.store.online import (
     ONLINE_STORES,
+    Found,
     LmdbStore,
     MemoryStore,
     OnlineStore,
@@ -25,6 +26,7 @@ __all__ = [
     "EditionStore",
     "EditionView",
     "Entry",
+    "Found",
     "Lane",
     "Live",
     "LmdbStore",
