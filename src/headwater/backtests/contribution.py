@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from headwater.backtests.backtest import Backtest, backtest, days_of
 from headwater.config import SHUFFLED
+from headwater.embeddings import make_policy
 from headwater.evaluation import Chart, Column, Series, Table, lift_table
 from headwater.pipeline.day import Factory
 from headwater.studies.lifts import BOOTSTRAP_SEED
@@ -45,10 +46,9 @@ def contribution_table(factory: Factory, consumer: str = "ctr") -> Table:
     span = config.evaluation
     found = lift_table(judged, span.bootstrap, span.confidence, BOOTSTRAP_SEED, baseline="all")
     by_variant = {row.variant: row for row in found}
-    widths, depth = (
-        factory.variants[0].widths,
-        config.lifecycle.policy.k if config.lifecycle.policy.kind == "last" else 1,
-    )
+    widths = factory.variants[0].widths
+    policy = make_policy(config.lifecycle.policy)
+    depth = policy.depth if policy.sequence else 1
     rows = []
     for name in names:
         dropped, shuffled = by_variant[f"all-{name}"], by_variant[f"all~{name}"]

@@ -33,6 +33,15 @@ from headwater.config.models import (
     SequenceConfig,
     UpstreamConfig,
 )
+from headwater.config.policies import (
+    EmaPolicy,
+    ForeignPolicy,
+    LastPolicy,
+    LatestPolicy,
+    MeanPolicy,
+    PolicyConfig,
+    made_of_settings,
+)
 from headwater.config.references import (
     SHUFFLED,
     embedding_names,
@@ -42,14 +51,9 @@ from headwater.config.references import (
 )
 from headwater.config.running import (
     AlignConfig,
-    EmaPolicy,
     EvaluationConfig,
     GateConfig,
-    LastPolicy,
-    LatestPolicy,
     LifecycleConfig,
-    MeanPolicy,
-    PolicyConfig,
     StoreConfig,
     TrackingConfig,
 )
@@ -66,6 +70,7 @@ __all__ = [
     "EvaluationConfig",
     "FactoryConfig",
     "Feature",
+    "ForeignPolicy",
     "GateConfig",
     "HistoryConfig",
     "HistorySeed",
@@ -91,6 +96,7 @@ __all__ = [
     "embedding_names",
     "label_columns",
     "load_config",
+    "made_of_settings",
     "parse_config",
     "parse_policy",
     "read_by",

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from headwater.config.base import Strict
 from headwater.config.data import FEATURE_KINDS, EntityConfig, HistoryConfig, LogConfig, TaskConfig
 from headwater.config.models import DownstreamConfig, RetrievalConfig, UpstreamConfig
+from headwater.config.policies import PolicyConfig
 from headwater.config.references import broken_references, known_with_the_row
 from headwater.config.running import (
     EvaluationConfig,
@@ -23,7 +24,6 @@ from headwater.config.running import (
     IndexConfig,
     LaneConfig,
     LifecycleConfig,
-    PolicyConfig,
     StoreConfig,
     TrackingConfig,
 )
