@@ -23,23 +23,38 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
+    from headwater.testing.blocks import BlockContract
     from headwater.testing.engines import EngineContract
+    from headwater.testing.heads import HeadContract
     from headwater.testing.indexes import IndexContract
     from headwater.testing.online_stores import OnlineStoreContract
+    from headwater.testing.policies import PolicyContract
+    from headwater.testing.rankers import RankerContract
+    from headwater.testing.trackers import TrackerContract
 
 SUITES = {
+    "BlockContract": "blocks",
     "EngineContract": "engines",
+    "HeadContract": "heads",
     "IndexContract": "indexes",
     "OnlineStoreContract": "online_stores",
+    "PolicyContract": "policies",
+    "RankerContract": "rankers",
+    "TrackerContract": "trackers",
 }
 
 # a failing assertion of a suite shows its values, as one in a test file does
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in SUITES.values()))
 
 __all__ = [
+    "BlockContract",
     "EngineContract",
+    "HeadContract",
     "IndexContract",
     "OnlineStoreContract",
+    "PolicyContract",
+    "RankerContract",
+    "TrackerContract",
 ]
 
 
