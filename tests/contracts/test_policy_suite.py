@@ -12,15 +12,16 @@ from test_policies import POLICIES, Twin
 
 
 class TestPolicies(PolicyContract):
-    config = None
-
     @pytest.fixture(autouse=True, params=POLICIES, ids=str)
     def _named(self, request) -> None:
-        self.config = request.param
+        self.raw = request.param
         self.in_hull = not request.param.get("renormalize")
 
+    def make(self):
+        return self.raw
+
     def twin(self, sights):
-        twin = Twin(self.config, EXPIRE_DAYS)
+        twin = Twin(self.raw, EXPIRE_DAYS)
         for day, vector in sights:
             twin.day(day, {"it": vector})
         return twin.vector("it")

@@ -58,8 +58,7 @@ def snapshot_of(vectors: Day, day: dt.date) -> Snapshot:
 
 
 class PolicyContract(ABC):
-    """Subclass it with `config`: the policy as factory.yaml has it, such as
-    `{"kind": "package.module:Class", "settings": {...}}`.
+    """Subclass it with `make`.
 
     A policy that scales its vectors says `in_hull = False`: what it serves need not lie between the
     least and the largest number that it was given. One whose formula is known overrides `twin`.
@@ -67,14 +66,16 @@ class PolicyContract(ABC):
 
     in_hull = True
 
-    @property
     @abstractmethod
-    def config(self) -> Mapping[str, Any]: ...
+    def make(self) -> Mapping[str, Any]:
+        """The policy as factory.yaml has it, such as `{"kind": "package.module:Class", "settings":
+        {...}}`.
+        """
 
     @property
     def lifecycle(self) -> LifecycleConfig:
         return LifecycleConfig.model_validate(
-            {"policy": dict(self.config), "expire_days": EXPIRE_DAYS}
+            {"policy": dict(self.make()), "expire_days": EXPIRE_DAYS}
         )
 
     @property
@@ -255,4 +256,4 @@ class PolicyContract(ABC):
         again = Edition.load(edition.folder)
         assert again.policy_config == self.lifecycle.policy
         assert type(again.policy) is type(self.policy)
-        assert again.policy_config.model_dump(mode="json").items() >= dict(self.config).items()
+        assert again.policy_config.model_dump(mode="json").items() >= dict(self.make()).items()

@@ -5,7 +5,7 @@ served by the segments it is spread over, so a day's publish loads only the day'
 reader, who names the segments, never sees two editions at once.
 """
 
-from headwater.store.online.base import Found, OnlineStore, key_bytes, not_held
+from headwater.store.online.base import Found, OnlineStore, first_of, key_bytes, not_held
 from headwater.store.online.copies import copies_of, copy_name, get_served, load_edition
 from headwater.store.online.lmdb import LmdbStore
 from headwater.store.online.memory import MemoryStore
@@ -20,6 +20,7 @@ __all__ = [
     "OnlineStore",
     "copies_of",
     "copy_name",
+    "first_of",
     "get_served",
     "key_bytes",
     "load_edition",
