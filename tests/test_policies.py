@@ -5,7 +5,9 @@ days.
 from __future__ import annotations
 
 import itertools
+import sys
 import tempfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.errors import SpaceMismatch, StoreError
+from headwater import plugins
+from headwater.errors import ConfigError, SpaceMismatch, StoreError
+from headwater.store import Edition
 from shop import D0, Shop, after, space_of, vectors_of
 
 POLICIES: list[dict[str, Any]] = [
@@ -276,3 +280,138 @@ def test_text_ids_and_integers_may_follow_each_other(tmp_path) -> None:
     edition = shop.publish(after(1), [vectors_of(["2", "zoë"], [[0, 1], [1, 1]], after(1))])
     assert sorted(map(str, edition.read("ctr_user").ids)) == ["1", "2", "zoë"]
     assert shop.reader.lookup("user", ["zoë", 2])["vectors"]["2"]["ctr_user"] == [0, 1]
+
+
+# ---- policies of other packages ------------------------------------------------------------------
+
+LONGEST = '''
+import numpy as np
+
+from headwater.embeddings import Policy
+
+
+class Longest(Policy):
+    """The longest vector of an entity, what was kept having lost a share of its length a day."""
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.keeps = 1 - float(settings["loses"])
+
+    def step(self, states_NW, steps_N, today_ND, gap_days_N):
+        kept = (states_NW * self.keeps ** gap_days_N[:, None]).astype(np.float32)
+        longer = np.linalg.norm(today_ND, axis=1) >= np.linalg.norm(kept, axis=1)
+        return np.where(longer[:, None], today_ND, kept), np.minimum(steps_N, 254) + np.uint8(1)
+
+
+class NoPolicy:
+    def __init__(self, settings):
+        pass
+'''
+
+
+@pytest.fixture
+def longest(tmp_path_factory, monkeypatch) -> dict[str, Any]:
+    """A policy that another package has, as factory.yaml names it."""
+    folder = tmp_path_factory.mktemp("package")
+    (folder / "my_policies.py").write_text(LONGEST)
+    monkeypatch.syspath_prepend(folder)
+    return {"kind": "my_policies:Longest", "settings": {"loses": 0.5}}
+
+
+def test_a_policy_of_another_package_goes_from_config_to_published_vectors(
+    tmp_path, longest
+) -> None:
+    shop = Shop(tmp_path, longest)
+    edition = publish(shop, {0: {1: [4, 0], 2: [8, 0]}, 1: {1: [0, 1]}, 3: {2: [0, 2], 1: [3, 0]}})[
+        3
+    ]
+    # 1: (4, 0) -> (2, 0), longer than (0, 1) -> a quarter of it; 2: (8, 0) -> (1, 0) in three days
+    assert shop.vector(edition, 1).tolist() == [3, 0]
+    assert shop.vector(edition, 2).tolist() == [0, 2]
+    assert shop.reader.lookup("user", [1, 2])["vectors"] == {
+        "1": {"ctr_user": [3, 0]},
+        "2": {"ctr_user": [0, 2]},
+    }
+    assert edition.policy_config.model_dump(mode="json") == longest
+    assert type(Edition.load(edition.folder).policy).__name__ == "Longest"
+
+
+def test_it_may_be_offered_by_an_entry_point(tmp_path, longest, monkeypatch) -> None:
+    point = EntryPoint("longest", "my_policies:Longest", "headwater.policy")
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda group: [point] if group == "headwater.policy" else []
+    )
+    shop = Shop(tmp_path, {"kind": "longest", "settings": {"loses": 0.5}})
+    edition = publish(shop, {0: {1: [4, 0]}, 1: {1: [0, 1]}})[1]
+    assert shop.vector(edition, 1).tolist() == [2, 0]
+
+
+def test_its_settings_take_part_in_the_digests_as_they_were_given(tmp_path, longest) -> None:
+    days = {0: {1: [4, 0]}}
+
+    def digest(name: str, settings: dict[str, Any]) -> str:
+        return publish(Shop(tmp_path / name, longest | {"settings": settings}), days)[0].digest
+
+    one = digest("one", {"loses": 0.5})
+    assert digest("same", {"loses": 0.5}) == one
+    assert digest("other", {"loses": 0.25}) != one
+    assert digest("spelt", {"loses": "0.5"}) != one
+
+
+@pytest.mark.parametrize(
+    ("policy", "edition", "copy"),
+    [
+        ({"kind": "ema"}, "3046ae7e2b42819c15fa56430e427407", "767ba3ab"),
+        ({"kind": "ema", "half_life_days": 2.0}, "c5613aab883b64a26a30f98183036d78", "4670fd32"),
+        ({"kind": "latest"}, "471853cb698b895df44ee08ef27383fc", "6686628a"),
+        ({"kind": "mean", "k": 3}, "bde50b1f7ce40bdc1d820eeaf33539f7", "8a4eed30"),
+        (
+            {"kind": "last", "k": 3, "warm_up_days": 2},
+            "79b10c154f488e44a82ae5c51e8aa17c",
+            "41210295",
+        ),
+    ],
+)
+def test_the_digests_of_our_own_policies_are_those_that_warehouses_have(
+    tmp_path, policy, edition, copy
+) -> None:
+    shop = Shop(tmp_path, policy)
+    shop.publish(D0, [vectors_of([1, 2], [[1, 0], [0, 1]])])
+    assert shop.publish(after(1), [vectors_of([2], [[1, 1]], after(1))]).digest == edition
+    assert {path.stem[-8:] for path in (tmp_path / "online").glob("*.mdb")} == {copy}
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"kind": "longst"}, "no policy named 'longst'; there are: ema, latest, mean, last"),
+        ({"kind": "no_such_package:Longest"}, "'no_such_package' cannot be imported"),
+        ({"kind": "my_policies:Longest"}, r"cannot be made as Longest\(settings\).*'loses'"),
+        ({"kind": "my_policies:Longest", "settings": {"loses": float("nan")}}, "finite number"),
+        ({"kind": "my_policies:Longest", "settings": {"loses": D0}}, "not a valid JSON value"),
+        ({"kind": "my_policies:Longest", "loses": 0.5}, r"foreign\.loses: unknown key"),
+        ({"settings": {}}, "Unable to extract tag using discriminator 'kind'"),
+    ],
+)
+def test_a_policy_that_cannot_be_made_is_said_when_the_config_is_read(
+    tmp_path, longest, policy, message
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Shop(tmp_path, policy)
+
+
+def test_a_class_that_is_no_policy_is_said(tmp_path, longest) -> None:
+    with pytest.raises(ConfigError, match="should be a subclass of headwater.embeddings.Policy"):
+        publish(Shop(tmp_path, {"kind": "my_policies:NoPolicy"}), {0: {1: [1, 0]}})
+
+
+def test_an_edition_can_be_listed_where_the_package_of_its_policy_is_not_installed(
+    tmp_path, longest, monkeypatch
+) -> None:
+    edition = publish(Shop(tmp_path, longest), {0: {1: [4, 0]}})[0]
+    monkeypatch.delitem(sys.modules, "my_policies")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if "package" not in path])
+    found = Edition.load(edition.folder)
+    assert found.part("ctr_user").rows == 1
+    with pytest.raises(ConfigError, match="Install its package"):
+        _ = found.policy

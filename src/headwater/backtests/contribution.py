@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from headwater.backtests.backtest import Backtest, backtest, days_of, running
 from headwater.config import SHUFFLED
+from headwater.embeddings import make_policy
 from headwater.evaluation import Chart, Column, Series, Table, lift_table
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
@@ -52,10 +53,9 @@ def contribution_table(run: Run, consumer: str = "ctr") -> Table:
     span = config.evaluation
     found = lift_table(judged, span.bootstrap, span.confidence, BOOTSTRAP_SEED, baseline="all")
     by_variant = {row.variant: row for row in found}
-    widths, depth = (
-        run.rankers[0].widths,
-        config.lifecycle.policy.k if config.lifecycle.policy.kind == "last" else 1,
-    )
+    widths = run.rankers[0].widths
+    policy = make_policy(config.lifecycle.policy)
+    depth = policy.depth if policy.sequence else 1
     rows = []
     for name in names:
         dropped, shuffled = by_variant[f"all-{name}"], by_variant[f"all~{name}"]

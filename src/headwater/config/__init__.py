@@ -36,17 +36,21 @@ from headwater.config.models import (
     SequenceConfig,
     UpstreamConfig,
 )
+from headwater.config.policies import (
+    EmaPolicy,
+    ForeignPolicy,
+    LastPolicy,
+    LatestPolicy,
+    MeanPolicy,
+    PolicyConfig,
+    made_of_settings,
+)
 from headwater.config.references import label_columns
 from headwater.config.running import (
     AlignConfig,
-    EmaPolicy,
     EvaluationConfig,
     GateConfig,
-    LastPolicy,
-    LatestPolicy,
     LifecycleConfig,
-    MeanPolicy,
-    PolicyConfig,
     StoreConfig,
     TrackingConfig,
 )
@@ -64,6 +68,7 @@ __all__ = [
     "EvaluationConfig",
     "FactoryConfig",
     "Feature",
+    "ForeignPolicy",
     "GateConfig",
     "HistoryConfig",
     "HistorySeed",
@@ -90,6 +95,7 @@ __all__ = [
     "embedding_names",
     "label_columns",
     "load_config",
+    "made_of_settings",
     "parse_config",
     "parse_policy",
     "read_by",

@@ -21,6 +21,7 @@ from headwater.config.models import (
     RetrievalConfig,
     UpstreamField,
 )
+from headwater.config.policies import PolicyConfig
 from headwater.config.references import broken_references, known_with_the_row
 from headwater.config.running import (
     EvaluationConfig,
@@ -28,7 +29,6 @@ from headwater.config.running import (
     IndexConfig,
     LaneConfig,
     LifecycleConfig,
-    PolicyConfig,
     StoreConfig,
     TrackingConfig,
 )

@@ -6,66 +6,13 @@ Averages, gates, the store, what is judged, where training is logged, lanes.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from headwater.config.base import RUNNING, Strict
-
-
-class EmaPolicy(Strict):
-    """E(t) = weight E(t-1) + (1 - weight) daily(t); the first sight is kept as it is.
-
-    With `half_life_days` instead of a weight, the past weighs 2^(-gap / half_life_days), where gap
-    counts the days since the entity was last seen. While a space is younger than `warm_up_days`,
-    the newest vector overwrites: a model that is still finding its space makes vectors not worth
-    remembering (both are ours, not the paper's).
-    """
-
-    kind: Literal["ema"] = "ema"
-    weight: float = Field(0.8, ge=0, lt=1)
-    half_life_days: float | None = Field(None, gt=0)
-    warm_up_days: int = Field(0, ge=0)
-    renormalize: bool = False
-
-    @model_validator(mode="after")
-    def _one_memory(self) -> EmaPolicy:
-        usual = EmaPolicy.model_fields["weight"].default
-        if self.half_life_days is not None and self.weight != usual:
-            raise ValueError(
-                "weight and half_life_days both say how fast to forget; set one of them"
-            )
-        return self
-
-
-class LatestPolicy(Strict):
-    """The newest vector overwrites; an entity not seen today keeps its own.
-
-    That is the paper's ACC, as we read it.
-    """
-
-    kind: Literal["latest"] = "latest"
-    renormalize: bool = False
-
-
-class MeanPolicy(Strict):
-    """The mean of an entity's last `k` daily vectors (the paper's AP, as we read it)."""
-
-    kind: Literal["mean"] = "mean"
-    k: int = Field(7, ge=1, le=64)
-    warm_up_days: int = Field(0, ge=0)
-    renormalize: bool = False
-
-
-class LastPolicy(Strict):
-    """An entity's last `k` daily vectors, newest first, as a sequence for the consumer."""
-
-    kind: Literal["last"] = "last"
-    k: int = Field(3, ge=1, le=64)
-    warm_up_days: int = Field(0, ge=0)
-
-
-PolicyConfig = EmaPolicy | LatestPolicy | MeanPolicy | LastPolicy
+from headwater.config.policies import EmaPolicy, ForeignPolicy, PolicyConfig, made_of_settings
+from headwater.errors import ConfigError
 
 
 class AlignConfig(Strict):
@@ -82,7 +29,7 @@ class AlignConfig(Strict):
 
 
 class LifecycleConfig(Strict):
-    policy: Annotated[PolicyConfig, Field(discriminator="kind")] = EmaPolicy()
+    policy: PolicyConfig = EmaPolicy()
     lag_days: int = Field(1, ge=1)
     expire_days: int = Field(90, ge=1)
     promote: Literal["auto", "manual"] = Field(
@@ -99,6 +46,17 @@ class LifecycleConfig(Strict):
         ),
     )
     align: AlignConfig = Field(AlignConfig(), json_schema_extra=RUNNING)
+
+    @field_validator("policy")
+    @classmethod
+    def _there(cls, policy: PolicyConfig) -> PolicyConfig:
+        """A policy of another package is made once, before a day is trained in vain."""
+        if isinstance(policy, ForeignPolicy):
+            try:
+                made_of_settings(policy)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return policy
 
 
 class GateConfig(Strict):

@@ -171,7 +171,7 @@ class Reader:
     def _vector(self, edition: Edition, name: str, value: int | str) -> np.ndarray | None:
         online = self._store_of(edition)
         if online is not None:
-            return get_served(online, edition, name, key_of(value))
+            return get_served(online, edition, name, keys_of_ids([value]))[0]
         served = edition.lookup(name, keys_of_ids([value]), edition.day)
         if not served.found_N[0]:
             return None

@@ -10,6 +10,7 @@ from headwater.store.dailies import Daily, read_daily, write_daily
 from headwater.store.editions import Edition
 from headwater.store.online import (
     ONLINE_STORES,
+    Found,
     LmdbStore,
     MemoryStore,
     OnlineStore,
@@ -30,6 +31,7 @@ __all__ = [
     "Edition",
     "EditionView",
     "Entry",
+    "Found",
     "Lane",
     "Live",
     "LmdbStore",

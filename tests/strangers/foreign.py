@@ -1,0 +1,157 @@
+"""What a package of somebody else may hold: a class of its own for every seam. It knows Headwater's
+public names, and nothing of its tests.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
+import numpy as np
+import torch
+from torch import nn
+
+from headwater.embeddings import Policy
+from headwater.index import Index
+from headwater.models.downstream import Ranker
+from headwater.store.online import first_of, key_bytes, not_held
+
+
+class Gate(nn.Module):
+    """A block: tokens out of a gated mix of the tokens in."""
+
+    def __init__(self, tokens_in, tokens_out, width, hidden, heads):
+        super().__init__()
+        self.shape = (tokens_out, width)
+        self.mix = nn.Linear(tokens_in * width, tokens_out * width)
+        self.gate = nn.Linear(tokens_in * width, tokens_out * width)
+
+    def forward(self, x_BTE):
+        flat = x_BTE.flatten(1)
+        return (self.mix(flat) * torch.sigmoid(self.gate(flat))).unflatten(1, self.shape)
+
+
+class Plain(nn.Module):
+    """A head: a linear map for each task."""
+
+    def __init__(self, width, hidden, tasks, experts):
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.towers = nn.ModuleList(nn.Linear(width, 1) for _ in self.tasks)
+
+    def forward(self, x_BF):
+        return {
+            task: tower(x_BF).squeeze(1)
+            for task, tower in zip(self.tasks, self.towers, strict=True)
+        }
+
+
+class Mlp(Ranker):
+    """A ranker: two layers over all that is read."""
+
+    def wire(self, config):
+        flat = self.tokens * config.feature_width + self.embedding_width
+        self.layers = nn.Sequential(
+            nn.Linear(flat, 2 * config.hidden),
+            nn.ReLU(),
+            nn.Linear(2 * config.hidden, self.tasks),
+        )
+
+    def interact(self, tokens_BTE, embeddings_BF):
+        flat = tokens_BTE.flatten(1)
+        if embeddings_BF is not None:
+            flat = torch.cat([flat, embeddings_BF], dim=1)
+        return self.layers(flat)
+
+
+class ThinGraph(Index):
+    """An index: a graph of 48 links a node, built slowly and well."""
+
+    kind = "thin"
+
+    @classmethod
+    def empty(cls, width):
+        handle = faiss.IndexHNSWFlat(width, 48, faiss.METRIC_INNER_PRODUCT)
+        handle.hnsw.efConstruction = 120
+        handle.hnsw.efSearch = 200
+        return handle
+
+
+class NpzStore:
+    """An online store: a NumPy archive a copy, read whole at first sight."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.read = {}
+
+    def load(self, name, rows, width, records):
+        if self.holds(name):
+            return
+        pairs = list(records)
+        keys_N = np.array([int.from_bytes(key, "big") for key, _ in pairs], np.uint64)
+        values_NB = np.frombuffer(b"".join(value for _, value in pairs), np.uint8)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / f"{name}.part", "wb") as aside:
+            np.savez(aside, keys=keys_N, values=values_NB.reshape(len(pairs), width))
+        (self.folder / f"{name}.part").rename(self.folder / f"{name}.npz")
+
+    def get(self, names, keys_N):
+        return first_of(names, keys_N, self._look_up)
+
+    def _look_up(self, name, keys):
+        if not self.holds(name):
+            raise not_held(name)
+        if name not in self.read:
+            with np.load(self.folder / f"{name}.npz") as raw:
+                rows = zip(key_bytes(raw["keys"]), raw["values"], strict=True)
+                self.read[name] = {key: row.tobytes() for key, row in rows}
+        return [self.read[name].get(key) for key in keys]
+
+    def names(self):
+        return {path.stem for path in self.folder.glob("*.npz")}
+
+    def holds(self, name):
+        return (self.folder / f"{name}.npz").is_file()
+
+    def keep(self, names):
+        for name in self.names() - names:
+            (self.folder / f"{name}.npz").unlink()
+
+    def close(self):
+        self.read = {}
+
+
+class Since(Policy):
+    """A policy: the mean of all daily vectors since an entity was first seen."""
+
+    def step(self, states_NW, steps_N, today_ND, gap_days_N):
+        count_N1 = np.minimum(steps_N.astype(np.float32) + 1, self.config["most"])[:, None]
+        moved = (states_NW + (today_ND - states_NW) / count_N1).astype(np.float32)
+        return moved, np.minimum(steps_N.astype(int) + 1, 255).astype(np.uint8)
+
+
+class JsonLines:
+    """A tracker: a line a point, in a file for each factory."""
+
+    def __init__(self, config, name, folder):
+        self.path = folder / f"{name}.jsonl"
+
+    def log(self, day, series):
+        with open(self.path, "a") as file:
+            for name, points in series.items():
+                for step, value in points:
+                    file.write(json.dumps([name, step, value]) + "\n")
+
+
+class Threads:
+    """An engine: threads of this process."""
+
+    def __init__(self, most):
+        self.pool = ThreadPoolExecutor(most)
+
+    def map(self, function, tasks):
+        return self.pool.map(function, tasks)
+
+    def close(self):
+        self.pool.shutdown()
