@@ -163,7 +163,7 @@ def _row(
     upstreams: Mapping[str, Mapping[str, UpstreamConfig]],
     alpha: float,
 ) -> dict[str, object]:
-    row: dict[str, object] = lifts[name, "none"].as_dict() | {"upstream": name, "verdict": ""}
+    row: dict[str, object] = lifts[name, "none"].as_json() | {"upstream": name, "verdict": ""}
     row["rows_needed"] = None
     if name in upstreams:
         row["numbers"] = 2 * sum(sizes_of(spec).width for spec in upstreams[name].values())

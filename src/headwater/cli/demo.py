@@ -41,7 +41,7 @@ def run_demo(
         data, span.start or first, span.end or first + dt.timedelta(days=world["days"] - 1)
     )
     return {
-        "tables": [table.as_dict() for table in tables if table.name in ("T2", "T3")],
+        "tables": [table.as_json() for table in tables if table.name in ("T2", "T3")],
         "best_reachable_auc": ceiling,
         "report": str(write_report(path, tables, console=console)),
         "factory": str(path),

@@ -158,7 +158,7 @@ def demo(
 
     def show(found: dict[str, Any]) -> None:
         for table in found["tables"]:
-            show_table(Table.from_dict(table))
+            show_table(Table.from_json(table))
         ceiling = found["best_reachable_auc"]
         out.print(
             f"\nThe best ROC-AUC that any model could reach here: click {ceiling['click']:.4f},"
@@ -473,7 +473,7 @@ def lift(
     from headwater.cli.lifting import LiftOptions, make_table
 
     made = make_table(factory, LiftOptions(table, consumer, price, rows_a_day), console_of(log))
-    answer(made.as_dict(), as_json, lambda _: show_table(made))
+    answer(made.as_json(), as_json, lambda _: show_table(made))
 
 
 @app.command()

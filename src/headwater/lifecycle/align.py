@@ -113,5 +113,5 @@ def align_lane(
         "onto": onto,
         "day": str(entry.day),
         "edition": turned.digest,
-        "upstreams": {name: fit.as_dict() for name, fit in fits.items()},
+        "upstreams": {name: fit.as_json() for name, fit in fits.items()},
     }

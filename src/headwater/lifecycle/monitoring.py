@@ -107,13 +107,13 @@ def monitor_of(
         "age_p90_days": float(np.quantile(ages, 0.9)) if len(ages) else None,
         "cohorts": (
             {
-                name: cohort.as_dict()
+                name: cohort.as_json()
                 for name, cohort in cosine_by_cohort(before, evidence.fresh).items()
             }
             if before is not None
             else {}
         ),
-        "gates": [check.as_dict() for check in checks],
+        "gates": [check.as_json() for check in checks],
     }
     if edition.encoding.name != "float32":
         served = edition.encoding.as_served(now.vectors_ND)

@@ -18,7 +18,7 @@ from headwater.store import read_catalog
 def keep_table(warehouse: Path, table: Table, state: Mapping[str, str | None]) -> Table:
     """Write a table down, with the state of the factory, before it was made, that it is about."""
     write_json(
-        warehouse / "tables" / f"{table.slug}.json", {"state": state, "content": table.as_dict()}
+        warehouse / "tables" / f"{table.slug}.json", {"state": state, "content": table.as_json()}
     )
     return table
 
@@ -28,7 +28,7 @@ def kept_tables(warehouse: Path, config: FactoryConfig) -> list[Table]:
     found = []
     for path in sorted((warehouse / "tables").glob("*.json")):
         raw = read_json(path)
-        table = Table.from_dict(raw["content"])
+        table = Table.from_json(raw["content"])
         if raw["state"] != state_of(warehouse, config):
             late = (
                 f"Made on an earlier state of the factory or its config, when {raw['state']['day']}"

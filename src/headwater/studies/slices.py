@@ -74,7 +74,7 @@ def slice_table(
         of_control = {
             f"shuffled_{key}": value
             for key, value in (
-                quick_lift(part, SHUFFLED, config.evaluation.confidence).as_dict()
+                quick_lift(part, SHUFFLED, config.evaluation.confidence).as_json()
                 if control
                 else {}
             ).items()
@@ -89,7 +89,7 @@ def slice_table(
                 "rate": float(part.labels_N.mean()),
                 "base_roc_auc": lift.roc_auc / (1 + lift.roc_auc_lift_pct / 100),
             }
-            | lift.as_dict()
+            | lift.as_json()
         )
     rows = _corrected(rows)
     notes = [
