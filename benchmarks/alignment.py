@@ -107,7 +107,7 @@ def main() -> None:
             fits = fit_editions(new.workspace.edition(day), old.workspace.edition(day))
             turns, figures = (
                 {name: fit.rotation for name, fit in fits.items()},
-                {name: fit.as_dict() for name, fit in fits.items()},
+                {name: fit.as_json() for name, fit in fits.items()},
             )
             crossing = dict.fromkeys(
                 ("averaged raw", "averaged aligned"), old.workspace.edition(day)
@@ -188,7 +188,7 @@ def main() -> None:
         },
     )
     rows = [
-        row.as_dict()
+        row.as_json()
         for row in lift_table(judged, load_config(path).evaluation.bootstrap, 0.95, 20250904)
     ]
     (options.out / "across-spaces.json").write_text(

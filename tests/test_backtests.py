@@ -240,7 +240,7 @@ def test_the_command_keeps_its_table_for_the_report(copied) -> None:
     (kept,) = kept_tables(
         copied.workspace.layout.root, load_config(copied.workspace.root / "factory.yaml")
     )
-    assert json.loads(json.dumps(kept.as_dict())) == found
+    assert json.loads(json.dumps(kept.as_json())) == found
     names = [
         table.name for table in report_tables(copied.config, copied.workspace.root)
     ]  # T3: no day with two classes has matured yet

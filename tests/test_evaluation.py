@@ -248,10 +248,10 @@ def test_a_table_survives_json_and_writes_its_cells() -> None:
         ["all", "+1.23", "1,000"],
     ]
     assert columns[1].show({"lift": 1, "low": 0.5, "high": 2}) == "+1.00 (+0.50, +2.00)"
-    again = Table.from_dict(
+    again = Table.from_json(
         json.loads(
             json.dumps(
-                Table("T2", "t", "ctr", "", "", "", columns, rows[:1], (), (chart,)).as_dict()
+                Table("T2", "t", "ctr", "", "", "", columns, rows[:1], (), (chart,)).as_json()
             )
         )
     )

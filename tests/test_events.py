@@ -12,7 +12,8 @@ import pytest
 from conftest import FIRST, day
 from headwater.config import Categorical, MultiCategorical, Numeric, Timestamp, Vector
 from headwater.errors import LeakError, LogError, SchemaError
-from headwater.events.blocks import BlockSpec, context_block, encode
+from headwater.events.blocks import BlockSpec
+from headwater.events.encoding import context_block, encode
 from headwater.events.entities import EntityTable
 from headwater.ids import key_of, keys_of
 from headwater.schema import Entity

@@ -19,8 +19,10 @@ import yaml
 from conftest import day, tiny_config
 from headwater.config import parse_config
 from headwater.errors import ConfigError
-from headwater.events.blocks import MISSING_MOMENT, BlockSpec, codes, context_block, encode
+from headwater.events.blocks import BlockSpec
+from headwater.events.encoding import codes, context_block, encode
 from headwater.events.histories import Histories, pair_numbers
+from headwater.events.moments import MISSING_MOMENT
 from headwater.ids import hash_values
 from headwater.models.upstream.derm.learning import fit_day
 from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm, RunningQuantiles, Vocabulary

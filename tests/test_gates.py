@@ -283,7 +283,7 @@ def test_tiny_inputs_do_not_crash(n, last) -> None:
         for result in results
         if result.figure is None and "not applicable" not in result.reason
     ] == []
-    json.dumps([result.as_dict() for result in results], allow_nan=False)
+    json.dumps([result.as_json() for result in results], allow_nan=False)
 
 
 def test_results_repeat_with_the_seed() -> None:

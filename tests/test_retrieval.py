@@ -279,7 +279,7 @@ def test_vectors_that_know_the_taste_win(table_of_planted: Table) -> None:
     assert row_of(table_of_planted, "exact + popularity")["difference_low"] > 0
     assert "above" in table_of_planted.answer
     assert "higher on 2 of 2 days" in table_of_planted.answer
-    assert Table.from_dict(json.loads(json.dumps(table_of_planted.as_dict()))) == table_of_planted
+    assert Table.from_json(json.loads(json.dumps(table_of_planted.as_json()))) == table_of_planted
     assert (table_of_planted.first_day, table_of_planted.last_day) == (str(after(2)), str(after(3)))
 
 

@@ -15,7 +15,7 @@ import torch
 
 import headwater.events.stream as stream_module
 from headwater.errors import LogError, SchemaError
-from headwater.events.blocks import context_block
+from headwater.events.encoding import context_block
 from headwater.events.stream import RowStream
 from headwater.models.loading import ahead, tensors
 from headwater.schema import Categorical, Feature, MultiCategorical, Numeric, Timestamp

@@ -171,7 +171,7 @@ def _row(
     numbers: Mapping[str, int],
     alpha: float,
 ) -> dict[str, object]:
-    row: dict[str, object] = lifts[name, "none"].as_dict() | {"upstream": name, "verdict": ""}
+    row: dict[str, object] = lifts[name, "none"].as_json() | {"upstream": name, "verdict": ""}
     row["rows_needed"] = None
     if name in numbers:
         row["numbers"] = numbers[name]

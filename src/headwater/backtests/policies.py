@@ -98,7 +98,7 @@ def policy_table(
                 short: _whole(by_name[key])
                 for short, key in (("cosine", "cosine_day_over_day"), ("age", "age_days"))
             }
-        rows.append(row.as_dict() | extra)
+        rows.append(row.as_json() | extra)
     drawn = [row for row in lifts[: len(chosen)] if row.variant in policies]
     best = max(drawn, key=lambda row: row.roc_auc)
     lead = over.get(best.variant)

@@ -90,7 +90,7 @@ def projection_table(
     rows = []
     for name in judged.scores:
         row = (
-            lifts[name, "none"].as_dict()
+            lifts[name, "none"].as_json()
             | {"projection": name}
             | (_cost(costs, hours, name) if name in costs else {})
         )

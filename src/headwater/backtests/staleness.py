@@ -62,7 +62,7 @@ def staleness_table(run: Run, consumer: str = "ctr", ages: tuple[int, ...] = AGE
     fresh = lifts["all", "none"]
     rows = []
     for age, variant in zip(chosen, variants, strict=True):
-        row = lifts[variant, "none"].as_dict() | {"frozen_days": age}
+        row = lifts[variant, "none"].as_json() | {"frozen_days": age}
         if fresh.low > 0:
             row["kept"] = lifts[variant, "none"].roc_auc_lift_pct / fresh.roc_auc_lift_pct
         if age:
@@ -86,7 +86,7 @@ def staleness_table(run: Run, consumer: str = "ctr", ages: tuple[int, ...] = AGE
             " staleness costs cannot be told."
         )
     answer += control_note(lifts[SHUFFLED, "none"])
-    rows.append(lifts[SHUFFLED, "none"].as_dict() | {"frozen": "shuffled, 0 days"})
+    rows.append(lifts[SHUFFLED, "none"].as_json() | {"frozen": "shuffled, 0 days"})
     drawn = rows[:-1]
     line = Series(
         "all embeddings",

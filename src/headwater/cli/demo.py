@@ -33,7 +33,7 @@ class Demonstration:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "tables": [table.as_dict() for table in self.tables],
+            "tables": [table.as_json() for table in self.tables],
             "best_reachable_auc": dict(self.best_reachable_auc),
             "report": self.report,
             "factory": self.factory,

@@ -54,7 +54,7 @@ def lift(
 
     asked = ask(Workspace.load(factory), table, consumer, console_of(log))
     made = table_of(with_prices(asked, price, rows_a_day))
-    answer(made.as_dict(), as_json, lambda _: show_table(made))
+    answer(made.as_json(), as_json, lambda _: show_table(made))
 
 
 def report(

@@ -71,7 +71,7 @@ class Fit:
     cosine_raw: float
     cosine_of: Mapping[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "source": str(self.rotation.source),
             "target": str(self.rotation.target),

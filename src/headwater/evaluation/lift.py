@@ -64,7 +64,7 @@ class Lift:
     seeds: int
     n: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """As JSON has it: what was not made is None.
 
         So are the lifts of a baseline against itself.

@@ -97,15 +97,15 @@ class Table:
         """A name for its files: that of the table and of the consumer."""
         return f"{self.name}-{self.consumer}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
         return {"table": self.name} | {
             key: value for key, value in asdict(self).items() if key != "name"
         }
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Table:
-        """The inverse of `as_dict`."""
+    def from_json(cls, raw: Mapping[str, Any]) -> Table:
+        """The inverse of `as_json`."""
         charts = tuple(
             Chart(**{**chart, "series": tuple(_series(one) for one in chart["series"])})
             for chart in raw["charts"]

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from headwater.errors import ConfigError
-from headwater.events.blocks import encode
+from headwater.events.encoding import encode
 from headwater.events.times import US_PER_DAY
 from headwater.exports.training_set import TrainingDay, TrainingSet
 from headwater.ids import keys_of

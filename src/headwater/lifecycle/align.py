@@ -38,7 +38,7 @@ class Alignment:
             "onto": self.onto,
             "day": str(self.day),
             "edition": self.edition,
-            "upstreams": {name: fit.as_dict() for name, fit in self.fits.items()},
+            "upstreams": {name: fit.as_json() for name, fit in self.fits.items()},
         }
 
 

@@ -121,7 +121,7 @@ def write_compare(a: Path, b: Path, out: Path, console: Console = SILENT) -> dic
         "compare": str(out),
         "answer": [card.sentence for card in cards],
         "same_rows": {contest.table.slug: contest.same for contest in contests},
-        "tables": [table.as_dict() for table in tables],
+        "tables": [table.as_json() for table in tables],
         "config": [dict(row) for row in settings.rows],
     }
 

@@ -90,7 +90,7 @@ class Audit:
                 " logs by these names."
             )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "consumer": self.consumer,
             "first_day": str(self.first_day),

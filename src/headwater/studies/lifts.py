@@ -52,7 +52,7 @@ def lifts_of(config: FactoryConfig, name: str, consumer: str, judged: Judged) ->
         str(judged.day(-1)),
         finding(consumer, rows, own_variant(config, consumer)),
         LIFT_COLUMNS,
-        tuple(row.as_dict() for row in rows),
+        tuple(row.as_json() for row in rows),
         tuple(notes),
         (
             lift_chart(

@@ -33,7 +33,7 @@ def keep_table(workspace: Workspace, table: Table, state: State) -> Table:
     """Write a table down, with the state of the factory, before it was made, that it is about."""
     path = workspace.layout.tables / f"{table.slug}.json"
     about = {"day": state.day, "rests_on": state.rests_on}
-    write_json(path, {"state": about, "content": table.as_dict()})
+    write_json(path, {"state": about, "content": table.as_json()})
     return table
 
 
@@ -42,7 +42,7 @@ def kept_tables(workspace: Workspace) -> list[Table]:
     found, now = [], State.of(workspace)
     for path in sorted(workspace.layout.tables.glob("*.json")):
         raw = read_json(path)
-        table, made = Table.from_dict(raw["content"]), State(**raw["state"])
+        table, made = Table.from_json(raw["content"]), State(**raw["state"])
         if made != now:
             late = (
                 f"Made on an earlier state of the factory or its config, when {made.day}"

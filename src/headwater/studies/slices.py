@@ -70,7 +70,7 @@ def slice_table(workspace: Workspace, consumer: str, judged: Judged) -> Table:
         of_control = {
             f"shuffled_{key}": value
             for key, value in (
-                quick_lift(part, SHUFFLED, workspace.config.evaluation.confidence).as_dict()
+                quick_lift(part, SHUFFLED, workspace.config.evaluation.confidence).as_json()
                 if control
                 else {}
             ).items()
@@ -85,7 +85,7 @@ def slice_table(workspace: Workspace, consumer: str, judged: Judged) -> Table:
                 "rate": float(part.labels_N.mean()),
                 "base_roc_auc": lift.roc_auc / (1 + lift.roc_auc_lift_pct / 100),
             }
-            | lift.as_dict()
+            | lift.as_json()
         )
     rows = _corrected(rows)
     notes = [

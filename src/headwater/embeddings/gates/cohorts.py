@@ -28,7 +28,7 @@ class CohortCosine:
     to_last_p10: float | None
     to_centre: float | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 

@@ -68,5 +68,5 @@ class GateResult:
     passed: bool
     reason: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return asdict(self)
