@@ -1,5 +1,6 @@
-"""The suites of `headwater.testing` from outside the package: a stranger's classes pass them, and
-broken ones do not. They run in a folder and a process of their own, without our conftest.
+"""The suites of `headwater.testing` from outside the package: a stranger's classes pass them, run
+as docs/seams.md shows it, and broken ones do not. They run in a folder and a process of their own,
+without our conftest.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import headwater
 from headwater import testing
 
 STRANGERS = Path(__file__).parent.parent / "strangers"
-MODULES = ("foreign_suites.py", "broken_suites.py")
+PAGE = Path(__file__).parent.parent.parent / "docs" / "seams.md"
+MODULES = ("documented_suites.py", "broken_suites.py")
 SOURCE = str(Path(headwater.__file__).parent.parent)
 
 
@@ -31,9 +33,12 @@ def outcomes(tmp_path_factory) -> dict[str, Outcomes]:
     folder = tmp_path_factory.mktemp("strangers")
     for path in STRANGERS.glob("*.py"):
         shutil.copy(path, folder)
+    examples = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    (folder / MODULES[0]).write_text("\n".join(examples))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["--rootdir", str(folder), "--junitxml", "found.xml", *MODULES]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([SOURCE, str(folder)])}
+    env |= {"OMP_NUM_THREADS": "1"}  # faiss and torch, beside the other tests' processes
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-3000:]
     found: dict[str, Outcomes] = {}
@@ -47,7 +52,7 @@ def outcomes(tmp_path_factory) -> dict[str, Outcomes]:
 
 
 def test_a_strangers_classes_pass_every_suite(outcomes) -> None:
-    found = outcomes["foreign_suites.py"]
+    found = outcomes[MODULES[0]]
     assert {name: outcome for name, outcome in found.items() if outcome != "passed"} == {}
     tests = {owner: sum(name[0] == owner for name in found) for owner, _ in found}
     assert len(tests) == len(testing.SUITES) + 1  # the policy twice: also by its formula
@@ -55,7 +60,7 @@ def test_a_strangers_classes_pass_every_suite(outcomes) -> None:
 
 
 def test_a_suite_finds_the_fault_of_a_broken_class(outcomes) -> None:
-    found = outcomes["broken_suites.py"]
+    found = outcomes[MODULES[1]]
     source = (STRANGERS / "broken_suites.py").read_text()
     expected = set()
     for owner, body in re.findall(
@@ -68,6 +73,13 @@ def test_a_suite_finds_the_fault_of_a_broken_class(outcomes) -> None:
     # a fault is found by the tests that are about it, and not by all of a suite
     for owner in {owner for owner, _ in expected}:
         assert any(name[0] == owner and outcome == "passed" for name, outcome in found.items())
+
+
+def test_every_suite_has_its_row_and_its_example_in_the_docs() -> None:
+    page = PAGE.read_text()
+    rows = re.findall(r"^\| \[.*\| `(\w+)` \|$", page, re.M)
+    assert sorted(rows) == sorted(testing.SUITES) == sorted(testing.__all__)
+    assert set(re.findall(r"import (\w+Contract)$", page, re.M)) == set(testing.SUITES)
 
 
 def test_without_pytest_it_says_what_to_install(tmp_path) -> None:

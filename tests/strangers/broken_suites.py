@@ -1,5 +1,5 @@
-"""The classes of `foreign`, each with a fault that its suite must find. Above each: the test that
-finds it.
+"""The classes of `my_package`, each with a fault that its suite must find. In each: the tests that
+find it.
 """
 
 from __future__ import annotations
@@ -7,25 +7,26 @@ from __future__ import annotations
 from concurrent.futures import as_completed
 
 import faiss
-import foreign
-import foreign_suites as suites
+import my_package
 import numpy as np
 
+from headwater import testing
 
-class TestGate(suites.BlockContract):
+
+class TestMyBlock(testing.BlockContract):
     # test_a_batch_is_its_rows_one_by_one
     def make(self, *sizes):
-        class Batched(foreign.Gate):
+        class Batched(my_package.MyBlock):
             def forward(self, x_BTE):
                 return super().forward(x_BTE - x_BTE.mean(dim=0))
 
         return Batched(*sizes)
 
 
-class TestPlain(suites.HeadContract):
+class TestMyHead(testing.HeadContract):
     # test_tasks_that_want_opposite_things_are_both_learnt
     def make(self, *settings):
-        class OneForAll(foreign.Plain):
+        class OneForAll(my_package.MyHead):
             def forward(self, x_BF):
                 found = super().forward(x_BF)
                 return dict.fromkeys(found, sum(found.values()))
@@ -33,11 +34,11 @@ class TestPlain(suites.HeadContract):
         return OneForAll(*settings)
 
 
-class TestMlp(suites.RankerContract):
+class TestMyRanker(testing.RankerContract):
     # test_a_taste_that_only_the_vectors_know_is_learnt_from_them_and_by_nothing_else
     # test_it_reads_all_that_it_is_given[ctr_user]
     def make(self, *settings):
-        class Blind(foreign.Mlp):
+        class Blind(my_package.MyRanker):
             def interact(self, tokens_BTE, embeddings_BF):
                 if embeddings_BF is not None:
                     embeddings_BF = 0 * embeddings_BF
@@ -46,10 +47,10 @@ class TestMlp(suites.RankerContract):
         return Blind(*settings)
 
 
-class TestThinGraph(suites.IndexContract):
+class TestMyIndex(testing.IndexContract):
     # test_neighbours_are_the_nearest_directions
     def make(self, space, vectors_ND):
-        class ByDistance(foreign.ThinGraph):
+        class ByDistance(my_package.MyIndex):
             @classmethod
             def empty(cls, width):
                 return faiss.IndexHNSWFlat(width, 48)
@@ -57,64 +58,70 @@ class TestThinGraph(suites.IndexContract):
         return ByDistance.build(space, vectors_ND)
 
 
-class TestNpzStore(suites.OnlineStoreContract):
+class TestMyStore(testing.OnlineStoreContract):
     # test_the_first_name_that_has_a_key_answers
     # test_it_answers_as_dicts_do
     def make(self, folder):
-        class LastFirst(foreign.NpzStore):
+        class LastFirst(my_package.MyStore):
             def get(self, names, keys_N):
                 return super().get(names[::-1], keys_N)
 
         return LastFirst(folder)
 
 
-class InPlace(foreign.Since):
+class InPlace(my_package.MyPolicy):
     def step(self, states_NW, steps_N, today_ND, gap_days_N):
         moved, steps_N = super().step(states_NW, steps_N, today_ND, gap_days_N)
         states_NW[:] = moved
         return states_NW, steps_N
 
 
-class Crowd(foreign.Since):
+class Crowd(my_package.MyPolicy):
     def step(self, states_NW, steps_N, today_ND, gap_days_N):
         today_ND = today_ND - np.mean(today_ND, axis=0, dtype=np.float32)
         return super().step(states_NW, steps_N, today_ND, gap_days_N)
 
 
-class TestInPlace(suites.PolicyContract):
+class TestInPlace(testing.PolicyContract):
     # test_states_and_steps_have_their_shapes_and_arguments_are_left_alone
     def make(self):
         return {"kind": f"{__name__}:InPlace", "settings": {"most": 255}}
 
 
-class TestCrowd(suites.PolicyContract):
+class TestCrowd(testing.PolicyContract):
     # test_how_the_store_cuts_its_work_is_not_seen[0]
     # test_what_is_served_lies_among_what_was_given_and_a_constant_stays_one[0]
     def make(self):
         return {"kind": f"{__name__}:Crowd", "settings": {"most": 255}}
 
 
-class TestShort(suites.TestSinceByItsFormula):
+class TestShort(testing.PolicyContract):
     # test_the_store_does_what_the_slow_twin_does[0]
     def make(self):
-        return {"kind": "foreign:Since", "settings": {"most": 2}}
+        return {"kind": "my_package:MyPolicy", "settings": {"most": 2}}
+
+    def twin(self, sights):
+        return np.mean([vector for _, vector in sights], axis=0)
 
 
-class TestJsonLines(suites.TestJsonLines):
+class TestMyTracker(testing.TrackerContract):
     # test_a_day_goes_on_where_the_days_before_it_ended
     def make(self, *settings):
-        class Forgetful(foreign.JsonLines):
+        class Forgetful(my_package.MyTracker):
             def log(self, day, series):
                 self.path.unlink(missing_ok=True)
                 super().log(day, series)
 
         return Forgetful(*settings)
 
+    def logged(self, name, folder):
+        return my_package.read_back(folder / f"{name}.jsonl")
 
-class TestThreads(suites.EngineContract):
+
+class TestMyEngine(testing.EngineContract):
     # test_results_come_in_the_order_of_the_tasks
     def make(self):
-        class AsTheyCome(foreign.Threads):
+        class AsTheyCome(my_package.MyEngine):
             def map(self, function, tasks):
                 running = [self.pool.submit(function, task) for task in tasks]
                 return (done.result() for done in as_completed(running))

@@ -2,7 +2,7 @@
 
 Every block is made as `Block(tokens_in, tokens_out, width, hidden, heads)` and turns X_BTE into
 Y_BSE, each row by itself. One of another package is named `"package:Class"`, or offered under the
-entry-point group `headwater.block`; `tests/contracts/test_blocks.py` holds them all.
+entry-point group `headwater.block`; `headwater.testing.BlockContract` holds them all.
 
 Shape suffixes: B rows, T tokens in, S tokens out, E width of a token.
 """

@@ -18,7 +18,7 @@ from headwater.models.downstream import Ranker
 from headwater.store.online import first_of, key_bytes, not_held
 
 
-class Gate(nn.Module):
+class MyBlock(nn.Module):
     """A block: tokens out of a gated mix of the tokens in."""
 
     def __init__(self, tokens_in, tokens_out, width, hidden, heads):
@@ -32,7 +32,7 @@ class Gate(nn.Module):
         return (self.mix(flat) * torch.sigmoid(self.gate(flat))).unflatten(1, self.shape)
 
 
-class Plain(nn.Module):
+class MyHead(nn.Module):
     """A head: a linear map for each task."""
 
     def __init__(self, width, hidden, tasks, experts):
@@ -47,7 +47,7 @@ class Plain(nn.Module):
         }
 
 
-class Mlp(Ranker):
+class MyRanker(Ranker):
     """A ranker: two layers over all that is read."""
 
     def wire(self, config):
@@ -65,10 +65,10 @@ class Mlp(Ranker):
         return self.layers(flat)
 
 
-class ThinGraph(Index):
+class MyIndex(Index):
     """An index: a graph of 48 links a node, built slowly and well."""
 
-    kind = "thin"
+    kind = "mine"
 
     @classmethod
     def empty(cls, width):
@@ -78,7 +78,7 @@ class ThinGraph(Index):
         return handle
 
 
-class NpzStore:
+class MyStore:
     """An online store: a NumPy archive a copy, read whole at first sight."""
 
     def __init__(self, folder):
@@ -122,7 +122,7 @@ class NpzStore:
         self.read = {}
 
 
-class Since(Policy):
+class MyPolicy(Policy):
     """A policy: the mean of all daily vectors since an entity was first seen."""
 
     def step(self, states_NW, steps_N, today_ND, gap_days_N):
@@ -131,7 +131,7 @@ class Since(Policy):
         return moved, np.minimum(steps_N.astype(int) + 1, 255).astype(np.uint8)
 
 
-class JsonLines:
+class MyTracker:
     """A tracker: a line a point, in a file for each factory."""
 
     def __init__(self, config, name, folder):
@@ -144,7 +144,16 @@ class JsonLines:
                     file.write(json.dumps([name, step, value]) + "\n")
 
 
-class Threads:
+def read_back(path):
+    """What a `MyTracker` wrote, by series."""
+    found = {}
+    for line in path.read_text().splitlines():
+        series, step, value = json.loads(line)
+        found.setdefault(series, []).append((step, value))
+    return found
+
+
+class MyEngine:
     """An engine: threads of this process."""
 
     def __init__(self, most):
