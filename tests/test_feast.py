@@ -93,7 +93,7 @@ def shop(tmp_path_factory) -> Shop:
 @pytest.fixture(scope="module")
 def repo(shop, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("feast") / "repo"
-    found = export_feast(shop.root / "factory.yaml", out)
+    found = export_feast(shop.root / "factory.yaml", out).as_json()
     assert (found["first_day"], found["last_day"]) == (str(later(0)), str(later(9)))
     return out
 

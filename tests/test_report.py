@@ -22,7 +22,7 @@ from browser import Browser, browser_of, find_browser
 from conftest import day
 from headwater.cli.main import app as cli
 from headwater.evaluation.table import Chart, Column, Series, Table
-from headwater.report.compare import write_compare
+from headwater.report.compare import Comparison, write_compare
 from headwater.report.headline import headline
 from headwater.report.operations import gates_table
 from headwater.report.page import height_of, sections_of
@@ -183,7 +183,7 @@ def rival(done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def comparison(done: Path, rival: Path) -> tuple[Path, dict[str, Any]]:
     out = rival.parent / "out" / "compare.html"
-    return out, write_compare(done, rival, out)
+    return out, write_compare(done, rival, out).as_json()
 
 
 @pytest.fixture(scope="module")
@@ -512,9 +512,11 @@ def test_a_comparison_has_intervals_of_the_difference_where_rows_are_shared(comp
 
 def test_the_command_takes_two_factories_and_prints_one_object(monkeypatch, capsys) -> None:
     asked = []
+    none = Table("config", "", "", "", "", "", (), ())
+    found = Comparison(Path("c.html"), ("Neither.",), {"T2-ctr": True}, (), none)
     monkeypatch.setattr(
         "headwater.report.compare.write_compare",
-        lambda *given: asked.append(given[:3]) or {"compare": "c.html", "answer": ["Neither."]},
+        lambda *given: asked.append(given[:3]) or found,
     )
     cli(
         ["report", "--compare", "a.yaml", "b.yaml", "--out", "c.html", "--json"],
@@ -527,7 +529,8 @@ def test_the_command_takes_two_factories_and_prints_one_object(monkeypatch, caps
     ]
     assert (
         capsys.readouterr().out
-        == '{"compare": "c.html", "answer": ["Neither."]}\nNeither.\nc.html\n'
+        == '{"compare": "c.html", "answer": ["Neither."], "same_rows": {"T2-ctr": true},'
+        ' "tables": [], "config": []}\nNeither.\nc.html\n'
     )
 
 

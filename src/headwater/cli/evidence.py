@@ -89,6 +89,6 @@ def _compare(factories: tuple[Path, Path], out_file: Path, as_json: bool, log: s
     found = write_compare(*factories, out_file, console_of(log))
 
     def show(_: Any) -> None:
-        out.print("\n".join((*found["answer"], found["compare"])))
+        out.print("\n".join((*found.answer, str(found.page))))
 
-    answer(found, as_json, show)
+    answer(found.as_json(), as_json, show)

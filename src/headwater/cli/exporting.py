@@ -98,15 +98,12 @@ def feast(
     found = export_feast(factory, out_dir, first, last, lane=lane, console=console_of(log))
 
     def show(_: Any) -> None:
-        for name, written in found["embeddings"].items():
-            out.print(f"{name}  {written['entities']:,} entities, {written['rows']:,} rows")
-        out.print(
-            f"editions {found['first_day']} to {found['last_day']}\nnext: cd {out_dir} && feast"
-            " apply",
-            markup=False,
-        )
+        for name, written in found.embeddings.items():
+            out.print(f"{name}  {written.entities:,} entities, {written.rows:,} rows")
+        out.print(f"editions {found.first_day} to {found.last_day}", markup=False)
+        out.print(f"next: cd {out_dir} && feast apply", markup=False)
 
-    answer(found, as_json, show)
+    answer(found.as_json(), as_json, show)
 
 
 def _names_of(embeddings: str | None) -> list[str] | None:

@@ -105,9 +105,7 @@ class World:
             listed[entity] = cache.beside(day, f"{entity}.listed")
             keep_listed(listed[entity], self.reader.catalog("feed", entity, day))
         shown = tuple(rows[-plan.needs.window_days :])
-        return UpstreamJob(
-            plan, day, (rows[-1],), shown, ids, before, folder, f"day-{n}", listed
-        )
+        return UpstreamJob(plan, day, (rows[-1],), shown, ids, before, folder, f"day-{n}", listed)
 
     def _rows(self, cache: ExampleCache, day: dt.date) -> EncodedRows:
         events, tasks = self.reader.logs["feed"].day(day), ("click",)
