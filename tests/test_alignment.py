@@ -200,6 +200,6 @@ def test_lanes_are_checked_like_everything_else(make_factory) -> None:
     with pytest.raises(ConfigError, match=r"lanes.v2.upstreams: no upstream named 'ctrr'"):
         make_factory(lambda raw: raw.update(lanes={"v2": {"upstreams": {"ctrr": {"seed": 7}}}}))
     with pytest.raises(ConfigError, match="no lane named 'v3'"):
-        Factory(make_factory().config, make_factory().root, lane="v3")
+        Factory(make_factory().config, make_factory().workspace.root, lane="v3")
     with pytest.raises(StoreError):
         promote(make_factory().workspace, "v3", day(0))

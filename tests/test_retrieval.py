@@ -264,7 +264,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def row_of(table: Table, method: str, items: str = "all") -> Any:
-    return next(row for row in table.rows if row["method"] == method and row.items == items)
+    return next(row for row in table.rows if row["method"] == method and row["items"] == items)
 
 
 @pytest.fixture(scope="module")
