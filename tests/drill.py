@@ -28,7 +28,6 @@ from at import catalog_at, edition_at
 from headwater.errors import HeadwaterError
 from headwater.files import sweep_leftovers
 from headwater.lifecycle import compact_where_due, erase, finish_erasures, promote, retire, rollback
-from headwater.schema import Schema
 from headwater.store import MAIN
 from shop import Shop, after, vectors_of
 
@@ -61,10 +60,6 @@ def prepare(shop: Shop, operation: str) -> None:
         rollback(shop.workspace, after(4))
 
 
-def schema_of(shop: Shop) -> Schema:
-    return Schema.from_config(shop.config, shop.root)
-
-
 OPERATIONS: dict[str, Callable[[Shop], object]] = {
     "publish": lambda shop: publish(shop, 6),
     "promote": lambda shop: promote(shop.workspace, MAIN, after(5)),
@@ -73,7 +68,7 @@ OPERATIONS: dict[str, Callable[[Shop], object]] = {
         compact_where_due(shop.workspace, MAIN, always=True),
         retire(shop.workspace),
     ),
-    "erase": lambda shop: erase(shop.workspace, schema_of(shop), "user", [GONE]),
+    "erase": lambda shop: erase(shop.workspace, "user", [GONE]),
 }
 
 
@@ -87,9 +82,9 @@ def state(shop: Shop, salted: bool = False) -> str:
         if any(vector is not None for vector in [shop.vector(shop.live, user)])
     ]
     found = {
-        "vectors": shop.reader.lookup("user", known),
-        "near": shop.reader.retrieve(known[0], 5),
-        "items": shop.reader.lookup("item", ITEMS),
+        "vectors": shop.reader.lookup("user", known).as_json(),
+        "near": shop.reader.retrieve(known[0], 5).as_json(),
+        "items": shop.reader.lookup("item", ITEMS).as_json(),
     }
     text = json.dumps(found, sort_keys=True)
     if salted:  # a tombstone's salt is random, and so is the digest of an edition that it shaped
@@ -101,7 +96,7 @@ def state(shop: Shop, salted: bool = False) -> str:
 def repair(shop: Shop, operation: str) -> None:
     """What the next run does, and the same operation once more."""
     sweep_leftovers(shop.root)
-    finish_erasures(shop.workspace, schema_of(shop))
+    finish_erasures(shop.workspace)
     done = {
         "publish": catalog_at(shop.root).lane(MAIN).get(after(6)),
         "promote": catalog_at(shop.root).lane(MAIN).get(after(5)),
@@ -157,7 +152,7 @@ def answer_of(work: Callable[[], str], path: Path) -> str:
 
 def everything_readable(shop: Shop) -> None:
     for lane, entry in catalog_at(shop.root).mentioned():
-        edition = edition_at(shop.root, entry)
+        edition = edition_at(shop.root, entry, lane)
         for name in edition.snapshots:
             edition.read(name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from at import catalog_at
+from at import catalog_at, catalog_bytes
 from conftest import day
 from headwater.config import AlignConfig
 from headwater.embeddings.alignment import Rotation, fit_rotation, refusals
@@ -115,13 +115,13 @@ def two_lanes(root, noise: float = 0.0) -> Shop:
 
 def test_an_aligned_lane_takes_over_and_goes_on_averaging(tmp_path) -> None:
     shop = two_lanes(tmp_path)
-    before = shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"]
+    before = shop.reader.lookup("user", [5]).vectors["5"]["ctr_user"]
     found = align_lane(shop.workspace, "new")
-    assert found["upstreams"]["ctr"]["cosine"] == pytest.approx(1)
+    assert found.fits["ctr"].cosine == pytest.approx(1)
     promote(shop.workspace, "new", after(1))
     assert shop.live.space("ctr_user") == space_of(4)  # readers stay in the space they know
     np.testing.assert_allclose(
-        shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], before, atol=1e-5
+        shop.reader.lookup("user", [5]).vectors["5"]["ctr_user"], before, atol=1e-5
     )
     old, new = pair()
     shop.publish(after(2), [vectors_of(list(range(300)), new * 5, after(2), space=NEW)], lane="new")
@@ -129,11 +129,11 @@ def test_an_aligned_lane_takes_over_and_goes_on_averaging(tmp_path) -> None:
         old[5] * 1.5 + old[5] * 5
     ) / 2  # the average goes on: today's vector is turned before it joins
     np.testing.assert_allclose(
-        shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], expected, atol=1e-4
+        shop.reader.lookup("user", [5]).vectors["5"]["ctr_user"], expected, atol=1e-4
     )
     rollback(shop.workspace, after(1))
     np.testing.assert_allclose(
-        shop.reader.lookup("user", [5])["vectors"]["5"]["ctr_user"], before, atol=1e-5
+        shop.reader.lookup("user", [5]).vectors["5"]["ctr_user"], before, atol=1e-5
     )
     promote(shop.workspace, MAIN, after(1))
     assert catalog_at(tmp_path).live.lane == MAIN
@@ -141,7 +141,7 @@ def test_an_aligned_lane_takes_over_and_goes_on_averaging(tmp_path) -> None:
 
 def test_where_the_residual_says_no_nothing_changes(tmp_path) -> None:
     shop = two_lanes(tmp_path, noise=5.0)
-    before = (tmp_path / "catalog.json").read_bytes()
+    before = catalog_bytes(tmp_path)
     with pytest.raises(
         SpaceMismatch,
         match=(
@@ -150,7 +150,7 @@ def test_where_the_residual_says_no_nothing_changes(tmp_path) -> None:
         ),
     ):
         align_lane(shop.workspace, "new")
-    assert (tmp_path / "catalog.json").read_bytes() == before
+    assert catalog_bytes(tmp_path) == before
     with pytest.raises(EditionMissing, match="has no edition yet"):
         align_lane(shop.workspace, "other")
     with pytest.raises(SpaceMismatch, match="nothing to align"):
@@ -178,14 +178,14 @@ def test_a_lane_of_a_factory_runs_beside_is_aligned_and_promoted(make_factory) -
     )
     align_lane(lane.workspace, "v2")
     promote(lane.workspace, "v2", day(2))
-    assert lane.run_day(day(2))["edition"]  # done, and recognised as aligned
+    assert lane.run_day(day(2)).edition  # done, and recognised as aligned
     report = lane.run_day(day(3))
-    assert report["day"] == str(day(3))
+    assert report.day == day(3)
     assert catalog_at(main.workspace.layout.root).live.entry.day == day(3)
     assert lane.workspace.edition(day(3)).space("ctr_user") == main.workspace.edition(day(2)).space(
         "ctr_user"
     )
-    assert Reader(main.workspace).similar("item", "ad-1")["edition"] == str(day(3))
+    assert Reader(main.workspace).similar("item", "ad-1").edition == day(3)
 
 
 def parse_lanes(make_factory, change):
@@ -200,6 +200,6 @@ def test_lanes_are_checked_like_everything_else(make_factory) -> None:
     with pytest.raises(ConfigError, match=r"lanes.v2.upstreams: no upstream named 'ctrr'"):
         make_factory(lambda raw: raw.update(lanes={"v2": {"upstreams": {"ctrr": {"seed": 7}}}}))
     with pytest.raises(ConfigError, match="no lane named 'v3'"):
-        Factory(make_factory().config, make_factory().root, lane="v3")
+        Factory(make_factory().config, make_factory().workspace.root, lane="v3")
     with pytest.raises(StoreError):
-        promote(make_factory().warehouse, make_factory().config, "v3", day(0))
+        promote(make_factory().workspace, "v3", day(0))

@@ -14,12 +14,13 @@ import pytest
 
 from at import catalog_at
 from conftest import day
+from headwater.blobs import Layout
 from headwater.errors import StoreError
 from headwater.factory import Factory
 from headwater.ids import key_of
-from headwater.lifecycle import Tombstones, erase, pin
+from headwater.lifecycle import erase, pin
 from headwater.serving.reader import Reader
-from headwater.store import MAIN
+from headwater.store import MAIN, Tombstones
 from shop import Shop, after, vectors_of
 
 
@@ -111,10 +112,10 @@ def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> Non
     others = Reader(factory.workspace).lookup(
         "user", [one for one in users_of(factory) if one != user]
     )
-    proof = erase(factory.workspace, factory.workspace.schema, "user", [user])
+    proof = erase(factory.workspace, "user", [user])
     assert traces(factory.workspace.layout.root, user) == []
-    assert proof["verified"]
-    removed = {place["place"]: place["removed"] for place in proof["places"]}
+    assert proof.as_json()["verified"]
+    removed = {place.name: place.removed for place in proof.places}
     assert removed["main: segments (averages)"] >= 2
     assert removed["daily snapshots"] >= 2
     assert removed["predictions"] >= 1
@@ -129,8 +130,8 @@ def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> Non
     with pytest.raises(StoreError, match="no user"):
         Reader(factory.workspace, "ads").lookup("user", [user])
     found = reader.lookup("user", [one for one in users_of(factory) if one != user])
-    assert found["vectors"] == others["vectors"]  # nobody else is touched
-    assert reader.similar("item", "ad-1")["items"]
+    assert found.vectors == others.vectors  # nobody else is touched
+    assert reader.similar("item", "ad-1").items
 
 
 def users_of(factory: Factory) -> list[str]:
@@ -139,13 +140,13 @@ def users_of(factory: Factory) -> list[str]:
 
 def test_later_days_and_replays_respect_the_tombstone(factory, make_factory) -> None:
     user = one_user(factory)
-    erase(factory.workspace, factory.workspace.schema, "user", [user])
+    erase(factory.workspace, "user", [user])
     again = make_factory(lambda raw: raw["store"].update(compact_after=2))
-    assert again.run_day(day(2))["day"] == str(
-        day(2)
+    assert again.run_day(day(2)).day == day(
+        2
     )  # done: its inputs cannot be compared any more, and it is left as it is
     report = again.run_day(day(4))
-    assert report["erased"]["impressions"] > 0
+    assert report.erased["impressions"] > 0
     again.run_day(day(1), replay=True)
     assert traces(factory.workspace.layout.root, user) == []
     judged = pl.read_parquet(factory.workspace.layout.root / "judged" / "ctr" / f"{day(2)}.parquet")
@@ -153,7 +154,7 @@ def test_later_days_and_replays_respect_the_tombstone(factory, make_factory) -> 
 
 
 def test_an_erased_item_leaves_everyones_history(factory, make_factory) -> None:
-    erase(factory.workspace, factory.workspace.schema, "item", ["ad-1"])
+    erase(factory.workspace, "item", ["ad-1"])
     assert traces(factory.workspace.layout.root, "ad-1", text=False) == []
     again = make_factory(lambda raw: raw["store"].update(compact_after=2))
     examples = again.run.reader.events.read("impressions", day(3), ("click",), known_by=day(3))
@@ -164,16 +165,13 @@ def test_an_erased_item_leaves_everyones_history(factory, make_factory) -> None:
 
 
 def test_erasing_the_unknown_or_twice_is_no_error(tmp_path) -> None:
-    from headwater.schema import Schema
-
     shop = Shop(tmp_path)
     shop.publish(after(0), [vectors_of([712, 713], [[1, 0], [0, 1]])])
-    schema = Schema.from_config(shop.config, tmp_path)
-    before = shop.reader.lookup("user", [713])["vectors"]
+    before = shop.reader.lookup("user", [713]).vectors
     for ids in ([99], [712], [712]):
-        assert erase(shop.workspace, schema, "user", ids)["verified"]
+        assert erase(shop.workspace, "user", ids).as_json()["verified"]
     assert traces(tmp_path, "712", text=False) == []
-    assert shop.reader.lookup("user", [713])["vectors"] == before
+    assert shop.reader.lookup("user", [713]).vectors == before
     assert len(list((tmp_path / "erasures").glob("*.json"))) == 3
     assert [entry.day for entry in catalog_at(tmp_path).lane(MAIN).days] == [after(0)]
 
@@ -189,15 +187,13 @@ def test_a_tombstone_matches_its_entity_and_no_other() -> None:
 def test_damaged_tombstones_stop_everything(tmp_path) -> None:
     (tmp_path / "tombstones.json").write_text('{"salt": 3}')
     with pytest.raises(StoreError, match="not a list of tombstones"):
-        Tombstones.read(tmp_path)
+        Tombstones.read(Layout(tmp_path))
 
 
 def test_what_no_catalog_names_is_erased_too(tmp_path) -> None:
     """A lane killed before its first switch, an online store that is no longer declared, and a
     warehouse that published nothing yet.
     """
-    from headwater.schema import Schema
-
     shop = Shop(tmp_path)
     shop.publish(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])])
     shop.compose(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])], lane="v2")
@@ -207,35 +203,21 @@ def test_what_no_catalog_names_is_erased_too(tmp_path) -> None:
         "segments",
     }
     without = Shop(tmp_path, store={"online": "none"})
-    assert erase(
-        tmp_path,
-        without.config,
-        Schema.from_config(without.config, tmp_path),
-        "user",
-        ["person-7-x"],
-    )["verified"]
+    assert erase(without.workspace, "user", ["person-7-x"]).as_json()["verified"]
     assert traces(tmp_path, "person-7-x") == []
     empty = Shop(tmp_path / "empty")
     empty.compose(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])])
-    assert erase(
-        empty.root,
-        empty.config,
-        Schema.from_config(empty.config, empty.root),
-        "user",
-        ["person-7-x"],
-    )["verified"]
+    assert erase(empty.workspace, "user", ["person-7-x"]).as_json()["verified"]
     assert traces(empty.root, "person-7-x") == []
 
 
 def test_lost_tombstones_are_missed(tmp_path) -> None:
-    from headwater.schema import Schema
-
     shop = Shop(tmp_path)
     shop.publish(after(0), [vectors_of([1, 2], [[1, 0], [0, 1]])])
-    erase(shop.workspace, Schema.from_config(shop.config, tmp_path), "user", [1])
+    erase(shop.workspace, "user", [1])
     (tmp_path / "tombstones.json").unlink()
     with pytest.raises(StoreError, match="without it they come back"):
-        Tombstones.read(tmp_path)
+        Tombstones.read(Layout(tmp_path))
 
 
 def test_killed_while_a_superseded_segment_is_removed_the_next_run_finishes(
@@ -243,7 +225,6 @@ def test_killed_while_a_superseded_segment_is_removed_the_next_run_finishes(
 ) -> None:
     from headwater import files
     from headwater.lifecycle import finish_erasures
-    from headwater.schema import Schema
 
     shop = Shop(tmp_path, {"kind": "ema", "weight": 0.5})
     for n in range(2):
@@ -254,7 +235,6 @@ def test_killed_while_a_superseded_segment_is_removed_the_next_run_finishes(
                 vectors_of(["i"], np.ones((1, 2)), after(n), "item"),
             ],
         )
-    schema = Schema.from_config(shop.config, shop.root)
     real, cut = files.shutil.rmtree, []
 
     def killed_halfway(path, *rest, **more) -> None:
@@ -267,9 +247,9 @@ def test_killed_while_a_superseded_segment_is_removed_the_next_run_finishes(
 
     monkeypatch.setattr(files.shutil, "rmtree", killed_halfway)
     with pytest.raises(KeyboardInterrupt):
-        erase(shop.workspace, schema, "user", ["gone"])
+        erase(shop.workspace, "user", ["gone"])
     assert cut
-    assert finish_erasures(shop.workspace, schema)["verified"]
+    assert finish_erasures(shop.workspace).as_json()["verified"]
     assert not list(shop.root.rglob(".tmp-*"))
     assert shop.vector(shop.live, "gone") is None
     assert shop.vector(shop.live, "stays") is not None

@@ -20,7 +20,7 @@ import yaml
 
 from at import catalog_at, edition_at
 from headwater.config import parse_config
-from headwater.embeddings.snapshot import day_number
+from headwater.embeddings.snapshot import Basis, day_number
 from headwater.errors import EditionMissing, SpaceMismatch, StoreError
 from headwater.exports.feast import export_feast
 from headwater.ids import key_of
@@ -144,10 +144,11 @@ def test_a_vector_of_content_was_last_seen_never(tmp_path) -> None:
         yaml.safe_dump(json.loads(json.dumps(RAW | {"warehouse": str(tmp_path / "shop")})))
     )
     both = vectors_of(["a", "b"], np.eye(2), later(0), "item", space_of(opened=later(0)))
-    content = np.array([value == "b" for value in both.ids])
+    marks = {"a": Basis.SEEN, "b": Basis.CONTENT}
+    basis = np.array([marks[value] for value in both.ids], np.uint8)
     made.publish(
         later(0),
-        [replace(both, content_N=content), vectors_of([1], [[1, 0]], later(0), space=both.space)],
+        [replace(both, basis_N=basis), vectors_of([1], [[1, 0]], later(0), space=both.space)],
     )
     export_feast(tmp_path / "shop" / "factory.yaml", tmp_path / "out")
     rows = pl.read_parquet(tmp_path / "out" / "data" / "ctr_item.parquet").drop_nulls("ctr_item")
@@ -178,7 +179,7 @@ def test_the_newest_row_before_a_moment_is_what_was_served(shop, repo) -> None:
 
 def test_a_row_is_written_only_where_a_vector_changed(shop, repo) -> None:
     rows = pl.read_parquet(repo / "data" / "ctr_user.parquet")
-    timeline = Timeline(shop.root, MAIN, 1)
+    timeline = Timeline(shop.workspace)
     fresh = 0
     for entry in timeline.chain.days:
         fresh += int(

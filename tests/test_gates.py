@@ -17,19 +17,11 @@ from sklearn.metrics import roc_auc_score
 
 from headwater.config import GateConfig
 from headwater.embeddings import Snapshot, Space
-from headwater.embeddings.gates import (
-    Evidence,
-    Probe,
-    auc_error,
-    check_evidence,
-    cosine_by_cohort,
-    cosine_to,
-    domain_auc,
-    duplicate_share,
-    effective_rank,
-    neighbour_overlap,
-    probe_auc,
-)
+from headwater.embeddings.gates.checks import check_evidence
+from headwater.embeddings.gates.classifiers import auc_error, domain_auc, probe_auc
+from headwater.embeddings.gates.cohorts import cosine_by_cohort, cosine_to
+from headwater.embeddings.gates.evidence import Evidence, Probe
+from headwater.embeddings.gates.figures import duplicate_share, effective_rank, neighbour_overlap
 from headwater.embeddings.snapshot import day_number
 from headwater.errors import SpaceMismatch
 

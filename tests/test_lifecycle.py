@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from at import catalog_at, edition_at
+from at import catalog_at, catalog_bytes, edition_at
 from headwater.config import parse_policy
 from headwater.errors import ConfigError, EditionMissing, LeakError, SpaceMismatch, StoreError
 from headwater.files import new_folder, sweep_leftovers
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, pin, promote, rebuild, retire, rollback, unpin
+from headwater.serving.answers import Lookup
 from headwater.serving.reader import Reader
-from headwater.store import MAIN, Edition, EditionView, point_in_time
+from headwater.store import MAIN, Edition, EditionView, Provenance, compose, point_in_time
 from shop import D0, Shop, after, space_of, vectors_of
 
 IDS = [f"u{n}" for n in range(30)]
@@ -34,7 +35,7 @@ def day_of(shop: Shop, n: int, value: float | None = None, **options):
 
 
 def seen_by(reader: Reader) -> float:
-    return reader.lookup("user", ["u3"])["vectors"]["u3"]["ctr_user"][0]
+    return reader.lookup("user", ["u3"]).vectors["u3"]["ctr_user"][0]
 
 
 def test_rollback_takes_readers_and_averages_back(tmp_path) -> None:
@@ -49,7 +50,7 @@ def test_rollback_takes_readers_and_averages_back(tmp_path) -> None:
     assert seen_by(shop.reader) > 100
     rollback(shop.workspace, after(1))
     assert seen_by(shop.reader) == 1.5
-    assert shop.reader.similar("item", "i1")["edition"] == str(after(1))
+    assert shop.reader.similar("item", "i1").edition == after(1)
     day_of(shop, 2, value=7)
     day_of(straight, 2, value=7)
     assert (
@@ -63,11 +64,11 @@ def test_promote_then_rollback_leaves_every_byte_of_the_catalog_and_every_answer
     for n in range(3):
         day_of(shop, n)
     rollback(shop.workspace, after(1))
-    before, answer = (tmp_path / "catalog.json").read_bytes(), shop.reader.retrieve("u3", 4)
+    before, answer = catalog_bytes(tmp_path), shop.reader.retrieve("u3", 4)
     promote(shop.workspace, MAIN, after(2))
     assert seen_by(shop.reader) != answer
     rollback(shop.workspace, None)
-    assert (tmp_path / "catalog.json").read_bytes() == before
+    assert catalog_bytes(tmp_path) == before
     assert shop.reader.retrieve("u3", 4) == answer
 
 
@@ -90,7 +91,7 @@ def test_a_pinned_consumer_stays_while_others_move_on(tmp_path, monkeypatch) -> 
     for n in range(1, 6):
         day_of(shop, n)
     assert seen_by(Reader(shop.workspace, consumer="ads")) == 1
-    assert Reader(shop.workspace, consumer="ads").similar("item", "i1")["edition"] == str(D0)
+    assert Reader(shop.workspace, consumer="ads").similar("item", "i1").edition == D0
     assert seen_by(Reader(shop.workspace, consumer="others")) == 6
     unpin(shop.workspace, "ads")
     assert seen_by(Reader(shop.workspace, consumer="ads")) == 6
@@ -148,7 +149,7 @@ def test_compaction_changes_no_answer(tmp_path) -> None:
     )
     for value, found in answers.items():
         np.testing.assert_array_equal(shop.vector(shop.live, value), found)
-    assert shop.reader.lookup("user", list(looked_up["vectors"])) == looked_up
+    assert shop.reader.lookup("user", list(looked_up.vectors)) == looked_up
 
 
 def test_a_days_publish_writes_what_is_fresh_and_not_everything(tmp_path) -> None:
@@ -180,7 +181,7 @@ def test_what_is_served_is_quantised_after_averaging_and_alike_everywhere(
     for value in IDS:
         served, true = shop.vector(shop.live, value), exact.vector(exact.live, value)
         assert (
-            shop.reader.lookup("user", [value])["vectors"][value]["ctr_user"] == served.tolist()
+            shop.reader.lookup("user", [value]).vectors[value]["ctr_user"] == served.tolist()
         )  # training and serving read the same bits
         np.testing.assert_allclose(served, true, atol=worst * np.abs(true).max())
 
@@ -195,8 +196,8 @@ def test_rebuilding_from_daily_snapshots_gives_the_published_editions_digest_for
     for n in (0, 1, 3, 4, 5):
         some = sorted(generator.choice(40, 20, replace=False).tolist())
         shop.publish(after(n), [vectors_of(some, generator.standard_normal((20, 2)), after(n))])
-    days = rebuild(shop.workspace, MAIN, tmp_path / "again")
-    assert [found["edition"] for found in days] == [found["published"] for found in days]
+    days = rebuild(shop.workspace, tmp_path / "again")
+    assert [found.edition for found in days] == [found.published for found in days]
     for entry, again in zip(
         catalog_at(shop.root).lane(MAIN).days,
         catalog_at(tmp_path / "again").lane(MAIN).days,
@@ -207,19 +208,12 @@ def test_rebuilding_from_daily_snapshots_gives_the_published_editions_digest_for
             edition_at(tmp_path / "again", again).read("ctr_user"),
         )
         assert a.digest == b.digest  # of the vectors themselves, bit for bit
-    rebuild(
-        shop.root,
-        shop.config,
-        MAIN,
-        tmp_path / "mean",
-        parse_policy("{kind: mean, k: 2}"),
-        after(1),
-    )
+    rebuild(shop.workspace, tmp_path / "mean", parse_policy("{kind: mean, k: 2}"), after(1))
     other = Shop(tmp_path / "mean", {"kind": "mean", "k": 2})
     assert other.live.day == after(5)
     assert catalog_at(tmp_path / "mean").lane(MAIN).days[0].day == after(1)
     with pytest.raises(StoreError, match="not empty"):
-        rebuild(shop.workspace, MAIN, tmp_path / "mean")
+        rebuild(shop.workspace, tmp_path / "mean")
     with pytest.raises(ConfigError, match="kind"):
         parse_policy("{kind: median}")
 
@@ -324,15 +318,12 @@ def _read_until(root: str, stop, results) -> None:
             break
         try:
             found = reader.lookup("user", IDS[:6]) if n % 3 else reader.retrieve("u1", 3)
-            expected = {
-                float((np.datetime64(found["edition"]) - np.datetime64(str(D0))).astype(int) + 1)
-            }
-            values = {
-                vector["ctr_user"][0] % 1000 for vector in found.get("vectors", {}).values()
-            } or expected
+            expected = {float((found.edition - D0).days + 1)}
+            vectors = found.vectors if isinstance(found, Lookup) else {}
+            values = {vector["ctr_user"][0] % 1000 for vector in vectors.values()} or expected
             if values != expected:
-                problems.append(f"{found['edition']}: {values}")
-            answers, editions = answers + 1, editions | {found["digest"]}
+                problems.append(f"{found.edition}: {values}")
+            answers, editions = answers + 1, editions | {found.digest}
         except Exception as error:
             problems.append(repr(error))
     results.put((answers, len(editions), problems[:3]))
@@ -374,23 +365,11 @@ def test_a_replay_with_the_same_inputs_touches_no_file_that_readers_follow(tmp_p
         path: path.stat().st_ino
         for path in (*shop.live.folder.rglob("*"), *(tmp_path / "segments").rglob("*"))
     }
-    store, daily = (
-        EditionStore(tmp_path),
-        EditionStore.read_daily(D0, tmp_path / str(shop.live.daily)),
-    )
+    layout, rule = shop.workspace.layout, shop.workspace.rule
+    daily, source = shop.workspace.daily_of(D0), Provenance({}, shop.live.daily)
 
     def again() -> Edition:
-        return store.compose(
-            D0,
-            None,
-            daily,
-            shop.config.lifecycle,
-            shop.config.store,
-            {},
-            shop.live.daily,
-            {},
-            again=True,
-        ).edition
+        return compose(layout, D0, None, daily, rule, source, again=True).edition
 
     assert again().digest == shop.live.digest
     assert {path: path.stat().st_ino for path in stamps} == stamps

@@ -81,7 +81,7 @@ def test_the_last_k_are_a_sequence_newest_first(tmp_path) -> None:
         2,
         2,
     )  # the newest stands for the entity in a search
-    assert shop.reader.lookup("user", [7])["vectors"]["7"]["ctr_user"] == [[4, 0], [3, 0], [2, 0]]
+    assert shop.reader.lookup("user", [7]).vectors["7"]["ctr_user"] == [[4, 0], [3, 0], [2, 0]]
 
 
 def test_a_young_space_does_not_remember(tmp_path) -> None:
@@ -99,7 +99,7 @@ def test_an_entity_expires_after_its_days_and_not_before(tmp_path) -> None:
     assert shop.vector(editions[3], 1).tolist() == [1, 0]
     assert shop.vector(editions[4], 1) is None
     assert shop.vector(editions[5], 1).tolist() == [3, 0]  # back again: a first sight
-    assert shop.reader.lookup("user", [1])["vectors"]["1"]["ctr_user"] == [3, 0]
+    assert shop.reader.lookup("user", [1]).vectors["1"]["ctr_user"] == [3, 0]
 
 
 def test_the_online_store_forgets_the_expired_too(tmp_path) -> None:
@@ -279,7 +279,7 @@ def test_text_ids_and_integers_may_follow_each_other(tmp_path) -> None:
     shop.publish(D0, [vectors_of([1, 2], [[1, 0], [0, 1]])])
     edition = shop.publish(after(1), [vectors_of(["2", "zoë"], [[0, 1], [1, 1]], after(1))])
     assert sorted(map(str, edition.read("ctr_user").ids)) == ["1", "2", "zoë"]
-    assert shop.reader.lookup("user", ["zoë", 2])["vectors"]["2"]["ctr_user"] == [0, 1]
+    assert shop.reader.lookup("user", ["zoë", 2]).vectors["2"]["ctr_user"] == [0, 1]
 
 
 # ---- policies of other packages ------------------------------------------------------------------
@@ -328,7 +328,7 @@ def test_a_policy_of_another_package_goes_from_config_to_published_vectors(
     # 1: (4, 0) -> (2, 0), longer than (0, 1) -> a quarter of it; 2: (8, 0) -> (1, 0) in three days
     assert shop.vector(edition, 1).tolist() == [3, 0]
     assert shop.vector(edition, 2).tolist() == [0, 2]
-    assert shop.reader.lookup("user", [1, 2])["vectors"] == {
+    assert shop.reader.lookup("user", [1, 2]).vectors == {
         "1": {"ctr_user": [3, 0]},
         "2": {"ctr_user": [0, 2]},
     }

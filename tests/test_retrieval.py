@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from sklearn.metrics import ndcg_score
 
 from at import catalog_at, edition_at
+from headwater.blobs import Layout
 from headwater.config import FactoryConfig, PriorConfig, parse_config
 from headwater.console import SILENT
 from headwater.embeddings import Snapshot
@@ -25,9 +26,9 @@ from headwater.errors import ConfigError, EntityMissing, ExperimentError, LogErr
 from headwater.evaluation.table import Table
 from headwater.ids import key_of
 from headwater.index import counts_of, fold_items, fold_queries, fold_radius, unfold
-from headwater.lifecycle.erase import Tombstones
+from headwater.serving.answers import Found
 from headwater.serving.reader import Reader
-from headwater.store import MAIN
+from headwater.store import MAIN, Tombstones
 from headwater.studies.retrieval import retrieval_table
 from headwater.studies.retrieval.days import read_days
 from headwater.studies.retrieval.intervals import Resampler
@@ -41,6 +42,7 @@ from headwater.studies.retrieval.ranking import (
     recall_at,
 )
 from headwater.studies.retrieval.rivals import SETTINGS, implicit_is_here, popular, positives_before
+from headwater.workspace import Workspace
 from shop import RAW, Shop, after, space_of, vectors_of
 
 needs_implicit = pytest.mark.skipif(
@@ -246,11 +248,14 @@ class World:
         }
         return parse_config(raw | {"evaluation": {"start": str(after(2)), "bootstrap": 50}})
 
+    def workspace(self, config: FactoryConfig | None = None) -> Workspace:
+        return Workspace.of(config or self.config, self.root)
+
     def reader(self, **retrieval: Any) -> Reader:
-        return Reader(self.configured(**retrieval) if retrieval else self.config, self.root)
+        return Reader(self.workspace(self.configured(**retrieval) if retrieval else self.config))
 
     def table(self, ks: tuple[int, ...] = (10, 50)) -> Table:
-        return retrieval_table(self.config, self.root, ks, SILENT)
+        return retrieval_table(self.workspace(), ks, SILENT)
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +295,7 @@ def test_vectors_that_know_nothing_do_not_win(tmp_path) -> None:
 
 
 def test_warm_and_cold_together_are_all(planted: World, table_of_planted: Table) -> None:
-    for day in read_days(planted.config, planted.root).judged:
+    for day in read_days(planted.workspace()).judged:
         (everything, all_Q), (warm, warm_Q), (cold, cold_Q) = (
             day.relevant(group) for group in ("all", "warm", "cold")
         )
@@ -309,7 +314,7 @@ def test_warm_and_cold_together_are_all(planted: World, table_of_planted: Table)
 
 
 def test_a_wanted_item_without_a_vector_counts_as_missed(planted: World) -> None:
-    day = read_days(planted.config, planted.root).judged[0]
+    day = read_days(planted.workspace()).judged[0]
     few = replace(day, items_N=day.items_N[::2], points_ND=day.points_ND[::2])
     relevant, counts = few.relevant("all")
     assert counts.sum() == day.relevant("all")[1].sum()
@@ -320,7 +325,7 @@ def test_a_wanted_item_without_a_vector_counts_as_missed(planted: World) -> None
 
 def test_a_day_reads_the_edition_of_the_day_before_and_no_row_of_its_own(planted: World) -> None:
     lane = catalog_at(planted.root).lane(MAIN)
-    for day in read_days(planted.config, planted.root).judged:
+    for day in read_days(planted.workspace()).judged:
         yesterday = day.day - dt.timedelta(days=1)
         edition = edition_at(planted.root, lane.get(yesterday))
         np.testing.assert_array_equal(
@@ -333,21 +338,21 @@ def test_a_day_reads_the_edition_of_the_day_before_and_no_row_of_its_own(planted
 
 def test_later_editions_change_nothing(tmp_path) -> None:
     world = World(tmp_path)
-    before = read_days(world.config, tmp_path).judged[0]
+    before = read_days(world.workspace()).judged[0]
     world.shop.publish(
         after(4), published(after(4), np.ones((USERS, WIDTH)), np.ones((ITEMS, WIDTH)))
     )
     world.config = world.config.model_copy(
         update={"evaluation": world.config.evaluation.model_copy(update={"end": after(3)})}
     )
-    again = read_days(world.config, tmp_path).judged[0]
+    again = read_days(world.workspace()).judged[0]
     np.testing.assert_array_equal(before.points_ND, again.points_ND)
     np.testing.assert_array_equal(before.queries_QD, again.queries_QD)
 
 
 def test_through_an_index_is_exact_where_the_index_is(planted: World) -> None:
     for unseen in (False, True):
-        data = read_days(planted.configured(unseen=unseen), planted.root)
+        data = read_days(planted.workspace(planted.configured(unseen=unseen)))
         day = data.judged[0]
         for bias in (None, bias_of(day, PriorConfig(weight=2.0, days=2), data.temperature)):
             exact, through = rank_exact(day, 10, bias), rank_through("exact", day, 10, bias)
@@ -357,7 +362,7 @@ def test_through_an_index_is_exact_where_the_index_is(planted: World) -> None:
 
 
 def test_popularity_is_of_the_days_before(planted: World) -> None:
-    day = read_days(planted.config, planted.root).judged[1]
+    day = read_days(planted.workspace()).judged[1]
     frame = pl.read_parquet(planted.root / "feed.parquet").filter(
         (pl.col("c") == 1) & (pl.col("t").dt.date() == after(2))
     )
@@ -379,19 +384,19 @@ def test_no_days_and_bad_ks_say_so(planted: World, tmp_path) -> None:
         }
     )
     with pytest.raises(ExperimentError, match="no day from"):
-        retrieval_table(config, planted.root)
+        retrieval_table(planted.workspace(config))
     with pytest.raises(ConfigError, match="ascending"):
         planted.table(ks=(50, 10))
 
 
 def test_erased_users_are_in_no_figure(planted: World) -> None:
-    whole = read_days(planted.config, planted.root).judged[0]
+    whole = read_days(planted.workspace()).judged[0]
     gone = Tombstones("", frozenset(), frozenset()).with_keys("user", [key_of("u7")])
     assert key_of("u7") in whole.users_Q
     path = planted.root / "tombstones.json"
     try:
-        gone.write(planted.root)
-        without = read_days(planted.config, planted.root).judged[0]
+        gone.write(Layout(planted.root))
+        without = read_days(planted.workspace()).judged[0]
     finally:
         for file in planted.root.glob("*tombstones*"):
             file.unlink()
@@ -402,7 +407,7 @@ def test_erased_users_are_in_no_figure(planted: World) -> None:
 
 @needs_implicit
 def test_factorisations_learn_the_taste_too(planted: World) -> None:
-    day = read_days(planted.config, planted.root).judged[-1]
+    day = read_days(planted.workspace()).judged[-1]
     people, items, matrix = positives_before(day, 1.0)
     assert matrix.sum() == len(
         np.unique(np.stack([day.past.positives.users_M, day.past.positives.items_M]), axis=1).T
@@ -428,8 +433,8 @@ def test_factorisations_learn_the_taste_too(planted: World) -> None:
 # ---- filters -------------------------------------------------------------------------------------
 
 
-def ids(found: dict[str, Any]) -> list[str]:
-    return [item["id"] for item in found["items"]]
+def ids(found: Found) -> list[int | str]:
+    return found.ids
 
 
 @pytest.mark.parametrize("kind", ["exact", "hnsw"])
@@ -437,7 +442,7 @@ def test_filters_by_hand(planted: World, kind: str) -> None:
     config = planted.configured().model_copy(
         update={"index": planted.config.index.model_copy(update={"kind": kind})}
     )
-    reader = Reader(config, planted.root)
+    reader = Reader(planted.workspace(config))
     tagged = [n for n in range(ITEMS) if 2 in (n % 3, n % 7)]
     cases: list[tuple[dict[str, Any], list[int]]] = [
         ({"where": ["taste=3"]}, [n for n in range(ITEMS) if n % 10 == 3]),
@@ -457,10 +462,10 @@ def test_filters_by_hand(planted: World, kind: str) -> None:
             arguments
         )
         few = reader.retrieve("u5", 4, **arguments)
-        assert len(few["items"]) == min(4, len(expected))
-        everything = {item["id"]: item["score"] for item in reader.retrieve("u5", ITEMS)["items"]}
+        assert len(few.items) == min(4, len(expected))
+        everything = {item.id: item.score for item in reader.retrieve("u5", ITEMS).items}
         best = sorted((everything[f"i{n}"] for n in expected), reverse=True)[:4]
-        np.testing.assert_allclose([item["score"] for item in few["items"]], best, atol=1e-5)
+        np.testing.assert_allclose([item.score for item in few.items], best, atol=1e-5)
 
 
 def test_unseen_leaves_out_what_the_log_shows_of_the_user(planted: World) -> None:
@@ -471,8 +476,7 @@ def test_unseen_leaves_out_what_the_log_shows_of_the_user(planted: World) -> Non
 
 def test_popularity_counts_in_what_is_retrieved(planted: World) -> None:
     plain = {
-        item["id"]: item["score"]
-        for item in planted.reader(upstream="ctr").retrieve("u5", ITEMS)["items"]
+        item.id: item.score for item in planted.reader(upstream="ctr").retrieve("u5", ITEMS).items
     }
     frame = pl.read_parquet(planted.root / "feed.parquet").filter(
         (pl.col("c") == 1) & (pl.col("t").dt.date() >= after(2))
@@ -480,17 +484,17 @@ def test_popularity_counts_in_what_is_retrieved(planted: World) -> None:
     counts = dict(frame["i"].value_counts().iter_rows())
     reader = planted.reader(prior={"weight": 0.5, "days": 2})
     for found in (reader.retrieve("u5", ITEMS), reader.retrieve("u5", 10, where=["taste=3"])):
-        for item in found["items"]:
-            assert item["score"] == pytest.approx(
-                plain[item["id"]] / 0.1 + 0.5 * math.log1p(counts.get(item["id"], 0)), abs=2e-4
+        for item in found.items:
+            assert item.score == pytest.approx(
+                plain[item.id] / 0.1 + 0.5 * math.log1p(counts.get(item.id, 0)), abs=2e-4
             )
-    scores = [item["score"] for item in reader.retrieve("u5", ITEMS)["items"]]
+    scores = [item.score for item in reader.retrieve("u5", ITEMS).items]
     assert scores == sorted(scores, reverse=True)
     (planted.root / "feed.parquet").rename(
         planted.root / "away"
     )  # once built, the index does not need the log
     try:
-        assert [item["score"] for item in reader.retrieve("u5", ITEMS)["items"]] == scores
+        assert [item.score for item in reader.retrieve("u5", ITEMS).items] == scores
         with pytest.raises(LogError, match="no file matches"):
             planted.reader(prior={"weight": 0.7, "days": 2}).retrieve("u5")
     finally:

@@ -27,9 +27,9 @@ from headwater.exports.training_set import TrainingSet, Wanted
 from headwater.factory import Factory
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, erase, retire
-from headwater.schema import Schema
 from headwater.store import MAIN
 from headwater.store.catalog import Lane
+from headwater.workspace import Workspace
 from shop import RAW, Shop, after, space_of, vectors_of
 
 EMBEDDINGS = ("ctr_user", "ctr_item", "cvr_user", "cvr_item")
@@ -164,7 +164,7 @@ def test_the_same_bytes_again_and_the_same_rows_in_batches_of_any_size(
     )
     about = json.loads(pq.read_schema(written).metadata[b"headwater"])
     assert about["spaces"]["ctr_user"] == str(
-        Factory.load(done).served_on(day(3)).edition.space("ctr_user")
+        Factory.load(done).workspace.served_on(day(3)).edition.space("ctr_user")
     )
 
 
@@ -172,7 +172,7 @@ def test_less_may_be_asked_for(done) -> None:
     made = TrainingSet.load(
         done, day(2), day(2), log="visits", embeddings=["cvr_item"], features=False
     )
-    assert made.workspace.schema.names == [
+    assert made.schema.names == [
         "time",
         "day",
         "user_id",
@@ -297,8 +297,7 @@ class Feed:
 
     def rows(self, start: int, end: int, *embeddings: str) -> TrainingSet:
         return TrainingSet(
-            parse_config(self.raw),
-            self.root,
+            Workspace.of(parse_config(self.raw), self.root),
             after(start),
             after(end),
             Wanted("feed", embeddings or ("ctr_user",), True, "none"),
@@ -353,7 +352,7 @@ def test_sequences_are_lists_of_vectors_newest_first(tmp_path) -> None:
         feed.shop.publish(after(n), [vectors_of([7], [[n + 1, 0]], after(n))])
     feed.log(*((n, user, 1, 0) for n in range(4) for user in (7, 8)))
     made = feed.rows(0, 3)
-    assert made.workspace.schema.field("ctr_user").type == pa.list_(pa.list_(pa.float32(), 2))
+    assert made.schema.field("ctr_user").type == pa.list_(pa.list_(pa.float32(), 2))
     made.write(tmp_path / "out.parquet")
     found = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["ctr_user"] for row in found if row["u"] == 7] == [
@@ -401,7 +400,7 @@ def test_the_erased_are_passed_over(tmp_path) -> None:
     for n in range(2):
         feed.shop.publish(after(n), [vectors_of([7, 8], [[1, 1], [2, 2]], after(n))])
     feed.log(*((n, user, 1, 0) for n in range(2) for user in (7, 8)))
-    erase(tmp_path, feed.shop.config, Schema.from_config(feed.shop.config, tmp_path), "user", [7])
+    erase(feed.shop.workspace, "user", [7])
     assert [(row["u"], row["ctr_user"]) for row in feed.read(0, 1)] == [
         (8, [None, None]),
         (8, [2.0, 2.0]),
@@ -424,8 +423,8 @@ def test_an_edition_that_is_compacted_meanwhile_is_followed_and_a_replaced_one_i
         tmp_path,
         catalog_at(tmp_path).with_lane(MAIN, Lane(catalog_at(tmp_path).lane(MAIN).days[:2])),
     )
-    compact_where_due(tmp_path, feed.shop.config, MAIN, always=True)
-    retire(tmp_path, feed.shop.config)
+    compact_where_due(feed.shop.workspace, MAIN, always=True)
+    retire(feed.shop.workspace)
     assert not (tmp_path / str(entry.folder)).exists()
     vector, found, age = made.vectors("ctr_user", keys, after(2))
     assert (vector.to_pylist(), found.to_pylist(), age.to_pylist()) == ([[1.0, 1.0]], [True], [1.0])
@@ -583,7 +582,7 @@ def test_torch_reads_the_same_rows_with_and_without_workers(done) -> None:
     assert torch.equal(
         torch.cat([batch["ctr_item"] for batch in plain]), torch.from_numpy(np.nan_to_num(vectors))
     )
-    examples = Factory.load(done).log.read("impressions", day(0), (), day(0))
+    examples = Factory.load(done).run.reader.events.read("impressions", day(0), (), day(0))
     first = {
         name: torch.cat([batch[name] for batch in plain])[: len(examples)]
         for name in ("surface", "user.age", "item.price", "user_id")
@@ -636,5 +635,5 @@ def test_a_set_that_was_not_loaded_says_why_it_cannot_be_sent_to_a_worker(tmp_pa
         pickle.dumps(feed.rows(0, 0))
     (tmp_path / "factory.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(feed.raw))))
     made = TrainingSet.load(tmp_path / "factory.yaml", after(0), after(0))
-    assert pickle.loads(pickle.dumps(made)).schema == made.workspace.schema
+    assert pickle.loads(pickle.dumps(made)).schema == made.schema
     assert made.spaces["ctr_user"] == space_of()

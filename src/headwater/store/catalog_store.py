@@ -46,11 +46,15 @@ class CatalogStore:
         text = json.dumps(made.as_json(), indent=1, sort_keys=True) + "\n"
         if not self._blobs.create(_key(made.number), text.encode()):
             raise _overtaken(made.number)
-        if self._hinted() > made.number:  # so slow that the number was taken, used and let go again
+        # So slow that the number was taken, used and let go again. One that is a little behind has
+        # won, and others have built upon it already.
+        if self._hinted() >= made.number + KEPT:
             self._blobs.remove(_key(made.number))
             raise _overtaken(made.number)
         self._blobs.write(HINT, str(made.number).encode())
-        self._blobs.remove(_key(made.number - KEPT))
+        for key in self._listed():
+            if _number(key) <= made.number - KEPT:
+                self._blobs.remove(key)
         return made
 
     def begin(self) -> None:
@@ -59,12 +63,17 @@ class CatalogStore:
             self.write(Catalog())
 
     def _hinted(self) -> int:
+        """0 where there is no hint."""
         hinted = self._blobs.read(HINT) or b""
-        return int(hinted) if hinted.isdigit() else 1
+        return int(hinted) if hinted.isdigit() else 0
+
+    def _listed(self) -> list[str]:
+        """The keys of the catalogs that are there, in order."""
+        return [key for key in self._blobs.list(f"{FOLDER}/") if key != HINT]
 
     def _newest(self) -> tuple[int, bytes | None]:
         number = self._hinted()
-        data = self._blobs.read(_key(number))
+        data = self._blobs.read(_key(number)) if number else None
         if data is None:
             return self._lost(number)
         while (later := self._blobs.read(_key(number + 1))) is not None:
@@ -75,10 +84,9 @@ class CatalogStore:
         """What the hint names is not there: nothing was written yet, or the hint was mislaid, or
         the catalog was.
         """
-        there = [key for key in self._blobs.list(f"{FOLDER}/") if key != HINT]
+        there = self._listed()
         if there:
-            number = int(there[-1].rpartition("/")[2].removesuffix(".json"))
-            return number, self._blobs.read(there[-1])
+            return _number(there[-1]), self._blobs.read(there[-1])
         # A first run writes an empty catalog before anything else.
         if hinted > 1 or any(True for _ in self._blobs.list("editions/")):
             raise StoreError(
@@ -98,3 +106,7 @@ def _overtaken(number: int) -> StoreError:
 
 def _key(number: int) -> str:
     return f"{FOLDER}/{number:012d}.json"
+
+
+def _number(key: str) -> int:
+    return int(key.removeprefix(f"{FOLDER}/").removesuffix(".json"))

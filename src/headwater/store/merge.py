@@ -215,7 +215,7 @@ def _stepped(
         states[mine], steps[mine] = kept[both], kept_steps[both]
         gaps[mine] = rows.seen[mine] - old.seen[known[both]]
     states, steps = merge.policy.step(states, steps, rows.vectors, gaps)
-    steps = np.where(rows.basis == Basis.CONTENT, 0, steps)
+    steps = np.where(rows.basis == Basis.CONTENT, 0, np.minimum(steps, INFERRED_STEPS - 1))
     steps = np.where(rows.basis == Basis.INFERRED, INFERRED_STEPS, steps)
     return states, steps.astype(np.uint8)
 
