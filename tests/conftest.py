@@ -16,7 +16,12 @@ import pytest
 import yaml
 
 from headwater.config import parse_config
+from headwater.digests import digest_of
+from headwater.embeddings import Space
 from headwater.factory import Factory
+from headwater.models.upstream.derm.plan import sizes_of
+from headwater.models.upstream.derm.work import DermDay
+from headwater.pipeline.inputs import DayInputs
 from headwater.recipes import RECIPES
 from headwater.worlds.adsworld import SIZES, write_world
 
@@ -87,6 +92,26 @@ def done(tmp_path_factory: pytest.TempPathFactory, world: Path) -> Path:
     for _ in factory.backfill(day(0), day(3)):
         pass
     return path
+
+
+def read_day(factory: Factory, now: dt.date) -> DayInputs:
+    """What a day reads, after the days that the factory has run."""
+    return factory.run.reader.read(now, factory.days_done())
+
+
+def derm_days(factory: Factory, inputs: DayInputs) -> dict[str, DermDay]:
+    """The day's work of every upstream, with its rows in memory."""
+    before = factory.workspace.edition_before(inputs.day)
+    return {
+        name: DermDay.of(factory.run.vectors._job(plan, inputs, before).work)
+        for name, plan in factory.run.plans.items()
+    }
+
+
+def space_of(work: DermDay, first: dt.date) -> Space:
+    """The space of the vectors of an upstream that began on the day `first`."""
+    plan = work.plan
+    return Space(plan.name, digest_of(plan.signature, first), sizes_of(plan.config).width, first)
 
 
 @pytest.fixture(scope="session")

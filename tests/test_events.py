@@ -195,7 +195,7 @@ def test_a_label_of_several_columns_is_one_where_any_is(make_factory) -> None:
         raw["tasks"]["any"] = {"log": "impressions", "label": ["is_click", "is_long_click"]}
         raw["tasks"]["only_long"] = {"log": "impressions", "label": ["is_long_click"]}
 
-    examples = make_factory(change).log.read(
+    examples = make_factory(change).run.reader.events.read(
         "impressions", day(1), ("click", "any", "only_long"), known_by=day(1)
     )
     clicked, any_of, long = (examples.labels[task] for task in ("click", "any", "only_long"))
@@ -204,7 +204,9 @@ def test_a_label_of_several_columns_is_one_where_any_is(make_factory) -> None:
 
 
 def test_histories_in_examples_hold_only_the_past(make_factory) -> None:
-    examples = make_factory().log.read("impressions", day(2), ("click",), known_by=day(2))
+    examples = make_factory().run.reader.events.read(
+        "impressions", day(2), ("click",), known_by=day(2)
+    )
     gaps = examples.histories["user"].gaps_s_NL
     assert np.nanmin(gaps) > 0
     assert (examples.histories["user"].keys_NL != 0).any(axis=1).mean() > 0.5

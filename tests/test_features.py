@@ -16,17 +16,17 @@ import pytest
 import torch
 import yaml
 
-from conftest import day, tiny_config
+from conftest import day, derm_days, read_day, tiny_config
 from headwater.config import parse_config
 from headwater.errors import ConfigError
 from headwater.events.blocks import BlockSpec
 from headwater.events.encoding import codes, context_block, encode
 from headwater.events.histories import Histories, pair_numbers
 from headwater.events.moments import MISSING_MOMENT
+from headwater.factory import Factory
 from headwater.ids import hash_values
 from headwater.models.upstream.derm.learning import fit_day
 from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm, RunningQuantiles, Vocabulary
-from headwater.pipeline.day import Factory, _upstream_tasks, read_day
 from headwater.schema import Categorical, MultiCategorical, Numeric, Timestamp
 
 ROOT = Path(__file__).parent.parent
@@ -268,23 +268,27 @@ def test_pairs_reach_the_context_and_know_nothing_of_the_row_itself_or_later(mak
 
     plain, paired = make_factory(), make_factory(change)
     rows = {
-        name: read_day(factory, day(1)).examples["impressions", day(1)]
+        name: read_day(factory, day(1)).encoded["impressions", day(1)].examples
         for name, factory in (("plain", plain), ("paired", paired))
     }
     extra = rows["paired"].context.numeric_NF[:, rows["plain"].context.numeric_NF.shape[1] :]
     assert (
         extra.shape[1]
         == 2 * 3
-        == paired.log.specs("impressions")["context"].numeric
+        == paired.run.reader.events.specs("impressions")["context"].numeric
         - plain.run.reader.events.specs("impressions")["context"].numeric
     )
     frame = pl.concat(
         [
             factory_day.frame
-            for factory_day in (paired.log.logs["impressions"].day(day(n)) for n in (0, 1))
+            for factory_day in (
+                paired.run.reader.events.logs["impressions"].day(day(n)) for n in (0, 1)
+            )
         ]
     )
-    items = pl.read_parquet(paired.root / "world" / "items.parquet").select("ad_id", "category")
+    items = pl.read_parquet(paired.workspace.root / "world" / "items.parquet").select(
+        "ad_id", "category"
+    )
     frame = frame.join(items, on="ad_id", how="left", maintain_order="left")
     today = frame.filter(pl.col("time_us") >= int(rows["paired"].times_us_N[0]))
     for row in range(0, len(today), 7):  # the slow twin
@@ -346,7 +350,7 @@ def test_every_setting_on_the_upstream_page_trains(tmp_path, world, block) -> No
     raw = tiny_config(world)
     raw["downstream"], raw["upstreams"] = {}, {"ctr": raw["upstreams"]["ctr"]}
     factory = Factory(parse_config(merged(copy.deepcopy(raw), yaml.safe_load(block))), tmp_path)
-    (task,) = _upstream_tasks(factory, read_day(factory, day(0))).values()
+    (task,) = derm_days(factory, read_day(factory, day(0))).values()
     fit_day(task)
     assert (task.folder / "model.json").is_file()
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import day
+from conftest import day, derm_days, read_day, space_of
 from headwater.embeddings import Served
 from headwater.errors import ModelError, SpaceMismatch
 from headwater.evaluation import Variant
@@ -21,7 +21,6 @@ from headwater.models.training import MOST_NORM, Optimizers
 from headwater.models.upstream.derm.embedding import embed_day
 from headwater.models.upstream.derm.inputs import last_rows
 from headwater.models.upstream.derm.learning import fit_day
-from headwater.pipeline.day import _upstream_tasks, read_day
 
 
 @pytest.mark.parametrize(("scale", "length"), [(1.0, 5.0), (2.0, MOST_NORM), (300.0, MOST_NORM)])
@@ -51,7 +50,7 @@ def ctr(make_factory):
     """The ctr upstream's task of the first day, its ids, and the day's events."""
     factory = make_factory()
     inputs = read_day(factory, day(0))
-    task = _upstream_tasks(factory, inputs)["ctr"]
+    task = derm_days(factory, inputs)["ctr"]
     ids = {
         entity: distinct_ids([inputs.events["impressions"]], entity)
         for entity in task.plan.entities
@@ -61,7 +60,7 @@ def ctr(make_factory):
 
 def vectors(task, ids):
     return {
-        snapshot.entity: snapshot for snapshot in embed_day(task, task.plan.space(task.day), ids)
+        snapshot.entity: snapshot for snapshot in embed_day(task, space_of(task, task.day), ids)
     }
 
 
@@ -126,7 +125,7 @@ def test_going_on_from_a_checkpoint_keeps_the_space(ctr, tmp_path) -> None:
         fit_day(replace(again, plan=replace(task.plan, seed=5)))
     (tmp_path / "next" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ModelError, match="cannot be read"):
-        embed_day(again, task.plan.space(day(0)), ids)
+        embed_day(again, space_of(task, day(0)), ids)
 
 
 def test_a_loss_that_is_not_finite_names_its_batch_and_saves_nothing(ctr, tmp_path) -> None:
@@ -157,12 +156,12 @@ class FakeView:
 
 def test_a_pair_of_two_spaces_is_refused(ctr) -> None:
     task, _ = ctr
-    space = task.plan.space(day(0))
+    space = space_of(task, day(0))
     variant = Variant("pair", ("ctr_user", "ctr_item"))
     rows = replace(task.show[0], day=day(1))
     with pytest.raises(SpaceMismatch, match="its pair in"):
         read_embeddings(
-            FakeView({"ctr_user": space, "ctr_item": task.plan.space(day(3))}), variant, rows, {}, 0
+            FakeView({"ctr_user": space, "ctr_item": space_of(task, day(3))}), variant, rows, {}, 0
         )
     assert set(
         read_embeddings(FakeView({"ctr_user": space, "ctr_item": space}), variant, rows, {}, 0)
@@ -171,7 +170,7 @@ def test_a_pair_of_two_spaces_is_refused(ctr) -> None:
 
 def test_the_shuffled_control_deals_every_vector_to_the_wrong_entity(ctr) -> None:
     task, _ = ctr
-    rows, space = replace(task.show[0], day=day(1)), task.plan.space(day(0))
+    rows, space = replace(task.show[0], day=day(1)), space_of(task, day(0))
     view = FakeView({"ctr_user": space})
     true = read_embeddings(view, Variant("x", ("ctr_user",)), rows, {}, 0)["ctr_user"].vectors_BD
     dealt = read_embeddings(view, Variant("x", ("ctr_user",), ("ctr_user",)), rows, {}, 0)[
@@ -214,7 +213,7 @@ def ranker_rows(make_factory):
     """
     factory = make_factory()
     inputs = read_day(factory, day(1))
-    return factory, inputs.examples["impressions", day(1)]
+    return factory, inputs.encoded["impressions", day(1)].examples
 
 
 def variant_task(factory, rows, tmp_path, name="a", **changes):

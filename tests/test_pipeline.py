@@ -45,7 +45,7 @@ def bytes_of(folder: Path) -> dict[str, str]:
 
 
 def run(factory: Factory, last: int) -> dict[str, str]:
-    return {report["day"]: report["edition"] for report in factory.backfill(day(0), day(last))}
+    return {str(report.day): report.edition for report in factory.backfill(day(0), day(last))}
 
 
 def test_running_past_days_again_changes_no_byte(make_factory) -> None:
@@ -53,7 +53,7 @@ def test_running_past_days_again_changes_no_byte(make_factory) -> None:
     editions = run(factory, 2)
     before = bytes_of(factory.workspace.layout.root)
     assert run(make_factory(), 2) == editions
-    assert make_factory().run_day(day(1))["edition"] == editions[str(day(1))]
+    assert make_factory().run_day(day(1)).edition == editions[str(day(1))]
     assert bytes_of(factory.workspace.layout.root) == before
 
 
@@ -111,7 +111,7 @@ def test_a_replay_that_was_killed_is_finished_by_the_next_run(make_factory) -> N
     (factory.workspace.layout.root / "replay.json").write_text(
         json.dumps([str(day(1)), str(day(2))])
     )  # killed before its first day was done
-    assert make_factory().run_day(day(3))["day"] == str(day(3))
+    assert make_factory().run_day(day(3)).day == day(3)
     assert not (factory.workspace.layout.root / "replay.json").exists()
     assert {
         str(known): factory.workspace.edition(known).digest for known in factory.days_done()[:3]
@@ -122,14 +122,15 @@ def test_what_an_unfinished_day_left_behind_is_not_built_upon(make_factory) -> N
     one, two = make_factory(name="one"), make_factory(name="two")
     for factory in (one, two):
         run(factory, 0)
-    catalog = (one.workspace.layout.root / "catalog.json").read_text()
+    catalog = one.workspace.layout.root / "catalog"
+    shutil.copytree(catalog, catalog.with_name("aside"))
     one.run_day(day(1))
-    (one.workspace.layout.root / "catalog.json").write_text(
-        catalog
-    )  # as if killed just before the switch: checkpoint and edition are there
+    shutil.rmtree(catalog)
+    # as if killed just before the switch: checkpoint and edition are there
+    catalog.with_name("aside").rename(catalog)
     for factory in (one, two):
         factory.run_day(day(2))
-    assert one.workspace.edition(day(2)).digest == two.edition(day(2)).digest
+    assert one.workspace.edition(day(2)).digest == two.workspace.edition(day(2)).digest
 
 
 def test_a_damaged_checkpoint_is_made_again_by_a_replay(make_factory) -> None:
@@ -141,7 +142,7 @@ def test_a_damaged_checkpoint_is_made_again_by_a_replay(make_factory) -> None:
         factory.run_day(day(2))
     make_factory().run_day(day(1), replay=True)
     assert factory.workspace.edition(day(1)).digest == editions[str(day(1))]
-    assert make_factory().run_day(day(2))["day"] == str(day(2))
+    assert make_factory().run_day(day(2)).day == day(2)
 
 
 def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_factory) -> None:
@@ -150,7 +151,7 @@ def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_facto
     for lost in ("online", "indexes"):
         shutil.rmtree(factory.workspace.layout.root / lost)
     factory.run_day(day(1))
-    assert Reader(factory.workspace).similar("item", "ad-1")["items"]
+    assert Reader(factory.workspace).similar("item", "ad-1").items
     assert len(list((factory.workspace.layout.root / "indexes").iterdir())) == 2
     shutil.rmtree(factory.workspace.edition(day(1)).folder)
     with pytest.raises(StoreError, match="its edition is gone"):
@@ -182,7 +183,7 @@ def test_an_upstream_may_learn_tasks_that_mature_apart(make_factory) -> None:
     factory = make_factory(
         lambda raw: raw["upstreams"]["ctr"].update(tasks=["click", "conversion"])
     )
-    assert [report["upstream"]["ctr"]["steps"] for report in factory.backfill(day(0), day(2))] == [
+    assert [report.upstream["ctr"].steps for report in factory.backfill(day(0), day(2))] == [
         2,
         2,
         3,
@@ -201,7 +202,7 @@ def test_a_day_cannot_be_slipped_in(make_factory) -> None:
     factory.run_day(day(2))
     with pytest.raises(EditionConflict, match="averages remember"):
         factory.run_day(day(1))
-    assert factory.run_day(day(3))["day"] == str(day(3))
+    assert factory.run_day(day(3)).day == day(3)
 
 
 def test_a_refused_edition_is_kept_aside_and_not_published(make_factory) -> None:
@@ -227,12 +228,12 @@ def test_a_refused_edition_is_kept_aside_and_not_published(make_factory) -> None
 def test_force_publishes_and_is_written_down_everywhere(make_factory) -> None:
     factory = make_factory(lambda raw: raw.update(gates={"min_effective_rank": 1e6}))
     report = factory.run_day(day(0), force=True)
-    assert any("effective rank" in line for line in report["forced"])
-    assert factory.workspace.entry(day(0)).forced == tuple(report["forced"])
+    assert any("effective rank" in line for line in report.forced)
+    assert factory.workspace.entry(day(0)).forced == report.forced
     monitor = json.loads(
         (factory.workspace.layout.root / "monitors" / f"{day(0)}.json").read_text()
     )
-    assert monitor["forced"] == report["forced"]
+    assert monitor["forced"] == list(report.forced)
     failed = [
         gate
         for found in monitor["snapshots"].values()
@@ -262,8 +263,8 @@ def test_a_missed_a_late_and_a_corrected_day_have_one_command(make_factory) -> N
     for n in (0, 2, 3):  # day 1 was missed, or its data came late
         mended.run_day(day(n))
     make_factory(name="mended").run_day(day(1), replay=True)
-    assert [mended.edition(day(n)).digest for n in range(4)] == [
-        straight.edition(day(n)).digest for n in range(4)
+    assert [mended.workspace.edition(day(n)).digest for n in range(4)] == [
+        straight.workspace.edition(day(n)).digest for n in range(4)
     ]
     assert Reader(mended.workspace).edition().day == day(3)
 
@@ -275,14 +276,14 @@ def test_readers_stay_served_throughout_a_replay(make_factory, monkeypatch) -> N
     import headwater.pipeline.day as pipeline
 
     def watched(*arguments, **options):
-        seen.append(reader.similar("item", "ad-1")["edition"])
+        seen.append(reader.similar("item", "ad-1").edition)
         return compose(*arguments, **options)
 
-    compose = pipeline.compose
-    monkeypatch.setattr(pipeline, "compose", watched)
+    compose = pipeline.compose_day
+    monkeypatch.setattr(pipeline, "compose_day", watched)
     change_a_label(factory, 1)
     make_factory().run_day(day(1), replay=True)
-    assert seen == [str(day(2))] * 2
+    assert seen == [day(2)] * 2
 
 
 def test_labels_that_mature_late_never_change_a_published_edition(make_factory) -> None:
@@ -291,14 +292,14 @@ def test_labels_that_mature_late_never_change_a_published_edition(make_factory) 
     """
     one, two = make_factory(name="one"), make_factory(name="two")
     run(one, 3)
-    for path in (two.root / "world" / "purchases").glob("*.parquet"):
+    for path in (two.workspace.root / "world" / "purchases").glob("*.parquet"):
         frame = pl.read_parquet(path)
         frame.filter(pl.col("time").cast(pl.Datetime("us")).dt.date() < day(2)).write_parquet(path)
     two = make_factory(name="two")
     for n in range(2):
         two.run_day(day(n))
     assert [one.workspace.edition(day(n)).digest for n in range(2)] == [
-        two.edition(day(n)).digest for n in range(2)
+        two.workspace.edition(day(n)).digest for n in range(2)
     ]
 
 
@@ -342,12 +343,12 @@ def test_rollback_of_a_factory_continues_from_the_right_state(make_factory) -> N
     straight, mended = make_factory(name="straight"), make_factory(name="mended")
     run(straight, 3)
     run(mended, 2)
-    rollback(mended.warehouse, mended.config, day(0))
-    assert not mended.report_path(day(1)).exists()
+    rollback(mended.workspace, day(0))
+    assert not mended.workspace.layout.report(day(1)).exists()
     again = make_factory(name="mended")
     run(again, 3)
     assert [again.workspace.edition(day(n)).digest for n in range(4)] == [
-        straight.edition(day(n)).digest for n in range(4)
+        straight.workspace.edition(day(n)).digest for n in range(4)
     ]
 
 
@@ -360,11 +361,15 @@ def test_a_kept_window_lets_old_days_go(make_factory, monkeypatch) -> None:
     factory = make_factory(lambda raw: raw["lifecycle"].update(keep_days=5))
     run(factory, 5)
     assert factory.days_done() == [day(n) for n in range(6)]
-    assert [factory.edition_if_kept(day(n)) is not None for n in range(6)] == [False, *[True] * 5]
+    kept = [factory.workspace.entry(day(n)) for n in range(6)]
+    assert [bool(entry.folder and factory.workspace.open(entry)) for entry in kept] == [
+        False,
+        *[True] * 5,
+    ]
     assert {
         path.parent.name for path in (factory.workspace.layout.root / "models" / "ctr").glob("*/*")
     } == {str(day(n)) for n in range(1, 6)}
-    assert make_factory(lambda raw: raw["lifecycle"].update(keep_days=5)).run_day(day(0))["edition"]
+    assert make_factory(lambda raw: raw["lifecycle"].update(keep_days=5)).run_day(day(0)).edition
 
 
 def test_what_was_judged_was_not_learnt_yet(make_factory) -> None:
@@ -373,14 +378,14 @@ def test_what_was_judged_was_not_learnt_yet(make_factory) -> None:
     """
     one, two = make_factory(name="one"), make_factory(name="two")
     run(one, 2)
-    path = two.root / "world" / "impressions" / f"{day(2)}.parquet"
+    path = two.workspace.root / "world" / "impressions" / f"{day(2)}.parquet"
     frame = pl.read_parquet(path)
     frame.with_columns(
         pl.col("is_click").reverse(), pl.lit(0, dtype=pl.Int8).alias("is_long_click")
     ).write_parquet(path)
     run(two, 2)
     predicted = [
-        pl.read_parquet(f.warehouse / "predictions" / "ctr" / f"{day(2)}.parquet")
+        pl.read_parquet(f.workspace.layout.root / "predictions" / "ctr" / f"{day(2)}.parquet")
         for f in (one, two)
     ]
     scores = [name for name in predicted[0].columns if "|" in name]
@@ -474,15 +479,11 @@ def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_fact
     again.run_day(day(4))
     again.run_day(day(5))
     assert [again.workspace.edition(day(n)).digest for n in (3, 4, 5)] == [
-        straight.edition(day(n)).digest for n in (3, 4, 5)
+        straight.workspace.edition(day(n)).digest for n in (3, 4, 5)
     ]
-    (factory.workspace.layout.root / "catalog.json").write_text(
-        (factory.workspace.layout.root / "catalog.json")
-        .read_text()
-        .replace(str(again.workspace.entry(day(1)).folder), "gone", 1)
-    )
     catalog = catalog_at(factory.workspace.layout.root)
-    put_catalog(factory.workspace.layout.root, catalog.renewed({"gone": None}, "main"))
+    folder = str(again.workspace.entry(day(1)).folder)
+    put_catalog(factory.workspace.layout.root, catalog.renewed({folder: None}, "main"))
     with pytest.raises(StoreError, match="has left the point-in-time window"):
         make_factory(change).run_day(day(2), replay=True)
     assert not (
@@ -493,7 +494,7 @@ def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_fact
 def test_replacing_a_day_that_was_never_run_runs_it(make_factory) -> None:
     factory = make_factory()
     run(factory, 0)
-    assert make_factory().run_day(day(1), replay=True)["day"] == str(day(1))
+    assert make_factory().run_day(day(1), replay=True).day == day(1)
     assert factory.days_done() == [day(0), day(1)]
     assert not (factory.workspace.layout.root / "replay.json").exists()
 
@@ -503,12 +504,13 @@ def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> No
     run(factory, 4)
     import headwater.pipeline.day as pipeline
 
-    learnt, learn = [], pipeline.learn_downstream
-    monkeypatch.setattr(
-        pipeline,
-        "learn_downstream",
-        lambda f, inputs, *rest: (learnt.append(inputs.day), learn(f, inputs, *rest)),
-    )
+    learnt, learn = [], pipeline.learn
+
+    def watched(run, inputs, *rest, **options):
+        learnt.append(inputs.day)
+        learn(run, inputs, *rest, **options)
+
+    monkeypatch.setattr(pipeline, "learn", watched)
     make_factory().run_day(day(1), replay=True)
     assert learnt == [day(n) for n in (1, 2, 3, 4)]
 
@@ -517,7 +519,7 @@ def test_a_damaged_daily_snapshot_is_made_again_by_a_replay(make_factory) -> Non
     factory = make_factory()
     editions = run(factory, 1)
     shutil.rmtree(
-        factory.workspace.layout.root / str(factory.workspace.edition(day(1)).daily) / "ctr_user"
+        factory.workspace.layout.home / factory.workspace.edition(day(1)).daily["ctr"] / "ctr_user"
     )
     make_factory().run_day(day(1), replay=True)
     assert factory.workspace.edition(day(1)).digest == editions[str(day(1))]
@@ -534,4 +536,4 @@ def test_rolling_back_before_an_unfinished_replay_gives_it_up(make_factory) -> N
         rollback(factory.workspace, day(2))
     rollback(factory.workspace, day(1))
     assert not (factory.workspace.layout.root / "replay.json").exists()
-    assert make_factory().run_day(day(2))["day"] == str(day(2))
+    assert make_factory().run_day(day(2)).day == day(2)

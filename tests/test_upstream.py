@@ -11,15 +11,15 @@ import polars as pl
 import pytest
 import torch
 
-from conftest import day
+from conftest import day, derm_days, read_day, space_of
+from headwater.embeddings.snapshot import Basis
 from headwater.errors import ConfigError, ModelError
 from headwater.events.examples import distinct_ids
 from headwater.ids import keys_of
 from headwater.models.precision import Precision
 from headwater.models.training import shuffled
-from headwater.models.upstream import embed_day, fit_day, predict
-from headwater.models.upstream.derm.learning import Part, parts_of, steps_of
-from headwater.pipeline.day import _upstream_tasks, read_day
+from headwater.models.upstream.derm.embedding import embed_day, predict
+from headwater.models.upstream.derm.learning import Part, fit_day, parts_of, steps_of
 
 UNIFIED = {"tasks": ["click", "long_click", "purchase"], "size": "tiny", "id_buckets": 200}
 
@@ -42,7 +42,7 @@ def task_of(make_factory):
     def make(name="factory", **settings):
         factory = make_factory(one(**settings), name)
         inputs = read_day(factory, day(0))
-        task = _upstream_tasks(factory, inputs)["one"]
+        task = derm_days(factory, inputs)["one"]
         events = [inputs.events[log] for log in task.plan.logs]
         return task, {entity: distinct_ids(events, entity) for entity in task.plan.entities}
 
@@ -67,7 +67,7 @@ def test_one_upstream_learns_two_logs_and_gives_one_vector_of_one_space_to_whom_
         "item": [],
     }
     fit_day(task)
-    made = {snapshot.entity: snapshot for snapshot in embed_day(task, task.plan.space(day(0)), ids)}
+    made = {snapshot.entity: snapshot for snapshot in embed_day(task, space_of(task, day(0)), ids)}
     for entity, snapshot in made.items():
         shown = [set(rows.keys[entity]) for rows in task.show]
         assert set(snapshot.keys_N) == shown[0] | shown[1]
@@ -95,7 +95,7 @@ def test_one_upstream_learns_two_logs_and_gives_one_vector_of_one_space_to_whom_
     )
     other = {
         s.entity: s
-        for s in embed_day(replace(task, show=(impressions, moved)), task.plan.space(day(0)), ids)
+        for s in embed_day(replace(task, show=(impressions, moved)), space_of(task, day(0)), ids)
     }["user"]
     changed = (other.vectors_ND != made["user"].vectors_ND).any(axis=1)
     assert set(other.keys_N[changed]) <= {later}
@@ -146,8 +146,8 @@ def test_an_upstream_over_two_logs_runs_through_the_pipeline(make_factory) -> No
 
     factory = make_factory(change)
     reports = list(factory.backfill(day(0), day(2)))
-    assert reports[-1]["quality"]["ctr"]["rows"] > 0
-    assert reports[-1]["coverage"]["one_user"] > 0.3
+    assert reports[-1].quality["ctr"].rows > 0
+    assert reports[-1].coverage["one_user"] > 0.3
 
 
 # ---- content for those never seen ----------------------------------------------------------------
@@ -166,7 +166,9 @@ def test_whom_no_log_has_shown_gets_a_vector_of_content_marked_as_such_and_forgo
     shown = []
     for now in days:
         factory.run_day(now)
-        shown.append(np.unique(read_day(factory, now).examples["impressions", now].keys["item"]))
+        shown.append(
+            np.unique(read_day(factory, now).encoded["impressions", now].examples.keys["item"])
+        )
     first, second = (factory.workspace.edition(now).lookup("ctr_item", listed, now) for now in days)
     assert first.found_N.all()
     never = ~np.isin(listed, shown[0])
@@ -226,13 +228,13 @@ def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None
 
     factory = make_factory(change)
     inputs = read_day(factory, day(0))
-    task = _upstream_tasks(factory, inputs)["ctr"]
+    task = derm_days(factory, inputs)["ctr"]
     ids = {
         entity: distinct_ids([inputs.events["impressions"]], entity)
         for entity in task.plan.entities
     }
     fit_day(task)
-    item = {s.entity: s for s in embed_day(task, task.plan.space(day(0)), ids)}["item"]
+    item = {s.entity: s for s in embed_day(task, space_of(task, day(0)), ids)}["item"]
     catalog = task.catalogs["item"]
     renamed = replace(
         catalog,
@@ -242,11 +244,13 @@ def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None
     )
     other = {
         s.entity: s
-        for s in embed_day(replace(task, catalogs={"item": renamed}), task.plan.space(day(0)), ids)
+        for s in embed_day(replace(task, catalogs={"item": renamed}), space_of(task, day(0)), ids)
     }["item"]
-    content = item.vectors_ND[item.content_N]
+    content = item.vectors_ND[item.basis_N == Basis.CONTENT]
     of = dict(zip(other.keys_N, other.vectors_ND, strict=True))
-    for key, vector in zip(item.keys_N[item.content_N][:10], content[:10], strict=True):
+    for key, vector in zip(
+        item.keys_N[item.basis_N == Basis.CONTENT][:10], content[:10], strict=True
+    ):
         np.testing.assert_array_equal(of[key ^ np.uint64(1 << 60)], vector)
     assert len(content) > 0
 
@@ -340,7 +344,7 @@ def test_content_needs_a_table(make_factory) -> None:
 def test_every_setting_trains_to_other_weights_saves_embeds_and_predicts(task_of, settings) -> None:
     task, ids = task_of(**settings)
     fit_day(task)
-    for snapshot in embed_day(task, task.plan.space(day(0)), ids):
+    for snapshot in embed_day(task, space_of(task, day(0)), ids):
         np.testing.assert_allclose(np.linalg.norm(snapshot.vectors_ND, axis=1), 1, rtol=2e-3)
     for rows in task.show:
         found = predict(task, rows)
@@ -490,7 +494,7 @@ def test_a_gpu_trains_goes_on_and_embeds_as_the_cpu_does(task_of) -> None:
         fit_day(task)
         task = replace(task, before=task.folder, folder=task.folder.with_name("next"))
         fit_day(task)
-        made[device] = embed_day(task, task.plan.space(day(0)), ids)
+        made[device] = embed_day(task, space_of(task, day(0)), ids)
     for cpu, gpu in zip(made["cpu"], made["cuda"], strict=True):
         np.testing.assert_allclose(cpu.vectors_ND, gpu.vectors_ND, atol=0.05)
 
@@ -559,7 +563,7 @@ def test_compiling_is_for_days_of_many_rows(task_of, monkeypatch) -> None:
 )
 def test_what_changes_the_meaning_of_an_input_makes_another_space(make_factory, change) -> None:
     plans = [
-        make_factory(lambda raw, also=also: [one()(raw), also(raw)], name).upstreams["one"]
+        make_factory(lambda raw, also=also: [one()(raw), also(raw)], name).run.plans["one"]
         for name, also in (("a", lambda raw: None), ("b", change))
     ]
     assert plans[0].signature != plans[1].signature
@@ -574,8 +578,8 @@ def test_where_the_data_lies_is_no_part_of_a_space(make_factory) -> None:
         raw["downstream"], raw["workers"] = {}, 1
 
     assert (
-        make_factory(one(), "a").upstreams["one"].signature
-        == make_factory(elsewhere, "b").upstreams["one"].signature
+        make_factory(one(), "a").run.plans["one"].signature
+        == make_factory(elsewhere, "b").run.plans["one"].signature
     )
 
 
@@ -655,7 +659,7 @@ def test_a_block_of_another_package_is_used_by_its_name(task_of, tmp_path, monke
     import my_blocks
 
     assert len(my_blocks.Gate.made) >= 2 * 4  # two layers of two towers and two overtowers
-    for snapshot in embed_day(task, task.plan.space(day(0)), ids):
+    for snapshot in embed_day(task, space_of(task, day(0)), ids):
         np.testing.assert_allclose(np.linalg.norm(snapshot.vectors_ND, axis=1), 1, rtol=1e-5)
 
 
@@ -714,12 +718,17 @@ def test_a_day_is_encoded_once_and_again_when_its_data_changes(make_factory, mon
     assert encoded == ["impressions", "visits"]
     again = read_day(make_factory(), day(0))
     assert encoded == ["impressions", "visits"]
-    assert all(same(first.examples[key], again.examples[key]) for key in first.examples)
+    assert all(
+        same(rows.examples, again.encoded[key].examples) for key, rows in first.encoded.items()
+    )
     items = factory.workspace.root / "world" / "items.parquet"
     pl.read_parquet(items).with_columns(pl.col("price") * 2).write_parquet(items)
     changed = read_day(make_factory(), day(0))
     assert encoded == ["impressions", "visits"] * 2
-    assert not same(first.examples["impressions", day(0)], changed.examples["impressions", day(0)])
+    assert not same(
+        first.encoded["impressions", day(0)].examples,
+        changed.encoded["impressions", day(0)].examples,
+    )
 
 
 def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_same_bytes(
@@ -728,7 +737,7 @@ def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_s
     import pickle
 
     from headwater.events import caching
-    from headwater.pipeline import day as pipeline
+    from headwater.pipeline import inputs as pipeline
 
     def change(raw) -> None:
         one()(raw)
@@ -736,20 +745,20 @@ def test_a_day_larger_than_memory_is_encoded_in_parts_mapped_and_learnt_to_the_s
             history["days"] = 1  # of each row, wherever its part begins
 
     factory = make_factory(change, "whole")
-    task = _upstream_tasks(factory, read_day(factory, day(3)))["one"]
+    task = derm_days(factory, read_day(factory, day(3)))["one"]
     fit_day(replace(task, folder=tmp_path / "a"))
     monkeypatch.setattr(pipeline, "PART_ROWS", 37)
     monkeypatch.setattr(caching, "MAPPED_ROWS", 10)
     factory = make_factory(change, "parts")
     inputs = read_day(factory, day(3))
-    mapped = inputs.examples["impressions", day(3)]
+    mapped = inputs.encoded["impressions", day(3)].examples
     assert isinstance(mapped.histories["user"].keys_NL, caching.Mapped)
     assert same(mapped, task.show[0])
     assert (
         len(pickle.dumps(mapped)) < mapped.histories["user"].keys_NL.nbytes / 2
     )  # another process gets paths
     assert same(pickle.loads(pickle.dumps(mapped)), mapped)
-    streamed = _upstream_tasks(factory, inputs)["one"]
+    streamed = derm_days(factory, inputs)["one"]
     fit_day(replace(streamed, folder=tmp_path / "b"))
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
