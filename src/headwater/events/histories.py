@@ -98,12 +98,14 @@ class PastEvents:
     @classmethod
     def merge(cls, *parts: PastEvents) -> PastEvents:
         """The events of all parts; within a time, in the order of the parts."""
-        owners, times, keys, actions = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("owners_M", "times_us_M", "keys_M", "actions_M")
+        together = cls(
+            np.concatenate([part.owners_M for part in parts]),
+            np.concatenate([part.times_us_M for part in parts]),
+            np.concatenate([part.keys_M for part in parts]),
+            np.concatenate([part.actions_M for part in parts]),
         )
-        order = np.lexsort((times, owners))  # stable: within a time, the order given
-        return cls(owners[order], times[order], keys[order], actions[order])
+        # stable: within a time, the order given
+        return together.keep(np.lexsort((together.times_us_M, together.owners_M)))
 
     def keep(self, rows: np.ndarray) -> PastEvents:
         return PastEvents(
@@ -118,9 +120,8 @@ def past_events(frame: pl.DataFrame, log: Log, history: History) -> PastEvents:
     actions = np.zeros(len(frame), np.uint8)
     for bit, action in enumerate(history.actions):
         actions |= (frame[action].to_numpy().astype(np.uint8) << bit).astype(np.uint8)
-    owners, items = (
-        keys_of(frame[log.entities[entity]]) for entity in (history.entity, history.of)
-    )
+    owners = keys_of(frame[log.entities[history.entity]])
+    items = keys_of(frame[log.entities[history.of]])
     return PastEvents(owners, frame[TIME].to_numpy(), items, actions)
 
 
