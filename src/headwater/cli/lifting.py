@@ -66,13 +66,13 @@ def _check(options: LiftOptions) -> None:
     priced = options.core_hour_price is not None or options.rows_a_day is not None
     if options.table != "T4" and priced:
         raise ExperimentError(
-            "--core-hour-price and --rows-a-day are about T4; received the table"
-            f" {options.table!r}."
+            "--core-hour-price and --rows-a-day are about T4;"
+            f" received the table {options.table!r}."
         )
     if options.table == "T8" and options.consumer is not None:
         raise ExperimentError(
-            "--consumer: T8 is about no consumer; `retrieval` in factory.yaml says whose vectors"
-            " and which task."
+            "--consumer: T8 is about no consumer;"
+            " `retrieval` in factory.yaml says whose vectors and which task."
         )
 
 

@@ -33,17 +33,18 @@ def open_warehouse(
     with exclusive(warehouse):
         if settled and not read_catalog(warehouse).lanes:
             raise EditionMissing(
-                f"{warehouse}: nothing was published there yet. `headwater run` or `backfill` comes"
-                " first."
+                f"{warehouse}: nothing was published there yet."
+                " `headwater run` or `backfill` comes first."
             )
         sweep_leftovers(warehouse)
         finish_erasures(warehouse, config, Schema.from_config(config, root))
         pending = home_of(warehouse, lane) / "replay.json"
         if settled and pending.is_file():
             raise StoreError(
-                f"a replay of the lane {lane!r} was not finished ({pending}): days are still to be"
-                f" run again. `headwater run --lane {lane}` of any day finishes it; `headwater"
-                " rollback --to DAY`, to a day before them all, gives it up."
+                f"a replay of the lane {lane!r} was not finished ({pending}):"
+                " days are still to be run again."
+                f" `headwater run --lane {lane}` of any day finishes it;"
+                " `headwater rollback --to DAY`, to a day before them all, gives it up."
             )
         yield warehouse, config
 

@@ -64,8 +64,8 @@ def _reports_of_days(warehouse: Path, lane: str) -> list[Mapping[str, Any]]:
     days = [read_json(path) for path in sorted(folder.glob("????-??-??.json"))]
     if not days:
         raise StoreError(
-            f"{warehouse}: no day was run yet, so there is nothing to report. `headwater run` or"
-            " `backfill` comes first."
+            f"{warehouse}: no day was run yet, so there is nothing to report."
+            " `headwater run` or `backfill` comes first."
         )
     return days
 
