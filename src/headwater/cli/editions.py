@@ -150,8 +150,8 @@ def erase(
         out.print(table)
         if not any(place["removed"] for place in found["places"]):
             out.print(
-                "no row of these ids was found anywhere: check their spelling. They are kept out"
-                " from now on."
+                "no row of these ids was found anywhere: check their spelling."
+                " They are kept out from now on."
             )
         for line in found["not_removed"]:
             out.print(f"not removed: {line}", markup=False)

@@ -58,8 +58,8 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="headwater",
     help=(
-        "An embedding factory: learn user and item vectors once, upstream; serve them to every"
-        " model downstream."
+        "An embedding factory: learn user and item vectors once, upstream;"
+        " serve them to every model downstream."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -116,16 +116,16 @@ def main() -> None:
         if error.errno not in MENDABLE:
             raise
         print(
-            f"error: {error.filename}: {error.strerror}. Check the path, who may write there and"
-            " whether the disk is full.",
+            f"error: {error.filename}: {error.strerror}."
+            " Check the path, who may write there and whether the disk is full.",
             file=sys.stderr,
         )
         sys.exit(2)
     except KeyboardInterrupt:
         seconds = time.perf_counter() - start
         print(
-            f"interrupted after {seconds:.0f} s; nothing is half-written, and the same command goes"
-            " on from here",
+            f"interrupted after {seconds:.0f} s; nothing is half-written,"
+            " and the same command goes on from here",
             file=sys.stderr,
         )
         os._exit(INTERRUPTED)  # without waiting for workers

@@ -27,6 +27,7 @@ from headwater.events.histories import (
     seed_events,
 )
 from headwater.events.log import Erased, EventDay, EventLog
+from headwater.events.specs import block_specs
 from headwater.events.times import US_PER_DAY, day_bounds_us
 from headwater.ids import is_id
 from headwater.schema import History, Schema, Task
@@ -62,14 +63,7 @@ class ExampleReader:
 
     def specs(self, log: str) -> dict[str, BlockSpec]:
         """Sizes of the blocks of a log's examples, by entity, and under `context`, `counters`."""
-        entities = self.schema.logs[log].entities
-        histories = self.schema.histories_of(log).values()
-        counts = sum(2 + len(history.actions) for history in histories)
-        pairs = sum(len(history.pairs) * (2 + len(history.actions)) for history in histories)
-        found = {name: BlockSpec.of(self.schema.entities[name].features) for name in entities}
-        found["counters"] = BlockSpec((), (), counts, ())
-        found["context"] = BlockSpec.of(self.schema.logs[log].features, context=True, pairs=pairs)
-        return found
+        return block_specs(self.schema, log)
 
     def original_ids(self, log: str, day: dt.date, entity: str) -> tuple[np.ndarray, pl.Series]:
         """Sorted distinct keys of a day and the ids they stand for."""

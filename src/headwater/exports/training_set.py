@@ -132,8 +132,8 @@ class TrainingSet:
         """A worker process opens the set again; what it holds is not sent."""
         if self._source is None:
             raise TypeError(
-                "only a TrainingSet that was loaded from a factory.yaml can be sent to another"
-                " process"
+                "only a TrainingSet that was loaded from a factory.yaml"
+                " can be sent to another process"
             )
         source = self._source
         load = partial(TrainingSet.load, lane=source.lane, **source.choices)
@@ -190,8 +190,8 @@ class TrainingSet:
         missing = [name for name, space in found.items() if space is None]
         if missing:
             raise StoreError(
-                f"no edition that these days read holds {', '.join(missing)}. Choose later days, or"
-                " other embeddings."
+                f"no edition that these days read holds {', '.join(missing)}."
+                " Choose later days, or other embeddings."
             )
         return {name: space for name, space in found.items() if space is not None}
 

@@ -90,8 +90,8 @@ def _difference(
 def _rows_note(contest: Contest) -> str:
     if contest.same:
         return (
-            "Both judged exactly the same rows: the interval of a lift's difference is paired, over"
-            " users and seeds."
+            "Both judged exactly the same rows:"
+            " the interval of a lift's difference is paired, over users and seeds."
         )
     a, b = (
         f"{table.first_day} to {table.last_day}, {table.rows[0]['n']:,} rows"

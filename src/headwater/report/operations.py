@@ -103,8 +103,8 @@ def _served(day: DayReport) -> str:
     if not coverage:
         return ""
     return (
-        f" On the last, {100 * min(coverage):.1f} % or more of the rows had a served vector of each"
-        " kind."
+        f" On the last, {100 * min(coverage):.1f} % or more of the rows"
+        " had a served vector of each kind."
     )
 
 
