@@ -22,6 +22,7 @@ from headwater.config import (
     AnyUpstreamConfig,
     DownstreamConfig,
     FactoryConfig,
+    OnlineConfig,
     PolicyConfig,
     shaping,
 )
@@ -39,6 +40,7 @@ from headwater.version import __version__
 from headwater.workspace import Workspace
 
 DONE = "done.json"
+NOTHING_ONLINE = OnlineConfig(kind="none")
 KEPT = ("judged", "reports")
 
 
@@ -177,7 +179,7 @@ def run_of(run: Run, consumer: str, what: Backtest, beside: int = 1) -> Run:
     made = Workspace(config, workspace.root, layout, origin=workspace.origin)
     return Run(
         workspace=made,
-        engine=make_engine(config.workers),
+        engine=make_engine(config.engine, config.workers),
         lender=workspace if what.upstreams is None else None,
         published=False,
         stale_days=what.stale_days,
@@ -195,7 +197,7 @@ def _config_of(config: FactoryConfig, consumer: str, what: Backtest, beside: int
         "lanes": {},
         "lifecycle": config.lifecycle.model_copy(update=kept),
         "gates": config.gates.model_copy(update={"settle_days": 10_000}),
-        "store": config.store.model_copy(update={"online": "none"}),
+        "store": config.store.model_copy(update={"online": NOTHING_ONLINE}),
     }
     if what.upstreams is not None:
         changes["upstreams"] = dict(what.upstreams)

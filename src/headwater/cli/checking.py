@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from headwater.config import FactoryConfig, load_config, warehouse_of
+from headwater.embeddings import make_policy
+from headwater.engine import ENGINES
 from headwater.errors import ConfigError, HeadwaterError
 from headwater.events import ExampleReader
 from headwater.events.entities import EntityTable
 from headwater.events.histories import seed_events
 from headwater.index import INDEXES
+from headwater.models.upstream import kind_of, plan_of
 from headwater.plugins import resolve
 from headwater.schema import Schema
 from headwater.store import ONLINE_STORES
@@ -52,8 +55,14 @@ def check_factory(path: Path) -> Checked:
 def _problems(config: FactoryConfig, schema: Schema) -> Iterator[str]:
     yield from _caught(lambda: warehouse_of(config, Path()))
     yield from _caught(lambda: resolve("headwater.index", INDEXES, config.index.kind))
-    if config.store.online != "none":
-        yield from _caught(lambda: resolve("headwater.online", ONLINE_STORES, config.store.online))
+    online = config.store.online.kind
+    if online != "none":
+        yield from _caught(lambda: resolve("headwater.online", ONLINE_STORES, online))
+    yield from _caught(lambda: resolve("headwater.engine", ENGINES, config.engine.kind))
+    yield from _caught(lambda: make_policy(config.lifecycle.policy))
+    for name, upstream in config.upstreams.items():
+        yield from _caught(partial(plan_of, config, schema, name))
+        yield from _caught(partial(kind_of, upstream.kind))
     for lane in config.lanes:
         yield from _caught(partial(config.for_lane, lane))
     for consumer in config.downstream.values():

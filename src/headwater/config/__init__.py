@@ -48,9 +48,11 @@ from headwater.config.policies import (
 from headwater.config.references import label_columns
 from headwater.config.running import (
     AlignConfig,
+    EngineConfig,
     EvaluationConfig,
     GateConfig,
     LifecycleConfig,
+    OnlineConfig,
     StoreConfig,
     TrackingConfig,
 )
@@ -64,6 +66,7 @@ __all__ = [
     "DhenConfig",
     "DownstreamConfig",
     "EmaPolicy",
+    "EngineConfig",
     "EntityConfig",
     "EvaluationConfig",
     "FactoryConfig",
@@ -80,6 +83,7 @@ __all__ = [
     "MeanPolicy",
     "MultiCategorical",
     "Numeric",
+    "OnlineConfig",
     "OtherUpstreamConfig",
     "PolicyConfig",
     "PriorConfig",

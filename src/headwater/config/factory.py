@@ -7,11 +7,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from headwater.config.base import Strict, shaping
 from headwater.config.data import FEATURE_KINDS, EntityConfig, HistoryConfig, LogConfig, TaskConfig
@@ -24,6 +24,7 @@ from headwater.config.models import (
 from headwater.config.policies import PolicyConfig
 from headwater.config.references import broken_references, known_with_the_row
 from headwater.config.running import (
+    EngineConfig,
     EvaluationConfig,
     GateConfig,
     IndexConfig,
@@ -31,6 +32,7 @@ from headwater.config.running import (
     LifecycleConfig,
     StoreConfig,
     TrackingConfig,
+    kind_alone,
 )
 from headwater.config.variants import with_default_variants
 from headwater.digests import digest_of
@@ -61,6 +63,7 @@ class FactoryConfig(Strict):
         le=256,
         description="worker processes of one thread each; 0 runs all in this process",
     )
+    engine: Annotated[EngineConfig, BeforeValidator(kind_alone)] = EngineConfig()
     logs: dict[str, LogConfig] = Field(min_length=1)
     entities: dict[str, EntityConfig] = Field(min_length=1)
     histories: dict[str, HistoryConfig] = Field(default_factory=dict)

@@ -6,9 +6,9 @@ Averages, gates, the store, what is judged, where training is logged, lanes.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from headwater.config.base import RUNNING, Strict
 from headwater.config.policies import EmaPolicy, ForeignPolicy, PolicyConfig, made_of_settings
@@ -135,13 +135,36 @@ class GateConfig(Strict):
     )
 
 
+def kind_alone(value: Any) -> Any:
+    """A section of a seam that is only a name."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class OnlineConfig(Strict):
+    """The store for look-ups: `lmdb`, `memory`, `none`, or another package's, which is made with
+    its `settings` by name. A name alone stands for a kind without settings.
+    """
+
+    kind: str = "lmdb"
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class EngineConfig(Strict):
+    """Where work runs: `local` (the `workers` of the factory), or another package's engine, which
+    is made with the number of workers and its `settings` by name.
+    """
+
+    kind: str = "local"
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
 class StoreConfig(Strict):
     """How vectors are stored and served.
 
     `encoding` is that of the serving copies, made after averaging; averages stay float32.
     """
 
-    online: str = "lmdb"
+    online: Annotated[OnlineConfig, BeforeValidator(kind_alone)] = OnlineConfig()
     encoding: Literal["float32", "float16", "int8"] = "float32"
     bucket_rows: int = Field(32_768, ge=1, description="rows merged at a time: what bounds memory")
     compact_after: int = Field(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from headwater.engine.base import ONE_CORE, Engine, Job, Need, Result
+from headwater.engine.base import ONE_CORE, Job, Need, Result
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
 PR_SET_PDEATHSIG = 1
@@ -54,7 +54,3 @@ def _start_worker() -> None:
     if sys.platform == "linux":
         # A killed parent leaves no orphans.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def make_engine(workers: int) -> Engine:
-    return LocalEngine(workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from headwater.blobs import Layout
@@ -15,11 +16,11 @@ from headwater.store.online import copies_of
 
 def online_of(config: FactoryConfig, layout: Layout) -> OnlineStore | None:
     """The online store of a lane's home; None where none is declared. Raises ConfigError."""
-    kind = config.store.online
-    if kind == "none":
+    spec = config.store.online
+    if spec.kind == "none":
         return None
-    made: OnlineStore = resolve("headwater.online", ONLINE_STORES, kind)(layout.online)
-    return made
+    kind: Callable[..., OnlineStore] = resolve("headwater.online", ONLINE_STORES, spec.kind)
+    return kind(layout.online, **spec.settings)
 
 
 def item_snapshots(edition: Edition) -> list[str]:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from headwater.config import FactoryConfig, UpstreamConfig
 from headwater.console import SILENT, Console
+from headwater.embeddings import make_policy
 from headwater.engine import Engine, make_engine
 from headwater.index import INDEXES
 from headwater.models.downstream import RankerPlan
@@ -45,7 +46,8 @@ class Run:
         trained in vain.
         """
         expect_parts(workspace.config)
-        return cls(workspace, make_engine(workspace.config.workers), console)
+        config = workspace.config
+        return cls(workspace, make_engine(config.engine, config.workers), console)
 
     @cached_property
     def reader(self) -> DayReader:
@@ -72,7 +74,10 @@ class Run:
 
 
 def expect_parts(config: FactoryConfig) -> None:
-    """Raise ConfigError where an index, a tracker, a head or a block is named that is not there."""
+    """Raise ConfigError where an index, a policy, a tracker, a head or a block is named that is not
+    there.
+    """
+    make_policy(config.lifecycle.policy)
     resolve("headwater.index", INDEXES, config.index.kind)
     if config.tracking is not None:
         resolve("headwater.tracker", TRACKERS, config.tracking.kind)
