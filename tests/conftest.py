@@ -18,11 +18,14 @@ import yaml
 from headwater.config import parse_config
 from headwater.digests import digest_of
 from headwater.embeddings import Space
+from headwater.evaluation import Table
+from headwater.evidence import ask, table_of
 from headwater.factory import Factory
 from headwater.models.upstream.derm.plan import sizes_of
 from headwater.models.upstream.derm.work import DermDay
 from headwater.pipeline.inputs import DayInputs
 from headwater.recipes import RECIPES
+from headwater.workspace import Workspace
 from headwater.worlds.adsworld import SIZES, write_world
 
 FIRST = dt.date(2025, 1, 6)
@@ -112,6 +115,11 @@ def space_of(work: DermDay, first: dt.date) -> Space:
     """The space of the vectors of an upstream that began on the day `first`."""
     plan = work.plan
     return Space(plan.name, digest_of(plan.signature, first), sizes_of(plan.config).width, first)
+
+
+def table_at(path: Path, name: str, consumer: str | None = None) -> Table:
+    """A table, as `headwater lift` makes it of the factory.yaml at `path`."""
+    return table_of(ask(Workspace.load(path), name, consumer))
 
 
 @pytest.fixture(scope="session")

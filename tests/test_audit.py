@@ -28,6 +28,7 @@ from headwater.recipes import RECIPES
 from headwater.store import Entry
 from headwater.store.catalog import Lane
 from headwater.studies.auditing import Finding, declared, measured
+from headwater.workspace import Workspace
 
 DAYS, FIRST = 10, 6
 
@@ -301,8 +302,9 @@ def test_kuairand_passes_and_its_items_with_a_mean_of_all_days_do_not(kuairand, 
     raw["entities"]["item"]["features"] = raw["entities"]["item"]["features"] | {
         "month_ctr": "numeric"
     }
+    workspace = Workspace.of(parse_config(raw), tmp_path)
     found: dict[str, Finding] = {
-        one.name: one for one in measured(parse_config(raw), tmp_path, lane, "ctr", days[2:])
+        one.name: one for one in measured(workspace, lane, "ctr", days[2:])
     }
     assert [name for name, one in found.items() if not one.passed] == ["item.month_ctr"]
     assert found["item.month_ctr"].figure > 0.6

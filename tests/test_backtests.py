@@ -13,22 +13,23 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conftest import day
-from headwater.backtests import (
-    T1_POLICIES,
-    ablation_table,
-    ablations,
-    contribution_table,
-    policy_table,
-    projection_table,
-    staleness_table,
-    subset_table,
-)
-from headwater.backtests.backtest import Backtest, factory_of
-from headwater.config import load_config
+from at import catalog_bytes
+from conftest import day, table_at
+from headwater.backtests.ablations import ablation_table, ablations
+from headwater.backtests.backtest import Backtest, run_of
+from headwater.backtests.contribution import contribution_table
+from headwater.backtests.policies import T1_POLICIES, policy_table
+from headwater.backtests.projections import projection_table
+from headwater.backtests.staleness import staleness_table
+from headwater.backtests.subsets import subset_table
 from headwater.errors import ExperimentError
+from headwater.evidence import report_tables
 from headwater.factory import Factory
-from headwater.studies import kept_tables, report_tables
+from headwater.pipeline.day import Day
+from headwater.pipeline.replay import run_or_replay
+from headwater.pipeline.run import Run
+from headwater.studies.saved import kept_tables
+from headwater.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +43,24 @@ def test_the_declared_policy_backtested_is_what_was_judged(copied) -> None:
     """The same policy, the same daily vectors, a ranker of the same seed: the backtest predicts
     what the factory predicted.
     """
-    made = factory_of(copied, "ctr", Backtest(copied.config.downstream["ctr"], ("all",)))
+    made = run_of(copied.run, "ctr", Backtest(copied.config.downstream["ctr"], ("all",)))
     for n in range(4):
-        made.run_day(day(n))
+        run_or_replay(made, Day(day(n)))
         assert made.workspace.edition(day(n)).digest == copied.workspace.edition(day(n)).digest
         one, two = (
-            pl.read_parquet(f.home / "predictions" / "ctr" / f"{day(n)}.parquet")[
-                "all|0"
-            ].to_numpy()
+            pl.read_parquet(f.workspace.layout.predictions("ctr", day(n)))["all|0"].to_numpy()
             for f in (made, copied)
         )
         np.testing.assert_array_equal(one, two)
 
 
 def test_every_policy_has_its_row_and_readers_notice_nothing(copied) -> None:
-    before = (copied.workspace.layout.root / "catalog.json").read_bytes()
+    before = catalog_bytes(copied.workspace.layout.root)
     policies = {
         name: T1_POLICIES[name]
         for name in ("latest (ACC)", "mean of 7 (AP)", "last 3 as a sequence")
     }
-    table = policy_table(copied, policies)
+    table = policy_table(copied.run, policies)
     assert [row["variant"] for row in table.rows] == ["none", *policies, "shuffled"]
     assert len({row["n"] for row in table.rows}) == 1
     first = table.rows[1]
@@ -72,9 +71,9 @@ def test_every_policy_has_its_row_and_readers_notice_nothing(copied) -> None:
         == set(first["cosine_day_over_day"])
         == {"ctr_user", "ctr_item", "cvr_user", "cvr_item"}
     )
-    assert (copied.workspace.layout.root / "catalog.json").read_bytes() == before
+    assert catalog_bytes(copied.workspace.layout.root) == before
     with pytest.raises(ExperimentError, match="consumer 'nobody'; this factory has: ctr, cvr"):
-        policy_table(copied, policies, consumer="nobody")
+        policy_table(copied.run, policies, consumer="nobody")
     # what was judged is kept, and the rest is not; asked again, nothing is trained again
     kept = sorted((copied.workspace.layout.root / "backtests").glob("*/done.json"))
     assert len(kept) == 5
@@ -83,19 +82,17 @@ def test_every_policy_has_its_row_and_readers_notice_nothing(copied) -> None:
         or len(list((copied.workspace.layout.root / "backtests").glob("*/models"))) == 1
     )
     times = [path.parent.joinpath("judged").stat().st_mtime_ns for path in kept]
-    assert policy_table(copied, policies).rows == table.rows
+    assert policy_table(copied.run, policies).rows == table.rows
     assert [path.parent.joinpath("judged").stat().st_mtime_ns for path in kept] == times
 
 
 def test_every_subset_is_judged_and_agrees_with_the_factory(copied) -> None:
-    table = subset_table(copied)
+    table = subset_table(copied.run)
     variants = [row["variant"] for row in table.rows]
     assert len(variants) == len(set(variants)) == 17  # sixteen subsets, and the control
-    from headwater.studies import load_table
-
     declared = {
         row["variant"]: row["roc_auc"]
-        for row in load_table(copied.workspace.root / "factory.yaml", "T2").rows
+        for row in table_at(copied.workspace.root / "factory.yaml", "T2").rows
     }
     found = {row["variant"]: row["roc_auc"] for row in table.rows}
     assert {
@@ -104,10 +101,11 @@ def test_every_subset_is_judged_and_agrees_with_the_factory(copied) -> None:
 
 
 def test_frozen_vectors_are_older_and_the_fresh_ones_are_the_factory_s(copied) -> None:
-    copied.config = copied.config.model_copy(
+    config = copied.config.model_copy(
         update={"evaluation": copied.config.evaluation.model_copy(update={"start": day(3)})}
     )
-    table = staleness_table(copied, ages=(0, 1, 2, 5))
+    run = Run.of(Workspace.of(config, copied.workspace.root))
+    table = staleness_table(run, ages=(0, 1, 2, 5))
     assert [row["frozen"] for row in table.rows] == [
         "0 days",
         "1 days",
@@ -122,7 +120,7 @@ def test_frozen_vectors_are_older_and_the_fresh_ones_are_the_factory_s(copied) -
 
 
 def test_contribution_drops_and_shuffles_each(copied) -> None:
-    table = contribution_table(copied)
+    table = contribution_table(copied.run)
     assert [row["embedding"] for row in table.rows] == [
         "ctr_user",
         "ctr_item",
@@ -135,7 +133,7 @@ def test_contribution_drops_and_shuffles_each(copied) -> None:
 
 def test_projection_costs_and_money(copied) -> None:
     table = projection_table(
-        copied, core_hour_price=2.0, rows_a_day=1e6, widths=(64, 4)
+        copied.run, core_hour_price=2.0, rows_a_day=1e6, widths=(64, 4)
     )  # 64 is wider than the vectors: not asked
     rows = {row["projection"]: row for row in table.rows}
     assert list(rows) == ["none", "shuffled", "as they are", "to 4"]
@@ -155,13 +153,13 @@ def test_upstreams_trained_anew_as_declared_are_the_factory_s_to_the_byte(copied
     """The same upstreams, learnt again from the logs: the same editions, so that an ablation
     differs by nothing but what it leaves out.
     """
-    made = factory_of(
-        copied,
+    made = run_of(
+        copied.run,
         "ctr",
         Backtest(copied.config.downstream["ctr"], ("all",), upstreams=copied.config.upstreams),
     )
     for n in range(2):
-        made.run_day(day(n))
+        run_or_replay(made, Day(day(n)))
         assert made.workspace.edition(day(n)).digest == copied.workspace.edition(day(n)).digest
     made.close()
 
@@ -198,7 +196,7 @@ def test_ablations_change_one_thing_each(copied) -> None:
 
 def test_t7_trains_the_ablations_and_compares_them_with_what_is_declared(copied) -> None:
     chosen = ("no overtower", "one unified upstream")
-    table = ablation_table(copied, only=chosen)
+    table = ablation_table(copied.run, only=chosen)
     rows = {row["upstream"]: row for row in table.rows}
     assert list(rows) == ["none", "shuffled", "as declared", *chosen]
     assert (
@@ -215,7 +213,7 @@ def test_t7_trains_the_ablations_and_compares_them_with_what_is_declared(copied)
     with pytest.raises(
         ExperimentError, match="no ablation named 'no towers'; there are: no contrastive loss"
     ):
-        ablation_table(copied, only=("no towers",))
+        ablation_table(copied.run, only=("no towers",))
 
 
 def test_the_command_keeps_its_table_for_the_report(copied) -> None:
@@ -237,11 +235,9 @@ def test_the_command_keeps_its_table_for_the_report(copied) -> None:
         "cvr_user",
         "cvr_item",
     ]
-    (kept,) = kept_tables(
-        copied.workspace.layout.root, load_config(copied.workspace.root / "factory.yaml")
-    )
+    (kept,) = kept_tables(copied.workspace)
     assert json.loads(json.dumps(kept.as_json())) == found
     names = [
-        table.name for table in report_tables(copied.config, copied.workspace.root)
+        table.name for table in report_tables(copied.workspace)
     ]  # T3: no day with two classes has matured yet
     assert names == ["T2", "contribution", "slices", "calibration"]

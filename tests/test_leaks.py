@@ -25,7 +25,6 @@ from headwater.evaluation import metrics_of
 from headwater.factory import Factory
 from headwater.lifecycle.erase import erase
 from headwater.models.downstream import VariantTask, fit_variant, predict_variant
-from headwater.studies import load_table
 
 DAYS = 4
 FIRST = dt.date(2025, 1, 1)
@@ -150,7 +149,9 @@ class Peeking:
     day: dt.date
 
     def read(self, name: str, keys_N: np.ndarray, rows_of: dt.date) -> Served | None:
-        return self.factory.as_of(rows_of).read(name, keys_N, rows_of + dt.timedelta(days=1))
+        return self.factory.workspace.as_of(rows_of).read(
+            name, keys_N, rows_of + dt.timedelta(days=1)
+        )
 
 
 def test_a_join_shifted_by_one_day_is_visible(honest, tmp_path) -> None:
@@ -215,7 +216,9 @@ def lift(path: Path) -> list[str]:
     """What `headwater lift` does; the notes of its table on what nobody has checked."""
     told = "Not checked for leaks: "
     return [
-        note.removeprefix(told) for note in load_table(path, "T2").notes if note.startswith(told)
+        note.removeprefix(told)
+        for note in conftest.table_at(path, "T2").notes
+        if note.startswith(told)
     ]
 
 
@@ -403,10 +406,10 @@ def test_days_judged_before_editions_were_written_down_pass_with_a_note(own_shop
 def test_an_erasure_is_no_leak(own_shop) -> None:
     factory = Factory.load(own_shop)
     someone = int(impressions(own_shop.parent / "world")["user_id"].mode()[0])
-    erase(factory.workspace, factory.workspace.schema, "user", [someone])
+    erase(factory.workspace, "user", [someone])
     assert (
         factory.workspace.entry(RUN[1]).digest
-        != Factory.load(own_shop).judgements.editions_read("ctr", JUDGED[1])[0][1]
+        != Factory.load(own_shop).workspace.predictions.editions_read("ctr", JUDGED[1])[0][1]
     )
     lift(own_shop)
 

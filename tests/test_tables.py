@@ -8,22 +8,17 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from headwater.studies.making import pooled
 
-from conftest import day
+from conftest import day, table_at
 from headwater.config import load_config
 from headwater.errors import ExperimentError
 from headwater.evaluation import Judged, lift_table
 from headwater.ids import keys_of
-from headwater.studies import (
-    calibration_table,
-    finding,
-    keep_table,
-    kept_tables,
-    load_table,
-    state_of,
-)
-from headwater.studies.lifts import steps
+from headwater.studies.calibration import calibration_table
+from headwater.studies.judged import pooled
+from headwater.studies.lifts import finding, steps
+from headwater.studies.saved import State, keep_table, kept_tables
+from headwater.workspace import Workspace
 
 NAMES = ("ctr_user", "ctr_item", "cvr_user", "cvr_item")
 
@@ -41,7 +36,7 @@ def test_slices_are_what_a_slow_walk_over_the_log_finds(done) -> None:
     """Users' rows before the day, items' first day and the surface, counted by hand for every
     judged row.
     """
-    table = load_table(done, "slices")
+    table = table_at(done, "slices")
     rows = {(row["slice"], row["value"]): row for row in table.rows}
     frame = pl.concat(
         [
@@ -72,7 +67,7 @@ def test_slices_are_what_a_slow_walk_over_the_log_finds(done) -> None:
         v: n for v, n in expected.items() if n >= 200
     }
     one = rows["surface", "home"]
-    part = pooled(load_config(done), done.parent / "warehouse", "ctr")
+    part = pooled(Workspace.load(done), "ctr")
     assert sum(row["n"] for (kind, _), row in rows.items() if kind == "surface") <= len(
         part.labels_N
     )
@@ -136,20 +131,24 @@ def test_the_answer_says_what_the_figures_say(strength, said) -> None:
 
 
 def test_a_kept_table_of_an_earlier_state_says_so(done, tmp_path) -> None:
-    table = load_table(done, "T2")
+    table = table_at(done, "T2")
     config = load_config(done)
-    keep_table(tmp_path, table, state_of(tmp_path, config))
-    assert kept_tables(tmp_path, config) == [replace(table, rows=tuple(table.rows))]
+    workspace = Workspace.of(config, tmp_path, warehouse=tmp_path)
+    keep_table(workspace, table, State.of(workspace))
+    assert kept_tables(workspace) == [replace(table, rows=tuple(table.rows))]
     other = config.model_copy(
         update={"evaluation": config.evaluation.model_copy(update={"bootstrap": 99})}
     )
-    assert "or its config" in kept_tables(tmp_path, other)[0].notes[0]
+    assert (
+        "or its config"
+        in kept_tables(Workspace.of(other, tmp_path, warehouse=tmp_path))[0].notes[0]
+    )
     from headwater.files import read_json, write_json
 
     path = next((tmp_path / "tables").glob("*.json"))
-    write_json(path, read_json(path) | {"state": {"day": "2025-01-01", "edition": "x"}})
+    write_json(path, read_json(path) | {"state": {"day": "2025-01-01", "rests_on": "x"}})
     assert (
-        kept_tables(tmp_path, config)[0]
+        kept_tables(workspace)[0]
         .notes[0]
         .startswith(
             "Made on an earlier state of the factory or its config, when 2025-01-01 was live"
@@ -159,4 +158,4 @@ def test_a_kept_table_of_an_earlier_state_says_so(done, tmp_path) -> None:
 
 def test_a_table_of_a_consumer_that_is_not_there_names_those_that_are(done) -> None:
     with pytest.raises(ExperimentError, match="this factory has: ctr, cvr"):
-        load_table(done, "T2", "nobody")
+        table_at(done, "T2", "nobody")

@@ -4,15 +4,19 @@ day.
 
 from __future__ import annotations
 
+import datetime as dt
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import day
 from headwater.console import Console
+from headwater.embeddings.daily import Training
 from headwater.errors import ConfigError
 from headwater.pipeline.tracking import series_of
+from headwater.store.reports import DayReport, Quality, SnapshotHealth
 
 
 def with_tracking(kind: str, uri: str | None = None):
@@ -23,21 +27,33 @@ def with_tracking(kind: str, uri: str | None = None):
     return change
 
 
+def health_of(cosine: float | None) -> SnapshotHealth:
+    return SnapshotHealth(
+        rows=1,
+        fresh=1,
+        space="",
+        digest="",
+        segments=1,
+        cosine_median=cosine,
+        cosine_p10=None,
+        age_mean_days=None,
+        age_p90_days=None,
+        cohorts={},
+        gates=(),
+    )
+
+
 def test_the_series_of_a_day_by_hand() -> None:
-    report = {
-        "day": "1970-01-11",
-        "upstream": {
-            "ctr": {
-                "steps": 4,
-                "total_steps": 10,
-                "curve": [(2, 0.7), (4, 0.5)],
-                "temperature": 0.08,
-            }
-        },
-        "quality": {"ctr": {"roc_auc": {"none": 0.6, "a+b": 0.7, "new": None}}},
-        "coverage": {"ctr_user": 0.9},
-        "snapshots": {"ctr_user": {"cosine_median": 0.8}, "ctr_item": {"cosine_median": None}},
-    }
+    curve = ((2, 0.7), (4, 0.5))
+    report = DayReport(
+        day=dt.date(1970, 1, 11),
+        fingerprint="",
+        edition="",
+        upstream={"ctr": Training(steps=4, total_steps=10, curve=curve, temperature=0.08)},
+        quality={"ctr": Quality(dt.date(1970, 1, 10), 9, {"none": 0.6, "a+b": 0.7, "new": None})},
+        coverage={"ctr_user": 0.9},
+        snapshots={"ctr_user": health_of(0.8), "ctr_item": health_of(None)},
+    )
     assert series_of(report) == {
         "upstream/ctr/loss": [(8, 0.7), (10, 0.5)],
         "upstream/ctr/temperature": [(10, 0.08)],
@@ -101,8 +117,9 @@ def test_a_tracker_that_fails_or_is_not_installed_stops_no_day(
     monkeypatch.syspath_prepend(tmp_path)
     factory = make_factory(with_tracking("broken_tracker:Broken"))
     told = io.StringIO()
-    factory.run.console = Console()
-    factory.run.console._rich.file = told
+    console = Console()
+    console._rich.file = told
+    factory.run = replace(factory.run, console=console)
     factory.run_day(day(0))
     assert "nobody is there" in told.getvalue()
     assert factory.days_done() == [day(0)]
