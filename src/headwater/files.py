@@ -101,6 +101,18 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file; one that is not there is no error."""
+    path.unlink(missing_ok=True)
+
+
+def keep_only(folder: Path, names: tuple[str, ...]) -> None:
+    """Remove every folder in a folder but those of some names."""
+    for part in folder.iterdir():
+        if part.is_dir() and part.name not in names:
+            shutil.rmtree(part)
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder, out of sight first.
 

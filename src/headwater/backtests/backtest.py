@@ -9,7 +9,6 @@ Interrupted, it goes on where it was; finished, it keeps what was judged and let
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ from headwater.digests import canonical_json, digest_of
 from headwater.engine import make_engine
 from headwater.errors import ExperimentError
 from headwater.evaluation import Judged
-from headwater.files import exclusive, write_json
+from headwater.files import exclusive, keep_only, remove_folder, write_json
 from headwater.pipeline.day import Day
 from headwater.pipeline.replay import run_or_replay
 from headwater.pipeline.run import Run
@@ -129,9 +128,7 @@ def _days_run(made: Run, days: Sequence[dt.date]) -> Iterator[dt.date]:
     finally:
         made.close()
     write_json(done, [str(day) for day in days])
-    for part in folder.iterdir():
-        if part.is_dir() and part.name not in KEPT:
-            shutil.rmtree(part)
+    keep_only(folder, KEPT)
 
 
 def judged_by(backtested: Mapping[str, Backtested]) -> list[tuple[str, Judged]]:
@@ -235,6 +232,6 @@ def _forget_others(workspace: Workspace) -> None:
     """Backtests of other days or vectors are of no use any more; those of these days may yet serve
     another table.
     """
-    for other in workspace.layout.backtests.glob("*"):
+    for other in workspace.layout.backtests_on_disk():
         if not other.name.endswith(_state(workspace)):
-            shutil.rmtree(other)
+            remove_folder(other)

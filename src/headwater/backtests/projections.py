@@ -154,7 +154,7 @@ def _timed(run: Run, consumer: str, made: dict[str, Run]) -> tuple[dict[str, Var
             some,
             run.workspace.served_on(rows.day),
             None,
-            of_width.workspace.layout.root / "timed",
+            of_width.workspace.layout.timed,
             "timed",
         )
     return tasks, learnt

@@ -85,9 +85,8 @@ class Layout:
     def backtests(self) -> Path:
         return self.root / "backtests"
 
-    @property
-    def tables(self) -> Path:
-        return self.root / "tables"
+    def backtests_on_disk(self) -> list[Path]:
+        return sorted((self.root / "backtests").glob("*"))
 
     def audit(self, key: str) -> Path:
         return self.root / "audits" / f"{key}.json"
@@ -97,9 +96,32 @@ class Layout:
         return self.home / "tracking"
 
     @property
-    def pages(self) -> Path:
-        """The HTML report, with its tables and plots."""
-        return self.root / "reports"
+    def page(self) -> Path:
+        """The HTML report; beside it lie its tables and plots."""
+        return self.root / "reports" / "index.html"
+
+    @property
+    def page_tables(self) -> Path:
+        return self.root / "reports" / "tables"
+
+    @property
+    def page_plots(self) -> Path:
+        return self.root / "reports" / "plots"
+
+    def page_files(self) -> list[Path]:
+        """All that the report has written in the lane's home."""
+        folder, patterns = self.home / "reports", ("*.html", "tables/*", "plots/*")
+        return [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
+
+    def kept_tables(self) -> list[Path]:
+        return sorted((self.root / "tables").glob("*.json"))
+
+    def kept_table(self, slug: str) -> Path:
+        return self.root / "tables" / f"{slug}.json"
+
+    def refused_rows(self, log: str) -> list[Path]:
+        """The quarantine of a log, a file a day."""
+        return sorted((self.root / "quarantine" / log).rglob("*.parquet"))
 
     # ---- of the lane: vectors --------------------------------------------------------------------
 
@@ -187,3 +209,8 @@ class Layout:
     @property
     def replay(self) -> Path:
         return self.home / "replay.json"
+
+    @property
+    def timed(self) -> Path:
+        """Where rankers that are only timed would be saved."""
+        return self.home / "timed"

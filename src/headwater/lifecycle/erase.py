@@ -130,13 +130,13 @@ def _cleaned(workspace: Workspace, tombstones: Tombstones) -> Iterator[Place]:
         yield clean_dailies(of_lane, tombstones)
         for kind, paths in of_lane.scores().items():
             yield clean_tables(kind, paths, tombstones, keys, as_keys=True)
-        written = _report_files(of_lane)
+        written = of_lane.page_files()
         place = "the report and its tables and plots (write it again with `headwater report`)"
         yield Place(place, len(written), len(written), "files")
         for path in written:
             path.unlink()
     for log in schema.logs.values():
-        refused = sorted((layout.quarantine / log.name).rglob("*.parquet"))
+        refused = layout.refused_rows(log.name)
         columns = {column: entity for entity, column in log.entities.items()}
         yield clean_tables(f"quarantine/{log.name}", refused, tombstones, columns)
     yield _emptied("backtests", layout.backtests, "*")
@@ -150,13 +150,6 @@ def _emptied(place: str, folder: Path, counted: str) -> Place:
     return Place(place, files, files, "files")
 
 
-def _report_files(layout: Layout) -> list[Path]:
-    """The report's page, tables and plots: its map of the items names some of them."""
-    reports = layout.home / "reports"
-    patterns = ("*.html", "tables/*", "plots/*")
-    return [path for pattern in patterns for path in reports.glob(pattern) if path.is_file()]
-
-
 def _places_with_erased(workspace: Workspace, tombstones: Tombstones) -> Iterator[Path]:
     """Whatever still holds a key of the erased, or an online copy or an index of what is gone: the
     check after the work.
@@ -164,12 +157,12 @@ def _places_with_erased(workspace: Workspace, tombstones: Tombstones) -> Iterato
     layout, schema, catalog = workspace.layout, workspace.schema, workspace.catalog()
     for log in schema.logs.values():
         columns = {column: entity for entity, column in log.entities.items()}
-        for path in (layout.quarantine / log.name).glob("*.parquet"):
+        for path in layout.refused_rows(log.name):
             if holds_erased(path, tombstones, columns):
                 yield path
     for lane in lanes_of(layout, catalog):
         of_lane = layout.of_lane(lane)
-        yield from _report_files(of_lane)
+        yield from of_lane.page_files()
         yield from _scores_with_erased(workspace, of_lane, tombstones)
         yield from _vectors_with_erased(of_lane, catalog, tombstones)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 
 from headwater.errors import StoreError
-from headwater.files import read_json
+from headwater.files import read_json, remove_file
 from headwater.lifecycle.serve import is_served, serve
 from headwater.store import Catalog, Live
 from headwater.store.reports import read_report, remove_copies, write_copies
@@ -58,7 +58,7 @@ def rollback(workspace: Workspace, to: dt.date | None) -> Catalog:
             )
     made = switch_to(workspace, made)
     # Killed before this, the next run sees that its days are gone.
-    pending.unlink(missing_ok=True)
+    remove_file(pending)
     return made
 
 

@@ -27,7 +27,7 @@ from headwater.pipeline.run import Run
 from headwater.pipeline.tidy import tidy
 from headwater.pipeline.tracking import track
 from headwater.pipeline.upstreams import DailyResult
-from headwater.store import Composed
+from headwater.store import Composed, Edition
 from headwater.store.reports import DayReport, Quality, read_report
 
 
@@ -147,7 +147,7 @@ def leave_or_refuse(run: Run, day: dt.date, fingerprint: str) -> DayReport:
     if entry.folder is None:
         run.console.log(f"[bold]{day}[/bold] was published, and has left the point-in-time window")
         return DayReport(day, entry.fingerprint, entry.digest)
-    there = (workspace.layout.home / entry.folder / "manifest.json").is_file()
+    there = Edition.is_there(workspace.layout.home / entry.folder)
     edition = workspace.open(entry) if there else None
     report = read_report(edition.folder) if edition is not None else None
     if edition is None or edition.digest != entry.digest or report is None:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 
 from headwater.errors import ConfigError, EditionConflict, StoreError
-from headwater.files import exclusive, read_json, sweep_leftovers, write_json
+from headwater.files import exclusive, read_json, remove_file, sweep_leftovers, write_json
 from headwater.lifecycle import finish_erasures, retire
 from headwater.pipeline.day import Day, run_day
 from headwater.pipeline.rankers import days_to_relearn
@@ -109,7 +109,7 @@ def _pending(run: Run) -> list[dt.date]:
     pending = [dt.date.fromisoformat(day) for day in read_json(path)]
     done = run.workspace.days_done()
     if done and pending[0] > done[-1]:
-        path.unlink()
+        remove_file(path)
         return []
     return pending
 
@@ -132,4 +132,4 @@ def _write(run: Run, days: list[dt.date]) -> None:
     if days:
         write_json(path, [str(day) for day in days])
     else:
-        path.unlink()
+        remove_file(path)

@@ -43,15 +43,14 @@ def write_report(
         tables = report_tables(workspace, console)
     running = operations(days, Reader(workspace), workspace.schema)
     console.log("drawing")
-    folder = workspace.layout.pages
+    layout = workspace.layout
     everything = [*tables, *running]
     charts = [chart for table in everything for chart in table.charts]
-    _only(folder / "tables", {f"{table.slug}.csv": as_csv(table) for table in everything})
-    _only(folder / "plots", {f"{chart.name}.png": picture(chart) for chart in charts})
-    page = folder / "index.html"
+    _only(layout.page_tables, {f"{table.slug}.csv": as_csv(table) for table in everything})
+    _only(layout.page_plots, {f"{chart.name}.png": picture(chart) for chart in charts})
     live_day = str(live.entry.day) if live else ""
-    write_atomic(page, _page(workspace.config, days, live_day, tables, running))
-    return page
+    write_atomic(layout.page, _page(workspace.config, days, live_day, tables, running))
+    return layout.page
 
 
 def _reports_of_days(workspace: Workspace) -> list[DayReport]:

@@ -215,7 +215,7 @@ def _complete(
     """Whether an edition lies there already with all its segments; if `suspicious`, with every byte
     of index and deltas as it was written.
     """
-    if not (folder / MANIFEST).is_file():
+    if not Edition.is_there(folder):
         return False
     wanted = [(name, found) for name, merge in merges.items() for found in merge.segments]
     if not all(Segment.is_there(layout.segment(name, found)) for name, found in wanted):

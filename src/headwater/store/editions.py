@@ -118,6 +118,11 @@ class Edition:
     rotations: Mapping[str, Any]
     folder: Path
 
+    @staticmethod
+    def is_there(folder: Path) -> bool:
+        """Whether an edition lies in a folder; what it names is not looked at."""
+        return (folder / MANIFEST).is_file()
+
     @classmethod
     def load(cls, folder: Path) -> Edition:
         """Raises StoreError."""

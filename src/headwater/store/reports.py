@@ -13,7 +13,7 @@ from headwater.blobs import Layout
 from headwater.embeddings.daily import Training
 from headwater.embeddings.gates.cohorts import CohortCosine
 from headwater.embeddings.gates.evidence import GateResult
-from headwater.files import read_json, write_json
+from headwater.files import read_json, remove_file, write_json
 
 FILE = "report.json"
 
@@ -183,8 +183,8 @@ def write_copies(layout: Layout, report: DayReport) -> None:
 
 
 def remove_copies(layout: Layout, day: dt.date) -> None:
-    layout.report(day).unlink(missing_ok=True)
-    layout.monitor(day).unlink(missing_ok=True)
+    remove_file(layout.report(day))
+    remove_file(layout.monitor(day))
 
 
 def _copy(path: Path, value: Any) -> None:

@@ -31,8 +31,8 @@ class State:
 
 def keep_table(workspace: Workspace, table: Table, state: State) -> Table:
     """Write a table down, with the state of the factory, before it was made, that it is about."""
-    path = workspace.layout.tables / f"{table.slug}.json"
     about = {"day": state.day, "rests_on": state.rests_on}
+    path = workspace.layout.kept_table(table.slug)
     write_json(path, {"state": about, "content": table.as_json()})
     return table
 
@@ -40,7 +40,7 @@ def keep_table(workspace: Workspace, table: Table, state: State) -> Table:
 def kept_tables(workspace: Workspace) -> list[Table]:
     """The tables kept, by name; one made before the factory's last day says so."""
     found, now = [], State.of(workspace)
-    for path in sorted(workspace.layout.tables.glob("*.json")):
+    for path in workspace.layout.kept_tables():
         raw = read_json(path)
         table, made = Table.from_json(raw["content"]), State(**raw["state"])
         if made != now:
