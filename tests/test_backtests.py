@@ -100,12 +100,14 @@ def test_every_subset_is_judged_and_agrees_with_the_factory(copied) -> None:
     } == declared  # trained anew, to the same bytes
 
 
+def judged_from_day_3(factory: Factory) -> Workspace:
+    span = factory.config.evaluation.model_copy(update={"start": day(3)})
+    config = factory.config.model_copy(update={"evaluation": span})
+    return Workspace.of(config, factory.workspace.root)
+
+
 def test_frozen_vectors_are_older_and_the_fresh_ones_are_the_factory_s(copied) -> None:
-    config = copied.config.model_copy(
-        update={"evaluation": copied.config.evaluation.model_copy(update={"start": day(3)})}
-    )
-    run = Run.of(Workspace.of(config, copied.workspace.root))
-    table = staleness_table(run, ages=(0, 1, 2, 5))
+    table = staleness_table(Run.of(judged_from_day_3(copied)), ages=(0, 1, 2, 5))
     assert [row["frozen"] for row in table.rows] == [
         "0 days",
         "1 days",
@@ -237,7 +239,5 @@ def test_the_command_keeps_its_table_for_the_report(copied) -> None:
     ]
     (kept,) = kept_tables(copied.workspace)
     assert json.loads(json.dumps(kept.as_json())) == found
-    names = [
-        table.name for table in report_tables(copied.workspace)
-    ]  # T3: no day with two classes has matured yet
-    assert names == ["T2", "contribution", "slices", "calibration"]
+    names = [table.name for table in report_tables(judged_from_day_3(copied))]
+    assert names == ["T2", "contribution", "slices", "calibration"]  # T3: none has matured yet

@@ -208,8 +208,8 @@ def test_reading_needs_no_torch(done, some_user) -> None:
     script = (
         "import sys; sys.modules['torch'] = None; sys.modules['safetensors'] = None\nfrom"
         " headwater import Reader\nreader ="
-        f" Reader.load({str(done)!r})\nprint(len(reader.retrieve({some_user!r}, 3)['items']),"
-        f" len(reader.lookup('user', [{some_user!r}])['vectors']))"
+        f" Reader.load({str(done)!r})\nprint(len(reader.retrieve({some_user!r}, 3).items),"
+        f" len(reader.lookup('user', [{some_user!r}]).vectors))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False

@@ -8,6 +8,7 @@ import datetime as dt
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headwater.blobs import MAIN, Blobs, Layout, LocalBlobs
 from headwater.config import FactoryConfig, load_config, warehouse_of
@@ -26,7 +27,9 @@ from headwater.store import (
     Tombstones,
     read_daily,
 )
-from headwater.store.predictions import Predictions
+
+if TYPE_CHECKING:
+    from headwater.store.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,9 @@ class Workspace:
 
     @cached_property
     def predictions(self) -> Predictions:
+        # Who reads vectors needs no statistics.
+        from headwater.store.predictions import Predictions
+
         return Predictions(self.layout)
 
     # ---- the lane's days -------------------------------------------------------------------------
