@@ -94,14 +94,15 @@ def test_without_pytest_it_says_what_to_install(tmp_path) -> None:
 
 
 def test_a_suite_that_is_not_there_is_said() -> None:
-    with pytest.raises(AttributeError, match="no suite 'CacheContract': BlockContract"):
+    with pytest.raises(AttributeError, match="no suite 'CacheContract': BlobsContract"):
         _ = testing.CacheContract
 
 
 def test_suites_of_what_needs_no_torch_import_none() -> None:
     code = (
         "import sys; from headwater.testing import IndexContract, OnlineStoreContract,"
-        " PolicyContract, EngineContract; print('torch' in sys.modules)"
+        " PolicyContract, EngineContract, BlobsContract, UpstreamContract;"
+        " print('torch' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -4,11 +4,13 @@ find it.
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import as_completed
 
 import faiss
 import my_package
 import numpy as np
+import pytest
 
 from headwater import testing
 
@@ -127,3 +129,41 @@ class TestMyEngine(testing.EngineContract):
                 return (done.result() for done in as_completed(running))
 
         return AsTheyCome(3)
+
+
+class TestMyBlobs(testing.BlobsContract):
+    # test_a_key_is_created_once
+    # test_of_racing_writers_one_wins_and_its_bytes_stay
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path):
+        self.path = tmp_path / "blobs.sqlite"
+
+    def make(self):
+        class LastWins(my_package.MyBlobs):
+            def create(self, key, data):
+                self.write(key, data)
+                return True
+
+        return LastWins(self.path)
+
+
+class Amnesiac(my_package.MyUpstream):
+    def run(self, job):
+        return super().run(dataclasses.replace(job, before=None))
+
+
+class Unseeded(my_package.MyUpstream):
+    def _direction(self, plan, key):
+        return np.random.default_rng().standard_normal(plan.width, np.float32)
+
+
+class TestAmnesiac(testing.UpstreamContract):
+    # test_days_stay_in_one_space
+    def settings(self):
+        return {"kind": f"{__name__}:Amnesiac", "settings": {"width": 8}}
+
+
+class TestUnseeded(testing.UpstreamContract):
+    # test_the_same_job_gives_the_same_bytes
+    def settings(self):
+        return {"kind": f"{__name__}:Unseeded", "settings": {"width": 8}}

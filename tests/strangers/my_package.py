@@ -5,6 +5,7 @@ public names, and nothing of its tests.
 from __future__ import annotations
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import faiss
@@ -12,9 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from headwater.blobs import expect_key
 from headwater.embeddings import Policy
+from headwater.embeddings.daily import DailyVectors
+from headwater.errors import StoreError
+from headwater.files import new_folder
 from headwater.index import Index
 from headwater.models.downstream import Ranker
+from headwater.models.upstream import UpstreamPlan, UpstreamResult
 from headwater.store.online import first_of, key_bytes, not_held
 
 
@@ -164,3 +170,100 @@ class MyEngine:
 
     def close(self):
         self.pool.shutdown()
+
+
+class MyBlobs:
+    """Blobs: rows of a table in SQLite."""
+
+    def __init__(self, path):
+        self.path = path
+        with self.open() as table:
+            table.execute("create table if not exists blobs (key text primary key, data blob)")
+
+    def open(self):
+        return sqlite3.connect(self.path, timeout=60)
+
+    def read(self, key, low=0, high=None):
+        with self.open() as table:
+            asked = "select data from blobs where key = ?"
+            found = table.execute(asked, [expect_key(key)]).fetchone()
+        return None if found is None else found[0][low:high]
+
+    def write(self, key, data):
+        with self.open() as table:
+            table.execute("replace into blobs values (?, ?)", [expect_key(key), data])
+
+    def create(self, key, data):
+        with self.open() as table:
+            asked = "insert or ignore into blobs values (?, ?)"
+            return table.execute(asked, [expect_key(key), data]).rowcount == 1
+
+    def list(self, prefix):
+        with self.open() as table:
+            rows = table.execute("select key from blobs order by key").fetchall()
+        return (key for (key,) in rows if key.startswith(prefix))
+
+    def remove(self, key):
+        with self.open() as table:
+            table.execute("delete from blobs where key = ?", [expect_key(key)])
+
+    def local(self, prefix):
+        raise StoreError(f"{prefix} lies in a table, not in a folder.")
+
+
+class MyUpstream:
+    """An upstream: whoever acted on the same things has a like vector. Each side of a log is the
+    faded sum of random directions, one for everybody whom its positive rows met.
+    """
+
+    def plan(self, name, settings, declared):
+        width = settings.settings["width"]
+        made_of = [settings.kind, width, settings.tasks, declared.seed, declared.meaning]
+        return UpstreamPlan(
+            name=name,
+            kind=settings.kind,
+            entities=declared.schema.upstream_entities[name],
+            width=width,
+            tasks=declared.by_log(settings.tasks),
+            signature=json.dumps(made_of),
+            seed=declared.seed,
+        )
+
+    def run(self, job):
+        if not job.folder.is_dir():
+            with new_folder(job.folder) as aside:
+                self._learn(job, aside)
+        first_day = np.load(job.folder / "first_day.npy").item()
+        space, made = job.plan.space(first_day), []
+        for entity in job.plan.entities:
+            keys_N, ids = job.ids_of(entity)
+            sums = self._sums(job.folder, entity)
+            nothing = np.zeros(job.plan.width, np.float32)
+            vectors_ND = np.array([sums.get(key, nothing) for key in keys_N.tolist()])
+            made.append(DailyVectors(space, entity, keys_N, vectors_ND, ids))
+        return UpstreamResult(tuple(made))
+
+    def _learn(self, job, folder):
+        before = job.before / "first_day.npy" if job.before else None
+        first_day = np.load(before) if before else np.array(job.day, "datetime64[D]")
+        np.save(folder / "first_day.npy", first_day)
+        for entity in job.plan.entities:
+            sums = self._sums(job.before, entity) if before else {}
+            sums = {key: np.float32(0.9) * vector for key, vector in sums.items()}
+            for rows in job.rows_to_learn():
+                (other,) = set(rows.keys) - {entity}
+                liked = rows.labels[job.plan.tasks[rows.log][0]] == 1
+                pairs = zip(rows.keys[entity][liked], rows.keys[other][liked], strict=True)
+                for key, met in pairs:
+                    towards = self._direction(job.plan, met)
+                    sums[int(key)] = sums.get(int(key), np.float32(0)) + towards
+            np.save(folder / f"{entity}.keys.npy", np.array([*sums], np.uint64))
+            np.save(folder / f"{entity}.sums.npy", np.array([*sums.values()], np.float32))
+
+    def _sums(self, folder, entity):
+        keys, vectors = (np.load(folder / f"{entity}.{part}.npy") for part in ("keys", "sums"))
+        return dict(zip(keys.tolist(), vectors, strict=True))
+
+    def _direction(self, plan, key):
+        generator = np.random.default_rng([plan.seed, int(key)])
+        return generator.standard_normal(plan.width, np.float32)

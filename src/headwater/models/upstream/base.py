@@ -7,7 +7,7 @@ in whatever process an engine has chosen, from the keys that its job carries.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,13 @@ class Declared:
     schema: Schema
     seed: int
     meaning: str
+
+    def by_log(self, tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Some tasks by the log that they label, that of the first one first."""
+        logs = dict.fromkeys(self.schema.tasks[task].log for task in tasks)
+        return {
+            log: tuple(task for task in tasks if self.schema.tasks[task].log == log) for log in logs
+        }
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class DermPlan:
             specs={entity: specs[logs[0]][entity] for entity in entities},
             contexts={log: specs[log]["context"] for log in logs},
             histories=histories,
-            tasks={log: tuple(task.name for task in tasks if task.log == log) for log in logs},
+            tasks=declared.by_log(config.tasks),
             given={task.name: task.given.name for task in tasks if task.given is not None},
             seed=declared.seed,
             meaning=declared.meaning,
