@@ -8,7 +8,7 @@ T8 = Study(
     "T8",
     "retrieval",
     "vectors",
-    "headwater.studies.retrieval.making:retrieval_study",
+    "headwater.studies.retrieval.table:retrieval_study",
     consumer=None,
 )
 SLICES = Study("slices", "for whom it helps", "judged", "headwater.studies.judged:slice_study")

@@ -5,13 +5,14 @@ then. Shapes: Q queries, N items, D width.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from headwater.config import FactoryConfig, RetrievalConfig
+from headwater.config import EvaluationConfig, FactoryConfig, RetrievalConfig
 from headwater.embeddings import Space
 from headwater.embeddings.aggregate import find
 from headwater.errors import ExperimentError
@@ -116,10 +117,29 @@ def read_days(workspace: Workspace) -> RetrievalData:
     timeline = Timeline(workspace)
     task = schema.tasks[config.retrieval_task()]
     log = EventLog(schema.logs[task.log], config.zone, erased=tombstones.matches)
-    span, days = (
-        config.evaluation,
-        [day for day in timeline.days if timeline.entry_on(day) is not None],
+    days = [day for day in timeline.days if timeline.entry_on(day) is not None]
+    judged = _judged_days(config.evaluation, days)
+    earlier = _earlier_days(timeline, days, judged[0])
+    timeline.expect(judged)
+    logged = log.span()
+    pairs = read_pairs(log, task, logged[0] if logged else judged[0], judged[-1])
+    seed = _seed(schema, task, tombstones)
+    made = {day: _day(config, timeline, pairs, seed, day) for day in (*earlier, *judged)}
+    asked = tuple(len(np.unique(pairs.between(day, day).positives.users_M)) for day in judged)
+    upstream = config.retrieval_upstream()
+    plan = plan_of(config, schema, upstream)
+    return RetrievalData(
+        upstream=upstream,
+        task=task.name,
+        temperature=plan.temperature or 1.0,
+        judged=tuple(made[day] for day in judged),
+        earlier=tuple(made[day] for day in earlier),
+        asked=asked,
     )
+
+
+def _judged_days(span: EvaluationConfig, days: Sequence[dt.date]) -> list[dt.date]:
+    """Those of the span that is evaluated. Raises ExperimentError where there are none."""
     judged = [
         day
         for day in days
@@ -133,29 +153,17 @@ def read_days(workspace: Workspace) -> RetrievalData:
             " with an edition to read. Run days with `headwater backfill`, or correct"
             " evaluation.start and end."
         )
-    earlier = [
-        day
-        for day in days
-        if day < judged[0]
-        and (entry := timeline.entry_on(day)) is not None
-        and entry.folder is not None
-    ][-TUNING_DAYS:]
-    timeline.expect(judged)
-    logged = log.span()
-    pairs = read_pairs(log, task, logged[0] if logged else judged[0], judged[-1])
-    seed = _seed(schema, task, tombstones)
-    made = {day: _day(config, timeline, pairs, seed, day) for day in (*earlier, *judged)}
-    asked = tuple(len(np.unique(pairs.between(day, day).positives.users_M)) for day in judged)
-    upstream = config.retrieval_upstream()
-    plan = plan_of(config, schema, upstream)
-    return RetrievalData(
-        upstream,
-        task.name,
-        plan.temperature or 1.0,
-        tuple(made[day] for day in judged),
-        tuple(made[day] for day in earlier),
-        asked,
-    )
+    return judged
+
+
+def _earlier_days(timeline: Timeline, days: Sequence[dt.date], first: dt.date) -> list[dt.date]:
+    """The last days before the first judged one whose edition is still there."""
+    earlier = []
+    for day in days:
+        entry = timeline.entry_on(day)
+        if day < first and entry is not None and entry.folder is not None:
+            earlier.append(day)
+    return earlier[-TUNING_DAYS:]
 
 
 def _day(

@@ -5,18 +5,16 @@ Shapes: Q queries, N items, F factors.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix
 
 from headwater.embeddings.aggregate import find
 from headwater.studies.retrieval.days import RetrievalDay
-from headwater.studies.retrieval.ranking import CHUNK, best_rows, hits_of, recall_at
+from headwater.studies.retrieval.ranking import CHUNK, best_rows
 
-S = TypeVar("S")
 POPULARITY_DAYS = (1, 3, 7, None)
 UNKNOWN = np.float32(-1e6)  # of an item that a factorisation never met: after all others
 
@@ -140,21 +138,18 @@ def _model(settings: Factorisation) -> Any:
     return BayesianPersonalizedRanking(learning_rate=settings.strength, **same)
 
 
+def popularity_of(day: RetrievalDay, window: int | None) -> np.ndarray:
+    """Of the candidates, [N]: positives of the last `window` days (None: all), ties by those of all
+    days, as logarithms.
+    """
+    return day.popularity(window) + 1e-3 * day.popularity(None)
+
+
 def popular(day: RetrievalDay, k: int, window: int | None) -> np.ndarray:
     """The same for everyone: the most positives of the last `window` days (None: all), ties by
     those of all days.
     """
-    scores_N = day.popularity(window) + 1e-3 * day.popularity(None)
+    scores_N = popularity_of(day, window)
     return best_rows(
         lambda some: np.tile(scores_N, (some.stop - some.start, 1)), len(day), k, day.met
     )
-
-
-def mean_recall(rows_QK: np.ndarray, day: RetrievalDay, k: int) -> float:
-    relevant, counts = day.relevant("all")
-    return float(np.nanmean(recall_at(hits_of(rows_QK, relevant), counts, k)))
-
-
-def best_of(tried: Sequence[S], score: Callable[[S], float], days: Sequence[RetrievalDay]) -> S:
-    """The one of the highest score; the first where there are no days to score it on."""
-    return max(tried, key=score) if days else tried[0]
