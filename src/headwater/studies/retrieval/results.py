@@ -65,8 +65,10 @@ class Results:
 
 
 def gather(workspace: Workspace, ks: tuple[int, ...], console: Console) -> Results:
-    """Raises ExperimentError where no day can be judged, EditionMissing where retention removed
-    what was served.
+    """Read the days, let every method rank and judge it, at each of `ks`.
+
+    Raises ExperimentError where no day can be judged, EditionMissing where retention removed what
+    was served.
     """
     config, data = workspace.config, read_days(workspace)
     compared = compare(config, data, ks, console)

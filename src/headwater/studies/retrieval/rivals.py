@@ -47,12 +47,12 @@ class Factorisation:
         users, known_Q = find(people, day.users_Q)
         columns, known_N = find(items, day.items_N)
         return Fitted(
-            day,
-            np.asarray(model.user_factors)[users],
-            np.asarray(model.item_factors)[columns],
-            known_Q,
-            known_N,
-            fallback_N,
+            day=day,
+            users_QF=np.asarray(model.user_factors)[users],
+            items_NF=np.asarray(model.item_factors)[columns],
+            known_Q=known_Q,
+            known_N=known_N,
+            fallback_N=fallback_N,
         )
 
 
@@ -69,18 +69,20 @@ class Fitted:
 
     def rank(self, k: int, bias_N: np.ndarray | None = None) -> np.ndarray:
         """Rows [Q, k] by u.v or, with a bias, by u.v / (its standard deviation) + bias."""
-        sample = self.users_QF[self.known_Q][:CHUNK] @ self.items_NF[self.known_N].T
-        scale, added_N = (1.0, 0.0) if bias_N is None else (float(sample.std()) or 1.0, bias_N)
+        scale = 1.0 if bias_N is None else self._deviation() or 1.0
+        added_N = 0.0 if bias_N is None else bias_N
 
         def scores(some: slice) -> np.ndarray:
-            found = np.where(
-                self.known_N,
-                self.users_QF[some] @ self.items_NF.T / scale + added_N,
-                UNKNOWN + self.fallback_N,
-            )
+            found = self.users_QF[some] @ self.items_NF.T / scale + added_N
+            found = np.where(self.known_N, found, UNKNOWN + self.fallback_N)
             return np.where(self.known_Q[some, None], found, self.fallback_N)
 
         return best_rows(scores, len(self.day), k, self.day.met)
+
+    def _deviation(self) -> float:
+        """The standard deviation of scores, over some of the users that are known."""
+        sample = self.users_QF[self.known_Q][:CHUNK] @ self.items_NF[self.known_N].T
+        return float(sample.std())
 
 
 # Tried on the days before the judged ones. The first is what wide searches found good
@@ -112,9 +114,8 @@ def positives_before(
     past, seed = day.past.positives, day.seed.positives
     people, rows = np.unique(np.concatenate([seed.users_M, past.users_M]), return_inverse=True)
     items, columns = np.unique(np.concatenate([seed.items_M, past.items_M]), return_inverse=True)
-    weights = np.concatenate(
-        [np.full(len(seed), seed_weight, np.float32), np.ones(len(past), np.float32)]
-    )
+    of_seed = np.full(len(seed), seed_weight, np.float32)
+    weights = np.concatenate([of_seed, np.ones(len(past), np.float32)])
     summed = csr_array((weights, (rows, columns)), shape=(len(people), len(items)))
     summed.sum_duplicates()
     summed.data = np.minimum(summed.data, 1)
