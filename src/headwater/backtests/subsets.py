@@ -1,4 +1,4 @@
-"""T2 in full: every subset of the embeddings."""
+"""T2 and T3 in full: every subset of the embeddings."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from headwater.studies.lifts import lifts_of
 
 
 def subset_study(asked: Asked) -> Table:
+    """T2 and T3 in full, from a backtest of every subset."""
     with running(asked) as run:
         return subset_table(run, asked.study.name, asked.consumer)
 
 
 def subset_table(run: Run, name: str = "T2-subsets", consumer: str = "ctr") -> Table:
     """The lift of all 2^n subsets of the n embeddings (sixteen for two upstreams), and the shuffled
-    control. Raises ExperimentError.
+    control.
+
+    Raises ExperimentError where there is no such consumer or no day.
     """
+    config = run.workspace.config
     variants = (*subsets(run.workspace.schema.embedding_names()), SHUFFLED)
     expect_consumer(run.workspace, name, consumer)
-    (found,) = backtest(
-        run,
-        name,
-        consumer,
-        {"subsets": Backtest(run.workspace.config.downstream[consumer], variants)},
-    ).values()
-    return lifts_of(run.workspace.config, name, consumer, found.judged)
+    chosen = {"subsets": Backtest(config.downstream[consumer], variants)}
+    backtested = backtest(run, name, consumer, chosen)
+    return lifts_of(config, name, consumer, backtested["subsets"].judged)

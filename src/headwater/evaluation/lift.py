@@ -120,7 +120,7 @@ def lift_table(
         draws=replicates(judged, bootstrap, seed),
         shares={variant: _shares(judged, variant) for variant in judged.scores},
     )
-    return _holm([_lift(judged, figures, variant, base, confidence) for variant, base in pairs])
+    return holm([_lift(judged, figures, variant, base, confidence) for variant, base in pairs])
 
 
 def quick_lift(judged: Judged, variant: str, confidence: float, baseline: str = "none") -> Lift:
@@ -280,8 +280,8 @@ def _rows_needed(n: int, lift: float, error: float, confidence: float) -> int | 
     return int(np.ceil(needed)) if needed < 1e12 else None
 
 
-def _holm(rows: list[Lift]) -> list[Lift]:
-    """Holm's step-down correction over the rows that compare something."""
+def holm(rows: Sequence[Lift]) -> list[Lift]:
+    """The rows with p values corrected over all that compare something (Holm 1979)."""
     tested = sorted(
         (row.p_value, place) for place, row in enumerate(rows) if row.p_value is not None
     )

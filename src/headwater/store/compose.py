@@ -89,7 +89,7 @@ class SnapshotMerge:
         kept = self.before.segments if self.before is not None else ()
         return [*(segment.folder.name for segment in kept), self.delta]
 
-    def entry(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """What the manifest says of it, but for what the merge finds."""
         return {
             "entity": self.today.entity,
@@ -124,7 +124,7 @@ def compose(
     if not _complete(layout, folder, merges, again):
         with new_folder(folder) as aside:
             snapshots = {
-                name: merge.entry() | _merged(layout, aside / name, name, merge, policy, rule)
+                name: merge.as_json() | _merged(layout, aside / name, name, merge, policy, rule)
                 for name, merge in merges.items()
             }
             manifest = _manifest(day, digest, rule, source) | {"snapshots": snapshots}

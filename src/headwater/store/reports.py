@@ -152,7 +152,7 @@ class DayReport:
         """The same day under an edition that took the place of its own."""
         return replace(self, edition=digest)
 
-    def monitor(self) -> dict[str, Any]:
+    def monitor_as_json(self) -> dict[str, Any]:
         """What a monitoring system reads of it: `monitors/DAY.json`."""
         kept = ("day", "edition", "forced", "coverage", "snapshots")
         raw = self.as_json()
@@ -179,7 +179,7 @@ def read_copy(layout: Layout, day: dt.date) -> DayReport | None:
 def write_copies(layout: Layout, report: DayReport) -> None:
     """Bring `reports/DAY.json` and `monitors/DAY.json` in line with a report."""
     _copy(layout.report(report.day), report.as_json())
-    _copy(layout.monitor(report.day), report.monitor())
+    _copy(layout.monitor(report.day), report.monitor_as_json())
 
 
 def remove_copies(layout: Layout, day: dt.date) -> None:

@@ -10,12 +10,11 @@ Shapes: N rows, W numbers a row.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -180,7 +179,7 @@ class SegmentWriter:
             )
             self._files["ids.text.npy"].append(np.frombuffer("".join(text).encode(), np.uint8))
 
-    def close(self) -> dict[str, Any]:
+    def close(self) -> Mapping[str, object]:
         """The manifest of what was written."""
         rows = self.rows
         return {

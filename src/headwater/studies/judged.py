@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,26 +17,29 @@ from headwater.studies.slices import slice_table
 from headwater.workspace import Workspace
 
 
-def lifts(asked: Asked) -> Table:
-    """T2 and T3."""
+def lift_study(asked: Asked) -> Table:
+    """T2 and T3: what each set of embeddings gains the ranker."""
+    config, name = asked.workspace.config, asked.study.name
+    return _audited_table(asked, lambda judged: lifts_of(config, name, asked.consumer, judged))
+
+
+def slice_study(asked: Asked) -> Table:
+    """Whom the embeddings help."""
+    workspace, consumer = asked.workspace, asked.consumer
+    return _audited_table(asked, lambda judged: slice_table(workspace, consumer, judged))
+
+
+def calibration_study(asked: Asked) -> Table:
+    """Whether a predicted probability is what it says."""
+    return _audited_table(asked, lambda judged: calibration_table(asked.consumer, judged))
+
+
+def _audited_table(asked: Asked, make: Callable[[Judged], Table]) -> Table:
+    """A table of the judged rows, once the audit has found no leak in them."""
     judged = pooled(asked.workspace, asked.consumer)
-    checked = audited(asked.workspace, asked.consumer, judged)
-    table = lifts_of(asked.workspace.config, asked.study.name, asked.consumer, judged)
-    return replace(table, notes=(*table.notes, *checked))
-
-
-def slices(asked: Asked) -> Table:
-    judged = pooled(asked.workspace, asked.consumer)
-    checked = audited(asked.workspace, asked.consumer, judged)
-    table = slice_table(asked.workspace, asked.consumer, judged)
-    return replace(table, notes=(*table.notes, *checked))
-
-
-def calibration(asked: Asked) -> Table:
-    judged = pooled(asked.workspace, asked.consumer)
-    checked = audited(asked.workspace, asked.consumer, judged)
-    table = calibration_table(asked.consumer, judged)
-    return replace(table, notes=(*table.notes, *checked))
+    unchecked = audited(asked.workspace, asked.consumer, judged)
+    table = make(judged)
+    return replace(table, notes=(*table.notes, *unchecked))
 
 
 def expect_consumer(workspace: Workspace, table: str, consumer: str) -> None:
@@ -58,8 +62,9 @@ def audited(workspace: Workspace, consumer: str, judged: Judged) -> tuple[str, .
 
 
 def pooled(workspace: Workspace, consumer: str) -> Judged:
-    """The judged rows of the span that the config evaluates, in the workspace's lane. Raises
-    ExperimentError where there are none.
+    """The judged rows of the span that the config evaluates, in the workspace's lane.
+
+    Raises ExperimentError where there are none.
     """
     span, days = workspace.config.evaluation, set(workspace.days_done())
     return workspace.predictions.pooled(consumer, span.start, span.end, days)

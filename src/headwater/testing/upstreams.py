@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def write_log(folder: Path) -> None:
 class World:
     """The log, and the jobs of an upstream on it as a factory would make them."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_log(folder)
         self.folder = folder
@@ -117,7 +118,7 @@ class UpstreamContract(ABC):
     """Subclass it with `settings`."""
 
     @abstractmethod
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Mapping[str, Any]:
         """What stands under `upstreams.NAME` in factory.yaml, but for its tasks."""
 
     @pytest.fixture
@@ -142,7 +143,7 @@ class UpstreamContract(ABC):
         assert plan.logs == ("feed",)
 
     def test_another_seed_is_another_space(self, world: World) -> None:
-        other = World(world.folder, self.settings() | {"seed": 12345})
+        other = World(world.folder, {**self.settings(), "seed": 12345})
         assert other.plan.space(FIRST) != world.plan.space(FIRST)
 
     def test_it_gives_what_its_plan_names(self, world: World, tmp_path: Path) -> None:
