@@ -5,10 +5,12 @@ them.
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import yaml
 from browser import Browser, browser_of, find_browser
 from conftest import day
 from headwater.cli.main import app as cli
+from headwater.embeddings.gates.evidence import GateResult
 from headwater.evaluation.table import Chart, Column, Series, Table
 from headwater.report.compare import Comparison, write_compare
 from headwater.report.headline import headline
@@ -28,6 +31,7 @@ from headwater.report.operations import gates_table
 from headwater.report.page import height_of, sections_of
 from headwater.report.pictures import picture
 from headwater.report.report import as_csv, write_report
+from headwater.store.reports import DayReport, SnapshotHealth
 
 HOSTILE = '</script><img src="x" onerror="boom()">'
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -240,20 +244,32 @@ def test_a_strip_holds_every_interval_and_zero_in_proportion() -> None:
     assert whole.at == 73  # 2 lies three quarters of the way
 
 
-def failing_day() -> dict[str, Any]:
-    gate = {
-        "check": "drift",
-        "figure": 0.5,
-        "threshold": 0.2,
-        "passed": True,
-        "reason": "within bounds",
-    }
-    bad = gate | {"figure": 0.1, "threshold": 0.3, "passed": False, "reason": "too small"}
-    return {
-        "day": "2025-01-01",
-        "forced": ["user: drift"],
-        "snapshots": {"user": {"gates": [bad]}, "item": {"gates": [gate]}},
-    }
+def health(gate: GateResult) -> SnapshotHealth:
+    return SnapshotHealth(
+        rows=9,
+        fresh=3,
+        space="ctr 2025-01-01 abc",
+        digest="d",
+        segments=1,
+        cosine_median=0.9,
+        cosine_p10=0.8,
+        age_mean_days=1.0,
+        age_p90_days=2.0,
+        cohorts={},
+        gates=(gate,),
+    )
+
+
+def failing_day() -> DayReport:
+    gate = GateResult("user", "drift", 0.5, 0.2, True, "within bounds")
+    bad = replace(gate, figure=0.1, threshold=0.3, passed=False, reason="too small")
+    return DayReport(
+        day=dt.date(2025, 1, 1),
+        fingerprint="f",
+        edition="e",
+        forced=("user: drift",),
+        snapshots={"user": health(bad), "item": health(gate)},
+    )
 
 
 def test_a_gate_that_failed_is_told_in_the_answer_the_cell_and_the_notes() -> None:
