@@ -226,6 +226,7 @@ RUNNING = {
     "name": "other",
     "warehouse": "elsewhere",
     "workers": 7,
+    "engine": {"kind": "other.package:Engine", "settings": {"cluster": "big"}},
     "gates": {"min_effective_rank": 1.0},
     "store": {"online": "none", "bucket_rows": 7, "compact_after": 2},
     "index": {"kind": "exact"},
