@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import hashlib
 import json
 import os
 import shutil
@@ -120,6 +121,15 @@ def space_of(work: DermDay, first: dt.date) -> Space:
 def table_at(path: Path, name: str, consumer: str | None = None) -> Table:
     """A table, as `headwater lift` makes it of the factory.yaml at `path`."""
     return table_of(ask(Workspace.load(path), name, consumer))
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """Digest of every file below, locks and what is made again at need aside."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".lock", ".mdb") and "cache" not in path.parts
+    }
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from headwater.config import load_config, parse_config
+from headwater.config import FactoryConfig, load_config, parse_config
 from headwater.errors import ConfigError
 
 GOOD = {
@@ -165,3 +166,137 @@ def test_a_late_label_of_several_columns_may_not_enter_a_history() -> None:
         ConfigError, match="'bought' is the label of the task 'late', which matures later"
     ):
         parse_config(raw)
+
+
+# ---- variants that are compared where none are named ---------------------------------------------
+
+POPULARITY = {"kind": "strangers:Popularity", "tasks": ["click"], "entities": ["item"]}
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "variants"),
+    [
+        ({"clicks_2": {"tasks": ["click"]}}, ["none", "clicks_2_user", "all", "shuffled"]),
+        (
+            {"visits": {"tasks": ["buy"]}, "ctr": {"tasks": ["click"]}},
+            [
+                "none",
+                "visits_user",
+                "visits_user+visits_item",
+                "ctr_user+ctr_item",
+                "all",
+                "shuffled",
+            ],
+        ),
+        ({"hot": POPULARITY}, ["none", "all", "shuffled"]),
+        (
+            {"hot": POPULARITY, "ctr": {"tasks": ["click"]}},
+            ["none", "ctr_user", "hot_item", "ctr_user+ctr_item", "all", "shuffled"],
+        ),
+    ],
+    ids=["one", "two", "items only", "items only, and another"],
+)
+def test_default_variants_are_those_of_the_upstreams_there_are(upstreams, variants) -> None:
+    raw = copy.deepcopy(GOOD) | {"upstreams": upstreams, "downstream": {"ctr": {"task": "click"}}}
+    raw["tasks"]["buy"] = {"log": "feed", "label": "bought"}
+    assert parse_config(raw).downstream["ctr"].variants == tuple(variants)
+
+
+def test_variants_that_are_named_stay_as_they_are() -> None:
+    named = {"ctr": {"task": "click", "variants": ["none", "ctr_item"]}}
+    assert parse_config(GOOD | {"downstream": named}).downstream["ctr"].variants == (
+        "none",
+        "ctr_item",
+    )
+
+
+# ---- what a digest is made of --------------------------------------------------------------------
+
+SEED = {"table": "seed.parquet", "key": "u", "ids": "items"}
+WHOLE = GOOD | {
+    "entities": {
+        "user": {},
+        "item": {"table": "items.parquet", "key": "i", "features": {"colour": "categorical"}},
+    },
+    "histories": {"user": {"of": "item", "log": "feed", "seed": SEED}},
+    "downstream": {"ctr": {"task": "click"}},
+}
+# What shapes no vector and no score: where things lie, how they are run, and what is refused.
+RUNNING = {
+    "name": "other",
+    "warehouse": "elsewhere",
+    "workers": 7,
+    "engine": {"kind": "other.package:Engine", "settings": {"cluster": "big"}},
+    "gates": {"min_effective_rank": 1.0},
+    "store": {"online": "none", "bucket_rows": 7, "compact_after": 2},
+    "index": {"kind": "exact"},
+    "retrieval": {"prior": {"weight": 0.5}, "unseen": True},
+    "evaluation": {"start": "2025-01-07", "bootstrap": 99, "trusted": ["item.colour"]},
+    "tracking": {"kind": "tensorboard"},
+    "lanes": {"new": {"upstreams": {"ctr": {"seed": 5}}}},
+    "logs": {"feed": {"path": "other.parquet", "max_reject_share": 0.5}},
+    "entities": {"item": {"table": "other.parquet", "as_of": "2025-01-01"}},
+    "histories": {"user": {"seed": {"table": "other.parquet", "as_of": "2025-01-01"}}},
+    "upstreams": {"ctr": {"checkpoint_steps": 7, "exploding": 9.0, "device": "auto"}},
+    "lifecycle": {"promote": "manual", "keep_days": 400, "align": {"min_shared": 9}},
+}
+SHAPING = {
+    "seed": 1,
+    "time_zone": "Asia/Shanghai",
+    "logs": {"feed": {"features": {"page": "categorical"}}},
+    "entities": {"item": {"features": {"price": "numeric"}}},
+    "histories": {"user": {"length": 3}},
+    "tasks": {"click": {"matures_days": 1}},
+    "upstreams": {"ctr": {"size": "tiny"}},
+    "lifecycle": {"policy": {"kind": "mean", "k": 2}},
+    "downstream": {"ctr": {"seeds": [3]}},
+    "store": {"encoding": "int8"},
+}
+
+
+def laid_over(raw: Any, change: Any) -> Any:
+    """`change` laid over `raw`, key by key."""
+    if not (isinstance(raw, dict) and isinstance(change, dict)):
+        return change
+    return {**raw, **{key: laid_over(raw.get(key), value) for key, value in change.items()}}
+
+
+def digest_with(change: dict[str, Any]) -> str:
+    return parse_config(laid_over(WHOLE, change)).digest()
+
+
+def settings(changes: dict[str, Any]) -> list[Any]:
+    """A change for each section, and what it is called."""
+    return [pytest.param({section: value}, id=section) for section, value in changes.items()]
+
+
+def test_every_section_either_shapes_results_or_only_runs_them() -> None:
+    assert set(FactoryConfig.model_fields) == {*RUNNING, *SHAPING}
+
+
+@pytest.mark.parametrize("change", settings(RUNNING))
+def test_a_digest_does_not_follow_what_only_runs(change) -> None:
+    """Neither that a section or a setting is declared, nor what it says: no published day becomes a
+    conflict over it.
+    """
+    assert digest_with(change) == digest_with({})
+
+
+@pytest.mark.parametrize("change", settings(SHAPING))
+def test_a_digest_follows_what_shapes(change) -> None:
+    assert digest_with(change) != digest_with({})
+
+
+def test_a_digest_follows_the_settings_of_a_stranger_s_kind() -> None:
+    upstream = POPULARITY | {"settings": {"halves_after_days": 3}}
+    digests = {
+        digest_with({"upstreams": {"hot": POPULARITY}}),
+        digest_with({"upstreams": {"hot": upstream}}),
+        digest_with({"upstreams": {"hot": upstream | {"settings": {"halves_after_days": 4}}}}),
+        digest_with({}),
+    }
+    assert len(digests) == 4
+
+
+def test_what_is_not_set_and_what_is_set_to_its_default_have_one_digest() -> None:
+    assert digest_with({"lifecycle": {"lag_days": 1}, "seed": 0}) == digest_with({})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import os
 import random
@@ -20,7 +19,7 @@ import pytest
 import yaml
 
 from at import catalog_at, put_catalog
-from conftest import day, tiny_config
+from conftest import bytes_of, day, tiny_config
 from headwater.errors import (
     ConfigError,
     EditionConflict,
@@ -33,15 +32,6 @@ from headwater.factory import Factory
 from headwater.lifecycle import rollback
 from headwater.serving.reader import Reader
 from headwater.store import Edition
-
-
-def bytes_of(folder: Path) -> dict[str, str]:
-    """Digest of every file below, locks and what is made again at need aside."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".lock", ".mdb") and "cache" not in path.parts
-    }
 
 
 def run(factory: Factory, last: int) -> dict[str, str]:
