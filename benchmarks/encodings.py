@@ -25,7 +25,7 @@ from headwater.embeddings.gates import neighbour_overlap
 from headwater.embeddings.serving import ENCODINGS
 from headwater.evaluation import Judged, lift_table
 from headwater.factory import Factory
-from headwater.studies.lifts import BOOTSTRAP_SEED
+from headwater.studies.comparison import BOOTSTRAP_SEED
 
 
 def served_as(factory: Factory, encoding: str) -> Factory:
