@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from headwater.evidence import STUDIES
+
 ROOT = Path(__file__).parent.parent
 CUT = """
 import pathlib, yaml
@@ -48,3 +50,22 @@ def test_every_block_of_the_lifecycle_page_runs(tmp_path) -> None:
         "run",
     }
     assert "not removed:" in done.stdout
+
+
+def test_the_evidence_page_lists_every_study_in_the_order_of_the_report() -> None:
+    page = (ROOT / "docs" / "evidence.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \|", page, flags=re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`([\w-]+)`", row)]
+    assert listed == [study.name for study in STUDIES]
+    assert len(set(listed)) == len(listed)
+
+
+def test_the_command_line_lists_every_study_and_waits_for_no_library_that_makes_one() -> None:
+    code = (
+        "import sys; from headwater.cli.evidence import TableName; help = TableName.__metadata__[0]"
+        ".help; print(help); print(sorted({'numpy', 'polars', 'scipy', 'torch'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said, slow = done.stdout.splitlines()
+    assert all(f"{study.name} (" in said for study in STUDIES)
+    assert slow == "[]"

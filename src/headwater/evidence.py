@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from headwater.backtests import declared as backtests
 from headwater.console import SILENT, Console
 from headwater.errors import ExperimentError, LogError
-from headwater.evaluation import Table
 from headwater.studies import Asked, Study, declared, find_study
-from headwater.studies.judged import audited, expect_consumer, pooled
-from headwater.studies.saved import State, keep_table, kept_tables
-from headwater.workspace import Workspace
+
+if TYPE_CHECKING:  # what tables are made with is imported where one is made
+    from headwater.evaluation import Table
+    from headwater.workspace import Workspace
 
 STUDIES: tuple[Study, ...] = (
     declared.T2,
@@ -35,6 +36,8 @@ def ask(
     """A question for the table `name`, about its usual ranker or another. Raises ExperimentError
     where there is no such table or ranker.
     """
+    from headwater.studies.judged import expect_consumer
+
     study = find_study(STUDIES, name)
     live = workspace.of_live_lane()
     if study.consumer is None:
@@ -54,6 +57,9 @@ def table_of(asked: Asked) -> Table:
 
     Raises ExperimentError, and LeakError where what was judged may have seen its labels.
     """
+    from headwater.studies.judged import audited, pooled
+    from headwater.studies.saved import State, keep_table
+
     study, workspace = asked.study, asked.workspace
     priced = (asked.core_hour_price, asked.rows_a_day) != (None, None)
     if priced and not study.priced:
@@ -86,6 +92,8 @@ def report_tables(workspace: Workspace, console: Console = SILENT) -> list[Table
     """What the report shows, in the order of the studies: what judged predictions give of every
     ranker, and the tables that are kept. What cannot be made is told on the console.
     """
+    from headwater.studies.saved import kept_tables
+
     live = workspace.of_live_lane()
     kept = kept_tables(live)
     found: list[Table] = []
@@ -102,18 +110,12 @@ def report_tables(workspace: Workspace, console: Console = SILENT) -> list[Table
 
 
 def _rankers(workspace: Workspace, study: Study) -> list[str]:
-    """The rankers that a study is shown of: T3 of those whose task is given another, T2 of the
-    others, all else of all.
-    """
+    """The rankers of which the report shows a study."""
     config = workspace.config
-    lifts = (declared.T2, declared.T3)
-    if study not in lifts:
-        return list(config.downstream)
-    given = study == declared.T3
     return [
         name
         for name, spec in config.downstream.items()
-        if (config.tasks[spec.task].given is not None) == given
+        if study.is_about(given=config.tasks[spec.task].given is not None)
     ]
 
 

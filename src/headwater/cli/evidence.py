@@ -9,18 +9,10 @@ import typer
 
 from headwater.cli.options import FACTORY_YAML, AsJson, FactoryPath, LogKind, console_of
 from headwater.cli.terminal import answer, out, show_table
+from headwater.evidence import STUDIES, ask, table_of, with_prices
+from headwater.studies import listed
 
-TableName = Annotated[
-    str,
-    typer.Option(
-        "--table",
-        help=(
-            "T1 (policies), T2 (CTR ranker), T3 (CVR ranker), T2-subsets, T3-subsets, T4"
-            " (projection width), T7 (upstream ablations), T8 (retrieval), staleness,"
-            " contribution, slices, calibration."
-        ),
-    ),
-]
+TableName = Annotated[str, typer.Option("--table", help=f"{listed(STUDIES)}.")]
 
 
 def lift(
@@ -49,7 +41,6 @@ def lift(
     """An offline table: what embeddings gain, where, for how long and at what price,
     with intervals.
     """
-    from headwater.evidence import ask, table_of, with_prices
     from headwater.workspace import Workspace
 
     asked = ask(Workspace.load(factory), table, consumer, console_of(log))

@@ -2,8 +2,21 @@
 
 from headwater.studies.registry import Study
 
-T2 = Study("T2", "CTR ranker", "judged", "headwater.studies.judged:lift_study")
-T3 = Study("T3", "CVR ranker", "judged", "headwater.studies.judged:lift_study", consumer="cvr")
+T2 = Study(
+    "T2",
+    "CTR ranker",
+    "judged",
+    "headwater.studies.judged:lift_study",
+    rankers="of a task by itself",
+)
+T3 = Study(
+    "T3",
+    "CVR ranker",
+    "judged",
+    "headwater.studies.judged:lift_study",
+    consumer="cvr",
+    rankers="of a task given another",
+)
 T8 = Study(
     "T8",
     "retrieval",

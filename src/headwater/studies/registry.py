@@ -7,14 +7,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from headwater.console import SILENT, Console
 from headwater.errors import ExperimentError
-from headwater.evaluation import Table
-from headwater.workspace import Workspace
+
+if TYPE_CHECKING:  # the command line lists the studies, and waits for none of these
+    from headwater.evaluation import Table
+    from headwater.workspace import Workspace
 
 Needs = Literal["judged", "backtests", "vectors"]
+Rankers = Literal["all", "of a task given another", "of a task by itself"]
+RANKERS_BY_GIVEN: tuple[Rankers, Rankers] = ("of a task by itself", "of a task given another")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Study:
     once more, which takes long, so the table is kept), or published vectors. `consumer` is the
     ranker that it is about unless another is named; None: about none. `make` names the function
     that makes it, `package.module:function`, imported when it is asked for. With `priced`, it takes
-    prices.
+    prices. The report shows one that needs judged predictions of these `rankers`.
     """
 
     name: str
@@ -46,11 +50,16 @@ class Study:
     make: str
     consumer: str | None = "ctr"
     priced: bool = False
+    rankers: Rankers = "all"
 
     @property
     def kept(self) -> bool:
         """Whether the table is written down for the report, because it takes long to make."""
         return self.needs != "judged"
+
+    def is_about(self, given: bool) -> bool:
+        """Whether the report shows it of a ranker, whose task is `given` another or not."""
+        return self.rankers in ("all", RANKERS_BY_GIVEN[given])
 
     def table(self, asked: Asked) -> Table:
         """Raises ExperimentError where the factory has nothing that it could be made from."""
