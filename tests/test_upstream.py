@@ -244,7 +244,7 @@ def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None
     )
     other = {
         s.entity: s
-        for s in embed_day(replace(task, catalogs={"item": renamed}), space_of(task, day(0)), ids)
+        for s in embed_day(replace(task, listings={"item": renamed}), space_of(task, day(0)), ids)
     }["item"]
     content = item.vectors_ND[item.basis_N == Basis.CONTENT]
     of = dict(zip(other.keys_N, other.vectors_ND, strict=True))

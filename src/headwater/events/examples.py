@@ -88,7 +88,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Catalog:
+class Listing:
     """Everyone of one kind whom a table lists, by ascending key.
 
     Features and histories are as of the end of a day.

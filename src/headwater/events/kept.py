@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from headwater.events.caching import open_examples, rows_as_arrays, rows_of_arrays
-from headwater.events.examples import Catalog, Examples
+from headwater.events.examples import Examples, Listing
 from headwater.files import new_file, new_folder
 
 
@@ -39,7 +39,7 @@ def open_ids(path: Path) -> tuple[np.ndarray, pl.Series]:
     return frame["key"].to_numpy(), frame["id"]
 
 
-def keep_listed(folder: Path, listed: Catalog) -> None:
+def keep_listed(folder: Path, listed: Listing) -> None:
     """Write down everyone whom a table lists."""
     arrays = {"block": listed.block}
     with new_folder(folder) as aside:
@@ -48,9 +48,9 @@ def keep_listed(folder: Path, listed: Catalog) -> None:
             np.save(aside / f"{name}.npy", array)
 
 
-def open_listed(folder: Path) -> Catalog:
+def open_listed(folder: Path) -> Listing:
     """Everyone whom a table lists, as they were kept."""
     keys, ids = open_ids(folder / "ids.arrow")
     arrays = {path.stem: np.load(path) for path in sorted(folder.glob("*.npy"))}
     blocks, histories = rows_of_arrays(arrays)
-    return Catalog(keys, ids, blocks["block"], histories)
+    return Listing(keys, ids, blocks["block"], histories)

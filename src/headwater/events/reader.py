@@ -16,7 +16,7 @@ from headwater.events.blocks import Block, BlockSpec
 from headwater.events.cleaning import TIME
 from headwater.events.encoding import context_block
 from headwater.events.entities import EntityTable
-from headwater.events.examples import Catalog, Examples, distinct_ids
+from headwater.events.examples import Examples, Listing, distinct_ids
 from headwater.events.histories import (
     Histories,
     PastEvents,
@@ -189,7 +189,7 @@ class ExampleReader:
             if entity in keys
         }
 
-    def catalog(self, log: str, entity: str, day: dt.date) -> Catalog:
+    def listing(self, log: str, entity: str, day: dt.date) -> Listing:
         """Everyone whom the entity's table lists, as known at the end of `day`.
 
         Moments are read as of the midnight that begins the next, when what is made of them is
@@ -207,7 +207,7 @@ class ExampleReader:
             if name == entity and len(keys)
         }
         tomorrow = table.gather(keys, day + dt.timedelta(days=1), ends)
-        return Catalog(
+        return Listing(
             keys,
             table.ids.filter(pl.Series(keep)),
             tomorrow,

@@ -106,7 +106,7 @@ class Trained:
         learn = _to_learn(plan, self._schema, inputs)
         shown = [rows for log in plan.logs for rows in self._shown(plan, log, inputs)]
         listings = {
-            entity: self._reader.events.catalog(plan.logs[0], entity, day)
+            entity: self._reader.events.listing(plan.logs[0], entity, day)
             for entity in plan.needs.listed
         }
         read = [rows.examples.digest() for rows in (*learn, *shown)]

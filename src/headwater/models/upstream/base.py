@@ -20,7 +20,7 @@ from headwater.digests import digest_of
 from headwater.embeddings import Space
 from headwater.embeddings.daily import DailyVectors, Training
 from headwater.events import Examples
-from headwater.events.examples import Catalog
+from headwater.events.examples import Listing
 from headwater.events.kept import EncodedRows, open_ids, open_listed
 from headwater.schema import Schema
 
@@ -117,7 +117,7 @@ class UpstreamJob:
         """Keys [N], ascending, of whom today's rows show, and the ids that they stand for."""
         return open_ids(self.ids[entity])
 
-    def listed_of(self, entity: str) -> Catalog:
+    def listed_of(self, entity: str) -> Listing:
         """Everyone whom the entity's table lists, with features and histories as of today's end."""
         return open_listed(self.listed[entity])
 

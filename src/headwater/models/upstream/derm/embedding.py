@@ -58,7 +58,7 @@ def embed_day(
         known_keys, known_ids = ids[entity]
         assert np.array_equal(known_keys, keys)
         shown = DailyVectors(space, entity, keys, vectors, known_ids)
-        listed = entity in task.catalogs
+        listed = entity in task.listings
         made.append(_with_content(task, trainee, shown, precision) if listed else shown)
     return made
 
@@ -67,7 +67,7 @@ def _with_content(
     task: DermDay, trainee: Trainee, shown: DailyVectors, precision: Precision
 ) -> DailyVectors:
     """Those shown, and beside them everyone else who is listed, by their content."""
-    listed = task.catalogs[shown.entity]
+    listed = task.listings[shown.entity]
     others = np.flatnonzero(~np.isin(listed.keys_N, shown.keys_N))
     chunks = np.array_split(others, -(-len(others) // CHUNK_ROWS)) if len(others) else []
     parts = [shown.vectors_ND]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from headwater.events import Examples, Histories
-from headwater.events.examples import Catalog
+from headwater.events.examples import Listing
 from headwater.models.training import feature_tensors, history_tensors, id_slots
 from headwater.models.upstream.derm.network import TowerTensors
 from headwater.models.upstream.derm.plan import DermPlan, sizes_of
@@ -29,18 +29,18 @@ def tower_tensors(plan: DermPlan, rows: Examples, entity: str) -> TowerTensors:
 
 
 def content_tensors(
-    plan: DermPlan, catalog: Catalog, entity: str, rows_N: np.ndarray
+    plan: DermPlan, listing: Listing, entity: str, rows_N: np.ndarray
 ) -> TowerTensors:
     """What the tower reads of entities that no log has shown: all but who they are."""
     histories = _histories(
         plan,
         entity,
         plan.logs[0],
-        {name: history.take(rows_N) for name, history in catalog.histories.items()},
+        {name: history.take(rows_N) for name, history in listing.histories.items()},
     )
     return TowerTensors(
         torch.zeros(len(rows_N), dtype=torch.int64),
-        feature_tensors(catalog.block.take(rows_N)),
+        feature_tensors(listing.block.take(rows_N)),
         histories,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.events import Examples
-from headwater.events.examples import Catalog
+from headwater.events.examples import Listing
 from headwater.models.upstream.base import UpstreamJob
 from headwater.models.upstream.derm.plan import DermPlan
 
@@ -18,7 +18,7 @@ class DermDay:
     """One day's work of one DERM model. `before`: yesterday's checkpoint, or None to
     begin the space.
 
-    `learn` are rows whose labels are known since today, `show` today's rows of each log, `catalogs`
+    `learn` are rows whose labels are known since today, `show` today's rows of each log, `listings`
     everyone listed, of the entities that get vectors of their content.
     """
 
@@ -29,7 +29,7 @@ class DermDay:
     before: Path | None
     folder: Path
     fingerprint: str
-    catalogs: Mapping[str, Catalog] = field(default_factory=dict)
+    listings: Mapping[str, Listing] = field(default_factory=dict)
 
     @classmethod
     def of(cls, job: UpstreamJob) -> DermDay:
@@ -42,5 +42,5 @@ class DermDay:
             before=job.before,
             folder=job.folder,
             fingerprint=job.fingerprint,
-            catalogs={entity: job.listed_of(entity) for entity in job.listed},
+            listings={entity: job.listed_of(entity) for entity in job.listed},
         )
