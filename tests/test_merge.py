@@ -23,6 +23,7 @@ from headwater.config import PolicyConfig
 from headwater.embeddings import NEVER_SEEN
 from headwater.embeddings.snapshot import Basis, basis_of, day_number
 from headwater.ids import key_of
+from headwater.lifecycle.monitoring import daily_sample
 from headwater.store import Edition, MergeRule, Provenance, compose, read_daily, write_daily
 from headwater.store.editions import POLICY
 from headwater.store.rewrite import compact
@@ -74,6 +75,7 @@ class Days:
         assert daily is not None
         made = compose(self.layout, after(n), self.edition, daily, self.rule, Provenance())
         self.edition, self.fresh = made.edition, made.merged["ctr_user"].fresh
+        self.daily = daily["ctr_user"]
 
     def compact(self) -> None:
         assert self.edition is not None
@@ -119,6 +121,17 @@ class Days:
 # ---- by hand -------------------------------------------------------------------------------------
 
 EMA = {"kind": "ema", "weight": 0.5}
+
+
+def test_gates_look_at_those_who_were_seen_today(tmp_path) -> None:
+    days = Days(tmp_path, EMA)
+    rows = {1: (SEEN, 0, (1, 0)), 2: (SEEN, 1, (0, 1)), 3: (INFERRED, 0, (1, 1))}
+    days.merge(2, rows | {4: (CONTENT, 0, (1, 2)), 5: (SEEN, 0, (2, 1))})
+    fresh = daily_sample(days.daily, None, 100)
+    assert sorted(fresh.ids) == [1, 5]
+    assert len(fresh) == days.fresh
+    (row,) = np.flatnonzero(fresh.keys_N == key_of(5))
+    np.testing.assert_array_equal(fresh.vectors_ND[row], [2, 1])
 
 
 def test_a_sight_that_the_edition_knows_neither_renews_the_expiry_nor_is_averaged_again(

@@ -89,13 +89,15 @@ def daily_sample(daily: Daily, rotation: Rotation | None, most: int) -> Snapshot
         spread = np.linspace(0, segment.rows - 1, min(segment.rows, most))
         rows = np.unique(spread.astype(np.int64))
     vectors, steps = segment.gather(rows)
-    # Vectors that rest on nothing seen stand for nobody who was.
-    shown = basis_of(steps) == Basis.SEEN
+    # Vectors that rest on nothing seen today stand for nobody who was.
+    today = day_number(daily.day)
+    last_seen = segment.seen(0, segment.rows)[rows]
+    shown = (basis_of(steps) == Basis.SEEN) & (last_seen == today)
     rows, vectors = rows[shown], vectors[shown]
     space = daily.space
     if rotation is not None:
         vectors, space = vectors @ rotation.matrix_DD, rotation.apply_to(space)
-    seen = np.full(len(rows), day_number(daily.day), np.int32)
+    seen = np.full(len(rows), today, np.int32)
     ids = segment.ids(0, segment.rows).gather(rows)
     keys = np.array(segment.keys[rows])
     return Snapshot(space, daily.entity, daily.day, keys, vectors, seen, ids)
