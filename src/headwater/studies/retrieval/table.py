@@ -120,9 +120,9 @@ def _answer(found: Results) -> str:
     if lead.needed:
         needed = f"; about {lead.needed:,} queries would be needed to show it"
     days = list(found.by_day[found.best])
-    won = [
+    won = sum(
         found.by_day[found.best][day].value > found.by_day[found.rival][day].value for day in days
-    ]
+    )
     index = ", ".join(
         f"{method} answers {share:.1%} of what exact search does"
         for method, share in found.compared.overlap.items()
