@@ -141,8 +141,9 @@ def kind_alone(value: Any) -> Any:
 
 
 class OnlineConfig(Strict):
-    """The store for look-ups: `lmdb`, `memory`, `none`, or another package's, which is made with
-    its `settings` by name. A name alone stands for a kind without settings.
+    """The store for look-ups: `lmdb`, `none` (look-ups read the edition itself), or another
+    package's, which is made with its `settings` by name. A name alone stands for a kind without
+    settings.
     """
 
     kind: str = "lmdb"

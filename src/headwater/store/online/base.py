@@ -43,8 +43,8 @@ class Found:
 
 
 class OnlineStore(Protocol):
-    """Holds whole serving copies, each under its name. Made as `Store(folder)`, opened once and
-    used by many threads.
+    """Holds whole serving copies, each under its name. Made as `Store(folder, **settings)`,
+    opened once and used by many threads.
     """
 
     def __init__(self, folder: Path) -> None: ...
