@@ -124,8 +124,8 @@ class TestMyEngine(testing.EngineContract):
     # test_results_come_in_the_order_of_the_tasks
     def make(self):
         class AsTheyCome(my_package.MyEngine):
-            def map(self, function, tasks):
-                running = [self.pool.submit(function, task) for task in tasks]
+            def map(self, function, jobs, need=None):
+                running = [self.pool.submit(function, job) for job in jobs]
                 return (done.result() for done in as_completed(running))
 
         return AsTheyCome(3)

@@ -165,8 +165,8 @@ class MyEngine:
     def __init__(self, most):
         self.pool = ThreadPoolExecutor(most)
 
-    def map(self, function, tasks):
-        return self.pool.map(function, tasks)
+    def map(self, function, jobs, need=None):
+        return self.pool.map(function, jobs)
 
     def close(self):
         self.pool.shutdown()

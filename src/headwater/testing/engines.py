@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from headwater.engine import Engine
+from headwater.engine import Engine, Need
 from headwater.errors import ModelError
 
 
@@ -72,6 +72,10 @@ class EngineContract(ABC):
         with pytest.raises(ModelError, match="task 3 failed"):
             list(engine.map(fail_on_three, [3]))
         assert list(engine.map(square, [4])) == [16]
+
+    def test_a_job_may_say_what_it_needs_and_gives_the_same(self, engine: Engine) -> None:
+        assert list(engine.map(square, range(4), Need(cores=2))) == [0, 1, 4, 9]
+        assert list(engine.map(square, range(4), need=Need(gpus=1))) == [0, 1, 4, 9]
 
     def test_it_may_be_closed_twice(self) -> None:
         engine = self.make()
