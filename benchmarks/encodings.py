@@ -87,7 +87,7 @@ def show(workspace: Workspace, judged: Judged) -> None:
         "against float32 %",
         title=f"serving copies, {edition.day}",
     )
-    width = edition.space(next(reversed(edition.snapshots))).width
+    width = edition.space(list(edition.snapshots)[-1]).width
     for name, encoding in ENCODINGS.items():
         error, kept = fidelity(edition, encoding)
         lift, over = lifts[name], against[name]
