@@ -29,7 +29,7 @@ check: $(STAMP)  ## floors, format, lint, types, budgets
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -s tests/test_budgets.py
+	$(BIN)/python -m pytest -s tests/house/test_budgets.py
 
 bench: $(STAMP)  ## benchmarks, side by side with other libraries
 	$(BIN)/python -m benchmarks.merging --sizes 1000000

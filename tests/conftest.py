@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,16 @@ TINY = replace(
 def day(n: int) -> dt.date:
     """The n-th day of the tiny world, from 0."""
     return FIRST + dt.timedelta(days=n)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_syncing() -> Iterator[None]:
+    """Nothing that a test writes has to outlive a power cut. (What a killed process leaves is
+    looked at in processes of their own.)
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 """Our own policies keep the contract, and are what their formulas say, written as plainly as can
-be. By hand, and with compaction: test_policies.py.
+be. By hand, and with compaction: lifecycle/test_policies.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import pytest
 
 from headwater.testing import PolicyContract
 from headwater.testing.policies import EXPIRE_DAYS
-from test_policies import POLICIES, Twin
+from policy_twin import POLICIES, Twin
 
 
 class TestPolicies(PolicyContract):

@@ -17,7 +17,7 @@ import pytest
 from golden import adapter
 from golden.scenario import differences, flat, run
 
-RECORDED = Path(__file__).parent / "golden" / "recorded.json"
+RECORDED = Path(__file__).parent.parent / "golden" / "recorded.json"
 WITHOUT_FLOATS = (
     "/keys",
     "/seen",

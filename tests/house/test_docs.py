@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headwater.evidence import STUDIES
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 CUT = """
 import pathlib, yaml
 path = pathlib.Path("shop/factory.yaml")

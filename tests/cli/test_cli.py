@@ -15,7 +15,7 @@ from conftest import day
 from headwater.cli.main import app
 from headwater.config import load_config
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def headwater(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from headwater.errors import ConfigError, ModelError, SnapshotError
 from headwater.ids import key_of
 from headwater.workspace import Workspace
 
-STRANGERS = Path(__file__).parent / "strangers"
+STRANGERS = Path(__file__).parent.parent / "strangers"
 HOT = {"kind": "popularity:Popularity", "tasks": ["click"], "settings": {"note": "mine"}}
 WINDOW_DAYS, LAST = 3, 4
 

@@ -76,7 +76,7 @@ def lines_of(path: Path) -> int:
 
 
 def test_the_worst_ten_of_each() -> None:
-    """Says where to cut next: `pytest -s tests/test_budgets.py`."""
+    """Says where to cut next: `make check`."""
     print("\nlines of files:")
     for path in sorted(sources(), key=lines_of, reverse=True)[:10]:
         print(f"  {lines_of(path):5} {path.relative_to(ROOT)}")

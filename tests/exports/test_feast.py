@@ -28,7 +28,7 @@ from headwater.lifecycle.timeline import Timeline
 from headwater.store import MAIN
 from shop import RAW, Shop, space_of, vectors_of
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 ZONE = ZoneInfo("Europe/Berlin")
 FIRST = dt.date(2025, 3, 26)  # summer time begins on the 30th, which has 23 hours
 USERS, ITEMS = list(range(1, 13)), ["a", "b", "c"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 DRILLS = [
     (operation, how)
     for operation in ("publish", "promote", "rollback", "compact", "erase")

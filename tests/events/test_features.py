@@ -29,7 +29,7 @@ from headwater.models.upstream.derm.learning import fit_day
 from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm, RunningQuantiles, Vocabulary
 from headwater.schema import Categorical, MultiCategorical, Numeric, Timestamp
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 UTC = ZoneInfo("UTC")
 HOUR, DAY_US = 3_600_000_000, 86_400_000_000
 
