@@ -77,19 +77,49 @@ def tiny_config(data: Path, written: Path | None = None) -> dict[str, Any]:
     return raw
 
 
+Finished = Callable[[dict[str, Any], int], Path]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, world: Path) -> Finished:
+    """Folders of factories on the tiny world that ran their first days, one after the other, each
+    made once. To be copied, never changed.
+    """
+    folder, made = tmp_path_factory.mktemp("finished"), dict[str, Path]()
+
+    def of(raw: dict[str, Any], days: int) -> Path:
+        name = f"{digest_of(json.dumps(raw, sort_keys=True))[:12]}-{days}"
+        if name not in made:
+            root = folder / name
+            if days == 0:
+                shutil.copytree(world, root / "world")
+            else:
+                shutil.copytree(of(raw, days - 1), root)
+                Factory(parse_config(raw), root).run_day(day(days - 1))
+            made[name] = root
+        return made[name]
+
+    return of
+
+
 @pytest.fixture
-def make_factory(tmp_path: Path, world: Path) -> Callable[..., Factory]:
-    """A factory on a copy of the tiny world, so that a test may change its data."""
+def make_factory(tmp_path: Path, world: Path, finished: Finished) -> Callable[..., Factory]:
+    """A factory on a copy of the tiny world, so that a test may change its data, that ran its first
+    days.
+    """
 
     def make(
-        change: Callable[[dict[str, Any]], None] = lambda raw: None, name: str = "factory"
+        change: Callable[[dict[str, Any]], None] = lambda raw: None,
+        name: str = "factory",
+        ran: int = 0,
     ) -> Factory:
         root = tmp_path / name
-        if not root.exists():
-            shutil.copytree(world, root / "world")
         raw = tiny_config(world, Path("world"))
         change(raw)
-        return Factory(parse_config(raw), root)
+        config = parse_config(raw)
+        if ran or not root.exists():
+            shutil.copytree(finished(raw, ran), root)  # fails where there is one already
+        return Factory(config, root)
 
     return make
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import polars as pl
 import pytest
 
 from at import catalog_at
-from conftest import day
+from conftest import day, tiny_config
 from headwater.blobs import Layout
+from headwater.config import FactoryConfig, parse_config
 from headwater.errors import StoreError
 from headwater.factory import Factory
 from headwater.ids import key_of
@@ -81,17 +83,30 @@ def name_people(factory: Factory) -> None:
             ).write_parquet(path)
 
 
-@pytest.fixture
-def factory(make_factory) -> Factory:
-    made = make_factory(lambda raw: raw["store"].update(compact_after=2))
+def config_of(world: Path) -> FactoryConfig:
+    raw = tiny_config(world, Path("world"))
+    raw["store"]["compact_after"] = 2
+    return parse_config(raw)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, world: Path) -> Path:
+    """The folder of a factory whose people have names, after four days. To be copied."""
+    root = tmp_path_factory.mktemp("erasure") / "factory"
+    shutil.copytree(world, root / "world")
+    made = Factory(config_of(world), root)
     name_people(made)
-    user = one_user(made)
-    with_bad_rows(made, user)
-    made = make_factory(lambda raw: raw["store"].update(compact_after=2))
-    for _ in made.backfill(day(0), day(3)):
+    with_bad_rows(made, one_user(made))
+    for _ in Factory(config_of(world), root).backfill(day(0), day(3)):
         pass
     pin(made.workspace, "ads", MAIN, day(1))
-    return made
+    return root
+
+
+@pytest.fixture
+def factory(tmp_path: Path, world: Path, ran: Path) -> Factory:
+    shutil.copytree(ran, tmp_path / "factory")
+    return Factory(config_of(world), tmp_path / "factory")
 
 
 def test_no_byte_of_the_warehouse_holds_the_erased(factory, make_factory) -> None:

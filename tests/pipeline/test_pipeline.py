@@ -34,13 +34,19 @@ from headwater.serving.reader import Reader
 from headwater.store import Edition
 
 
+def editions_of(factory: Factory) -> dict[str, str]:
+    """The editions that a factory has, by day."""
+    workspace = factory.workspace
+    return {str(known): workspace.edition(known).digest for known in factory.days_done()}
+
+
 def run(factory: Factory, last: int) -> dict[str, str]:
     return {str(report.day): report.edition for report in factory.backfill(day(0), day(last))}
 
 
 def test_running_past_days_again_changes_no_byte(make_factory) -> None:
-    factory = make_factory()
-    editions = run(factory, 2)
+    factory = make_factory(ran=3)
+    editions = editions_of(factory)
     before = bytes_of(factory.workspace.layout.root)
     assert run(make_factory(), 2) == editions
     assert make_factory().run_day(day(1)).edition == editions[str(day(1))]
@@ -67,8 +73,8 @@ def change_a_label(factory: Factory, n: int) -> None:
 
 
 def test_a_changed_input_is_a_conflict_until_it_is_replaced(make_factory) -> None:
-    factory = make_factory()
-    editions = run(factory, 2)
+    factory = make_factory(ran=3)
+    editions = editions_of(factory)
     change_a_label(factory, 1)
     before = bytes_of(factory.workspace.layout.root)
     with pytest.raises(EditionConflict, match="made from other inputs"):
@@ -87,8 +93,7 @@ def test_a_changed_input_is_a_conflict_until_it_is_replaced(make_factory) -> Non
 
 
 def test_a_replay_of_a_day_that_cannot_be_read_costs_nothing(make_factory) -> None:
-    factory = make_factory()
-    run(factory, 1)
+    factory = make_factory(ran=2)
     before = bytes_of(factory.workspace.layout.root)
     with pytest.raises(LogError, match="no rows on 2020"):
         make_factory().run_day(dt.date(2020, 1, 1), replay=True)
@@ -96,8 +101,8 @@ def test_a_replay_of_a_day_that_cannot_be_read_costs_nothing(make_factory) -> No
 
 
 def test_a_replay_that_was_killed_is_finished_by_the_next_run(make_factory) -> None:
-    factory = make_factory()
-    editions = run(factory, 2)
+    factory = make_factory(ran=3)
+    editions = editions_of(factory)
     (factory.workspace.layout.root / "replay.json").write_text(
         json.dumps([str(day(1)), str(day(2))])
     )  # killed before its first day was done
@@ -124,8 +129,8 @@ def test_what_an_unfinished_day_left_behind_is_not_built_upon(make_factory) -> N
 
 
 def test_a_damaged_checkpoint_is_made_again_by_a_replay(make_factory) -> None:
-    factory = make_factory()
-    editions = run(factory, 1)
+    factory = make_factory(ran=2)
+    editions = editions_of(factory)
     for file in (factory.workspace.layout.root / "models").rglob(f"{day(1)}/**/*.safetensors"):
         file.write_bytes(b"broken")
     with pytest.raises(ModelError, match="cannot be read"):
@@ -136,8 +141,7 @@ def test_a_damaged_checkpoint_is_made_again_by_a_replay(make_factory) -> None:
 
 
 def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_factory) -> None:
-    factory = make_factory()
-    run(factory, 1)
+    factory = make_factory(ran=2)
     for lost in ("online", "indexes"):
         shutil.rmtree(factory.workspace.layout.root / lost)
     factory.run_day(day(1))
@@ -149,8 +153,7 @@ def test_a_lost_online_store_or_index_is_filled_again_by_the_last_day(make_facto
 
 
 def test_a_day_counts_as_served_only_when_there_was_an_edition_to_read(make_factory) -> None:
-    factory = make_factory(lambda raw: raw["lifecycle"].update(lag_days=2))
-    run(factory, 2)
+    factory = make_factory(lambda raw: raw["lifecycle"].update(lag_days=2), ran=3)
     kept = [
         pl.read_parquet(
             factory.workspace.layout.root / "predictions" / "ctr" / f"{day(n)}.parquet"
@@ -161,8 +164,7 @@ def test_a_day_counts_as_served_only_when_there_was_an_edition_to_read(make_fact
 
 
 def test_labels_are_never_joined_to_other_rows(make_factory) -> None:
-    factory = make_factory()
-    run(factory, 1)
+    factory = make_factory(ran=2)
     path = factory.workspace.root / "world" / "impressions" / f"{day(0)}.parquet"
     pl.read_parquet(path)[1:].write_parquet(path)  # a row is withdrawn after it was predicted
     with pytest.raises(EditionConflict, match="no longer those that were predicted"):
@@ -236,8 +238,7 @@ def test_force_publishes_and_is_written_down_everywhere(make_factory) -> None:
 
 def test_a_day_whose_log_is_broken_is_refused_by_the_gates(make_factory) -> None:
     """A tenth of the rows arrived, and of few users: the counts say so."""
-    factory = make_factory()
-    run(factory, 3)
+    factory = make_factory(ran=4)
     path = factory.workspace.root / "world" / "impressions" / f"{day(4)}.parquet"
     frame = pl.read_parquet(path)
     frame.filter(
@@ -248,8 +249,8 @@ def test_a_day_whose_log_is_broken_is_refused_by_the_gates(make_factory) -> None
 
 
 def test_a_missed_a_late_and_a_corrected_day_have_one_command(make_factory) -> None:
-    straight, mended = make_factory(name="straight"), make_factory(name="mended")
-    run(straight, 3)
+    straight = make_factory(name="straight", ran=4)
+    mended = make_factory(name="mended")
     for n in (0, 2, 3):  # day 1 was missed, or its data came late
         mended.run_day(day(n))
     make_factory(name="mended").run_day(day(1), replay=True)
@@ -260,8 +261,7 @@ def test_a_missed_a_late_and_a_corrected_day_have_one_command(make_factory) -> N
 
 
 def test_readers_stay_served_throughout_a_replay(make_factory, monkeypatch) -> None:
-    factory = make_factory()
-    run(factory, 2)
+    factory = make_factory(ran=3)
     reader, seen = Reader(factory.workspace), []
     import headwater.pipeline.day as pipeline
 
@@ -294,8 +294,7 @@ def test_labels_that_mature_late_never_change_a_published_edition(make_factory) 
 
 
 def test_another_policy_is_replayed_without_training_an_upstream(make_factory) -> None:
-    factory = make_factory()
-    run(factory, 2)
+    factory = make_factory(ran=3)
     stamps = {
         path: path.stat().st_mtime_ns
         for name in ("ctr", "cvr")
@@ -311,17 +310,17 @@ def test_another_policy_is_replayed_without_training_an_upstream(make_factory) -
         for path in (factory.workspace.layout.root / "models" / name).rglob("*")
     } == stamps
     fresh = make_factory(
-        lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}), name="fresh"
+        lambda raw: raw["lifecycle"].update(policy={"kind": "mean", "k": 2}), name="fresh", ran=3
     )
-    run(fresh, 2)
     assert [other.workspace.edition(day(n)).digest for n in range(3)] == [
         fresh.workspace.edition(day(n)).digest for n in range(3)
     ]
 
 
 def test_rankers_read_sequences(make_factory) -> None:
-    factory = make_factory(lambda raw: raw["lifecycle"].update(policy={"kind": "last", "k": 3}))
-    run(factory, 2)
+    factory = make_factory(
+        lambda raw: raw["lifecycle"].update(policy={"kind": "last", "k": 3}), ran=3
+    )
     served = factory.workspace.served_on(day(3)).read(
         "ctr_user", factory.workspace.edition(day(2)).part("ctr_user").keys, day(3)
     )
@@ -330,9 +329,8 @@ def test_rankers_read_sequences(make_factory) -> None:
 
 
 def test_rollback_of_a_factory_continues_from_the_right_state(make_factory) -> None:
-    straight, mended = make_factory(name="straight"), make_factory(name="mended")
-    run(straight, 3)
-    run(mended, 2)
+    straight = make_factory(name="straight", ran=4)
+    mended = make_factory(name="mended", ran=3)
     rollback(mended.workspace, day(0))
     assert not mended.workspace.layout.report(day(1)).exists()
     again = make_factory(name="mended")
@@ -348,8 +346,7 @@ def test_a_kept_window_lets_old_days_go(make_factory, monkeypatch) -> None:
     )  # the tiny world has six days
     with pytest.raises(ConfigError, match="lifecycle.keep_days: 4 is too short; .* at least 5"):
         make_factory(lambda raw: raw["lifecycle"].update(keep_days=4))
-    factory = make_factory(lambda raw: raw["lifecycle"].update(keep_days=5))
-    run(factory, 5)
+    factory = make_factory(lambda raw: raw["lifecycle"].update(keep_days=5), ran=6)
     assert factory.days_done() == [day(n) for n in range(6)]
     kept = [factory.workspace.entry(day(n)) for n in range(6)]
     assert [bool(entry.folder and factory.workspace.open(entry)) for entry in kept] == [
@@ -455,10 +452,8 @@ def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_fact
     def change(raw) -> None:
         raw["lifecycle"].update(keep_days=5)
 
-    straight = make_factory(change, name="straight")
-    run(straight, 5)
-    factory = make_factory(change)
-    run(factory, 5)
+    straight = make_factory(change, name="straight", ran=6)
+    factory = make_factory(change, ran=6)
     shutil.rmtree(
         factory.workspace.layout.root / "models" / "downstream" / "ctr" / str(day(3)),
         ignore_errors=True,
@@ -482,16 +477,14 @@ def test_replays_and_rollbacks_work_in_a_factory_older_than_its_window(make_fact
 
 
 def test_replacing_a_day_that_was_never_run_runs_it(make_factory) -> None:
-    factory = make_factory()
-    run(factory, 0)
+    factory = make_factory(ran=1)
     assert make_factory().run_day(day(1), replay=True).day == day(1)
     assert factory.days_done() == [day(0), day(1)]
     assert not (factory.workspace.layout.root / "replay.json").exists()
 
 
 def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> None:
-    factory = make_factory()
-    run(factory, 4)
+    make_factory(ran=5)
     import headwater.pipeline.day as pipeline
 
     learnt, learn = [], pipeline.learn
@@ -506,8 +499,8 @@ def test_a_replay_trains_each_ranker_once_a_day(make_factory, monkeypatch) -> No
 
 
 def test_a_damaged_daily_snapshot_is_made_again_by_a_replay(make_factory) -> None:
-    factory = make_factory()
-    editions = run(factory, 1)
+    factory = make_factory(ran=2)
+    editions = editions_of(factory)
     shutil.rmtree(
         factory.workspace.layout.home / factory.workspace.edition(day(1)).daily["ctr"] / "ctr_user"
     )
@@ -517,8 +510,7 @@ def test_a_damaged_daily_snapshot_is_made_again_by_a_replay(make_factory) -> Non
 
 
 def test_rolling_back_before_an_unfinished_replay_gives_it_up(make_factory) -> None:
-    factory = make_factory()
-    run(factory, 3)
+    factory = make_factory(ran=4)
     (factory.workspace.layout.root / "replay.json").write_text(
         json.dumps([str(day(2)), str(day(3))])
     )
