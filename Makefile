@@ -22,7 +22,7 @@ demo: $(STAMP)   ## build a factory on a simulated ads world and show what its e
 	$(BIN)/headwater demo --out demo
 
 test: check      ## floors, format, lint, types, tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## floors, format, lint, types, budgets
 	$(BIN)/lint-imports

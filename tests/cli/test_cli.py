@@ -182,6 +182,7 @@ def test_check_reports_problems_of_config_and_of_data_at_once(tmp_path, world) -
         assert part in done.stderr
 
 
+@pytest.mark.slow
 def test_the_demo_runs_to_its_tables_and_again_changes_nothing(tmp_path) -> None:
     found = answer("demo", "--out", tmp_path / "demo", "--size", "tiny", "--days", 8)
     assert [

@@ -51,6 +51,7 @@ def outcomes(tmp_path_factory) -> dict[str, Outcomes]:
     return found
 
 
+@pytest.mark.slow
 def test_a_strangers_classes_pass_every_suite(outcomes) -> None:
     found = outcomes[MODULES[0]]
     assert {name: outcome for name, outcome in found.items() if outcome != "passed"} == {}

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from headwater.evidence import STUDIES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,6 +23,7 @@ path.write_text(yaml.safe_dump(raw | {"workers": 0}, sort_keys=False))
 """
 
 
+@pytest.mark.slow
 def test_every_block_of_the_lifecycle_page_runs(tmp_path) -> None:
     page = (ROOT / "docs" / "lifecycle.md").read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)

@@ -36,6 +36,7 @@ def drills(
         yield {which: pool.submit(drill, *which) for which in DRILLS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("operation", "how"), DRILLS)
 def test_readers_see_one_whole_edition_and_the_next_run_repairs_the_rest(
     drills, operation, how

@@ -329,6 +329,7 @@ def _read_until(root: str, stop, results) -> None:
     results.put((answers, len(editions), problems[:3]))
 
 
+@pytest.mark.slow
 def test_no_reader_fails_or_sees_two_editions_while_a_hundred_are_published_and_rolled_back(
     tmp_path,
 ) -> None:

@@ -235,12 +235,12 @@ def test_a_vector_of_content_owes_nothing_to_ids(make_factory, tmp_path) -> None
     }
     fit_day(task)
     item = {s.entity: s for s in embed_day(task, space_of(task, day(0)), ids)}["item"]
-    catalog = task.catalogs["item"]
+    listing = task.listings["item"]
     renamed = replace(
-        catalog,
-        keys_N=np.sort(catalog.keys_N ^ np.uint64(1 << 60)),
-        ids=pl.Series([f"x{n}" for n in range(len(catalog.keys_N))]),
-        block=catalog.block.take(np.argsort(catalog.keys_N ^ np.uint64(1 << 60))),
+        listing,
+        keys_N=np.sort(listing.keys_N ^ np.uint64(1 << 60)),
+        ids=pl.Series([f"x{n}" for n in range(len(listing.keys_N))]),
+        block=listing.block.take(np.argsort(listing.keys_N ^ np.uint64(1 << 60))),
     )
     other = {
         s.entity: s

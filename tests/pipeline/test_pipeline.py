@@ -406,6 +406,7 @@ def start(path: Path) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_killed_ten_times_it_ends_where_an_undisturbed_run_ends(tmp_path, world, done) -> None:
     path = tmp_path / "factory.yaml"
     raw = tiny_config(world)
