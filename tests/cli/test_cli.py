@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import day
+from conftest import day, tiny_config
 from headwater.cli.main import app
 from headwater.config import load_config
 
@@ -168,8 +168,6 @@ def test_recipes_init_and_check(tmp_path) -> None:
 
 
 def test_check_reports_problems_of_config_and_of_data_at_once(tmp_path, world) -> None:
-    from conftest import tiny_config
-
     raw = json.loads(json.dumps(tiny_config(world)))
     raw["logs"]["impressions"]["features"]["colour"] = "categorical"  # no such column
     raw["entities"]["item"]["features"]["picture"]["width"] = 3  # 16 in the data
@@ -180,6 +178,32 @@ def test_check_reports_problems_of_config_and_of_data_at_once(tmp_path, world) -
     assert done.returncode == 2
     for part in ("no column 'colour'", "expected 3 numbers, received [16]", "no file matches"):
         assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"store": {"online": {"kind": "sqllite"}}}, "no online store named 'sqllite'; there are"),
+        (
+            {"store": {"online": {"kind": "lmdb", "settings": {"cache": 3}}}},
+            "its settings are: non",
+        ),
+        (
+            {"engine": {"kind": "local", "settings": {"cache": 3}}},
+            "unexpected keyword argument 'ca",
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_refused_by_check_and_before_a_day_is_trained(
+    tmp_path, world, section, said
+) -> None:
+    path = tmp_path / "factory.yaml"
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(tiny_config(world) | section))))
+    for command in (["check"], ["run", "--day", str(day(0))]):
+        done = headwater(*command, "--factory", path)
+        assert done.returncode == 2, done.stderr
+        assert said in " ".join(done.stderr.split())
+    assert not (tmp_path / "warehouse" / "daily").exists()
 
 
 @pytest.mark.slow

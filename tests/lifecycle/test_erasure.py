@@ -22,7 +22,7 @@ from headwater.factory import Factory
 from headwater.ids import key_of
 from headwater.lifecycle import erase, pin
 from headwater.serving.reader import Reader
-from headwater.store import MAIN, Tombstones
+from headwater.store import MAIN, LmdbStore, Tombstones
 from shop import Shop, after, vectors_of
 
 
@@ -81,6 +81,10 @@ def name_people(factory: Factory) -> None:
             frame.with_columns(
                 ("person-" + pl.col("user_id").cast(pl.String) + "-x").alias("user_id")
             ).write_parquet(path)
+
+
+class KeepsAll(LmdbStore):
+    """A store that may be made to forget nothing."""
 
 
 def config_of(world: Path) -> FactoryConfig:
@@ -224,6 +228,34 @@ def test_what_no_catalog_names_is_erased_too(tmp_path) -> None:
     empty.compose(after(0), [vectors_of(["person-7-x", "other"], [[1, 0], [0, 1]])])
     assert erase(empty.workspace, "user", ["person-7-x"]).as_json()["verified"]
     assert traces(empty.root, "person-7-x") == []
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"kind": "headwater.store.online:LmdbStore"},  # a class is another kind than a name of ours
+        "headwater.store.online:MemoryStore",
+        "none",
+    ],
+)
+def test_copies_of_an_online_store_that_was_exchanged_are_erased_too(tmp_path, declared) -> None:
+    shop = Shop(tmp_path)
+    days = [[vectors_of(["person-7-x", "other"], np.eye(2) + n, after(n))] for n in range(2)]
+    shop.publish(after(0), days[0])
+    assert any(name.startswith("online/lmdb/") for name in traces(tmp_path, "person-7-x"))
+    exchanged = Shop(tmp_path, store={"online": declared})
+    exchanged.publish(after(1), days[1])
+    assert erase(exchanged.workspace, "user", ["person-7-x"]).as_json()["verified"]
+    assert traces(tmp_path, "person-7-x") == []
+    assert not (tmp_path / "online" / "lmdb").exists()
+
+
+def test_a_copy_that_a_store_of_any_kind_still_holds_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(KeepsAll, "keep", lambda self, names: None)
+    shop = Shop(tmp_path, store={"online": f"{KeepsAll.__module__}:KeepsAll"})
+    shop.publish(after(0), [vectors_of(["person-7-x", "other"], np.eye(2))])
+    with pytest.raises(StoreError, match="KeepsAll/ctr_user-"):
+        erase(shop.workspace, "user", ["person-7-x"])
 
 
 def test_lost_tombstones_are_missed(tmp_path) -> None:

@@ -314,7 +314,7 @@ def test_the_digests_of_our_own_policies_are_those_that_warehouses_have(
     shop = Shop(tmp_path, policy)
     shop.publish(D0, [vectors_of([1, 2], [[1, 0], [0, 1]])])
     assert shop.publish(after(1), [vectors_of([2], [[1, 1]], after(1))]).digest == edition
-    assert {path.stem[-8:] for path in (tmp_path / "online").glob("*.mdb")} == {copy}
+    assert {path.stem[-8:] for path in (tmp_path / "online" / "lmdb").glob("*.mdb")} == {copy}
 
 
 @pytest.mark.parametrize(

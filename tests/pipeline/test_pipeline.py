@@ -346,7 +346,8 @@ def test_a_kept_window_lets_old_days_go(make_factory, monkeypatch) -> None:
     )  # the tiny world has six days
     with pytest.raises(ConfigError, match="lifecycle.keep_days: 4 is too short; .* at least 5"):
         make_factory(lambda raw: raw["lifecycle"].update(keep_days=4))
-    factory = make_factory(lambda raw: raw["lifecycle"].update(keep_days=5), ran=6)
+    factory = make_factory(lambda raw: raw["lifecycle"].update(keep_days=5))
+    run(factory, 5)
     assert factory.days_done() == [day(n) for n in range(6)]
     kept = [factory.workspace.entry(day(n)) for n in range(6)]
     assert [bool(entry.folder and factory.workspace.open(entry)) for entry in kept] == [

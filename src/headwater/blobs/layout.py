@@ -162,6 +162,12 @@ class Layout:
     def online(self) -> Path:
         return self.home / "online"
 
+    def online_store(self, name: str) -> Path:
+        return self.online / name
+
+    def online_stores(self) -> list[Path]:
+        return sorted(self.online.glob("*"))
+
     # ---- of the lane: models ---------------------------------------------------------------------
 
     def checkpoint(self, upstream: str, day: dt.date, fingerprint: str) -> Path:

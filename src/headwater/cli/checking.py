@@ -9,18 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headwater.blobs import Layout
 from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.embeddings import make_policy
-from headwater.engine import ENGINES
+from headwater.engine import engine_maker
 from headwater.errors import ConfigError, HeadwaterError
 from headwater.events import ExampleReader
 from headwater.events.entities import EntityTable
 from headwater.events.histories import seed_events
 from headwater.index import INDEXES
+from headwater.lifecycle.serve import online_maker
 from headwater.models.upstream import kind_of, plan_of
 from headwater.plugins import resolve
 from headwater.schema import Schema
-from headwater.store import ONLINE_STORES
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,8 @@ def check_factory(path: Path) -> Checked:
     schema = Schema.from_config(config, path.resolve().parent)
     problems = list(dict.fromkeys(_problems(config, schema)))
     if problems:
-        raise ConfigError(
-            f"{path}: {len(problems)} problem{'s' * (len(problems) != 1)} with the data:", problems
-        )
+        count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+        raise ConfigError(f"{path}: {count} in its config and data:", problems)
     reader = ExampleReader(schema, config.zone)
     spans = {name: log.span() for name, log in reader.logs.items()}
     return Checked(path, {name: span for name, span in spans.items() if span})
@@ -55,10 +55,8 @@ def check_factory(path: Path) -> Checked:
 def _problems(config: FactoryConfig, schema: Schema) -> Iterator[str]:
     yield from _caught(lambda: warehouse_of(config, Path()))
     yield from _caught(lambda: resolve("headwater.index", INDEXES, config.index.kind))
-    online = config.store.online.kind
-    if online != "none":
-        yield from _caught(lambda: resolve("headwater.online", ONLINE_STORES, online))
-    yield from _caught(lambda: resolve("headwater.engine", ENGINES, config.engine.kind))
+    yield from _caught(lambda: online_maker(config.store.online, Layout(Path())))
+    yield from _caught(lambda: engine_maker(config.engine, config.workers))
     yield from _caught(lambda: make_policy(config.lifecycle.policy))
     for name, upstream in config.upstreams.items():
         yield from _caught(partial(plan_of, config, schema, name))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from headwater.blobs import Layout
+from headwater.config import FactoryConfig
 from headwater.errors import StoreError
 from headwater.files import sweep_leftovers, write_json
 from headwater.ids import key_of
@@ -25,6 +26,7 @@ from headwater.lifecycle.renew import (
     renew_lane,
 )
 from headwater.lifecycle.retention import lanes_of, retire
+from headwater.lifecycle.serve import online_folder, online_of
 from headwater.lifecycle.switch import switch_to
 from headwater.store import Catalog, Segment, Tombstones
 from headwater.workspace import Workspace, open_edition
@@ -164,7 +166,7 @@ def _places_with_erased(workspace: Workspace, tombstones: Tombstones) -> Iterato
         of_lane = layout.of_lane(lane)
         yield from of_lane.page_files()
         yield from _scores_with_erased(workspace, of_lane, tombstones)
-        yield from _vectors_with_erased(of_lane, catalog, tombstones)
+        yield from _vectors_with_erased(workspace.config, of_lane, catalog, tombstones)
 
 
 def _scores_with_erased(
@@ -176,12 +178,15 @@ def _scores_with_erased(
 
 
 def _vectors_with_erased(
-    layout: Layout, catalog: Catalog, tombstones: Tombstones
+    config: FactoryConfig, layout: Layout, catalog: Catalog, tombstones: Tombstones
 ) -> Iterator[Path]:
     named = {f"{folder.parent.name}-{folder.name}-" for folder in layout.segments()}
-    for path in layout.online.glob("*.mdb"):
-        if not any(path.name.startswith(name) for name in named):
-            yield path
+    declared = online_folder(config.store.online, layout)
+    yield from (path for path in layout.online_stores() if path != declared)
+    online = online_of(config, layout)
+    for copy in sorted(online.names()) if online is not None else ():
+        if not any(copy.startswith(name) for name in named):
+            yield declared / copy
     segments = [(folder.parent.name, folder) for folder in layout.segments()]
     segments += [(folder.name, folder) for folder in layout.daily_segments()]
     for name, folder in segments:

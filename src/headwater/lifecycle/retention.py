@@ -5,14 +5,19 @@ names is removed.
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from headwater.blobs import MAIN, Layout
 from headwater.files import remove_folder
-from headwater.lifecycle.serve import indexes_of, is_served, online_of, serve
+from headwater.lifecycle.serve import (
+    forget_other_stores,
+    indexes_of,
+    is_served,
+    online_of,
+    serve,
+)
 from headwater.lifecycle.switch import followed_by
 from headwater.store import Catalog, Edition, Entry
 from headwater.store.online import copies_of
@@ -141,9 +146,8 @@ def _forget_copies(
     newest = [entry for entry in catalog.lane(layout.lane).days if entry in editions][-2:]
     kept = [editions[entry] for entry in dict.fromkeys((*followed, *newest))]
     online = online_of(workspace.config, layout)
-    if online is None:
-        shutil.rmtree(layout.online, ignore_errors=True)  # of a kind that is no longer declared
-    else:
+    forget_other_stores(workspace.config, layout)
+    if online is not None:
         copies = {
             copy
             for edition in kept

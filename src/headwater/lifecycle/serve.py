@@ -7,20 +7,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 from headwater.blobs import Layout
-from headwater.config import FactoryConfig
+from headwater.config import FactoryConfig, OnlineConfig
+from headwater.digests import digest_of
+from headwater.files import remove_folder
 from headwater.index import index_folder, open_index
-from headwater.plugins import resolve
+from headwater.plugins import maker
 from headwater.store import ONLINE_STORES, Edition, OnlineStore, load_edition
 from headwater.store.online import copies_of
 
 
 def online_of(config: FactoryConfig, layout: Layout) -> OnlineStore | None:
     """The online store of a lane's home; None where none is declared. Raises ConfigError."""
-    spec = config.store.online
+    made = online_maker(config.store.online, layout)
+    return None if made is None else made()
+
+
+def online_maker(spec: OnlineConfig, layout: Layout) -> Callable[[], OnlineStore] | None:
+    """What makes the online store that is declared; none is made yet. Raises ConfigError."""
     if spec.kind == "none":
         return None
-    kind: Callable[..., OnlineStore] = resolve("headwater.online", ONLINE_STORES, spec.kind)
-    return kind(layout.online, **spec.settings)
+    folder = online_folder(spec, layout)
+    return maker("headwater.online", ONLINE_STORES, spec.kind, spec.settings, folder)
+
+
+def online_folder(spec: OnlineConfig, layout: Layout) -> Path:
+    """Where the store that is declared has its files: none shares them with one of another kind or
+    of other settings, so that what is no longer declared can be found, and goes.
+    """
+    made_of = f"-{digest_of(spec.settings)[:8]}" if spec.settings else ""
+    return layout.online_store(spec.kind.replace(":", ".") + made_of)
+
+
+def forget_other_stores(config: FactoryConfig, layout: Layout) -> None:
+    """Remove the files of online stores that are no longer declared."""
+    declared = online_folder(config.store.online, layout)
+    for path in layout.online_stores():
+        if path != declared:
+            remove_folder(path)
 
 
 def item_snapshots(edition: Edition) -> list[str]:

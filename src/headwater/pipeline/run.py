@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from headwater.blobs import Layout
 from headwater.config import FactoryConfig, UpstreamConfig
 from headwater.console import SILENT, Console
 from headwater.embeddings import make_policy
 from headwater.engine import Engine, make_engine
 from headwater.index import INDEXES
+from headwater.lifecycle.serve import online_maker
 from headwater.models.downstream import RankerPlan
 from headwater.models.upstream import UpstreamPlan, plans_of, widths_of
 from headwater.nn import BLOCKS, HEADS
@@ -45,7 +47,7 @@ class Run:
         """A factory's own days. Raises ConfigError for what is named and not there, before a day is
         trained in vain.
         """
-        expect_parts(workspace.config)
+        expect_parts(workspace.config, workspace.layout)
         config = workspace.config
         return cls(workspace, make_engine(config.engine, config.workers), console)
 
@@ -73,11 +75,12 @@ class Run:
         self.engine.close()
 
 
-def expect_parts(config: FactoryConfig) -> None:
-    """Raise ConfigError where an index, a policy, a tracker, a head or a block is named that is not
-    there.
+def expect_parts(config: FactoryConfig, layout: Layout) -> None:
+    """Raise ConfigError where an index, an online store, a policy, a tracker, a head or a block is
+    named that is not there, or does not take its settings.
     """
     make_policy(config.lifecycle.policy)
+    online_maker(config.store.online, layout)
     resolve("headwater.index", INDEXES, config.index.kind)
     if config.tracking is not None:
         resolve("headwater.tracker", TRACKERS, config.tracking.kind)

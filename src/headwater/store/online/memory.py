@@ -1,4 +1,4 @@
-"""The in-memory twin, for tests and for factories that need no look-ups from other processes."""
+"""The in-memory twin, for tests: another process sees nothing of it."""
 
 from __future__ import annotations
 
