@@ -32,13 +32,18 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace `path` by `data` in one step; a reader sees the old bytes or the new."""
     _expect_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    aside = _aside(path)
     with open(aside, "wb") as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(aside, path)
     sync(path.parent)
+
+
+def _aside(path: Path) -> Path:
+    """Where this thread writes what becomes `path`."""
+    return path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{threading.get_ident()}")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -65,7 +70,7 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on success what was written becomes `path` in one rename."""
     _expect_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    aside = _aside(path)
     try:
         yield aside
         sync(aside)
@@ -82,7 +87,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     An older `path` is replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{threading.get_ident()}")
+    aside = _aside(path)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:

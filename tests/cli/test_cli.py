@@ -189,6 +189,10 @@ def test_check_reports_problems_of_config_and_of_data_at_once(tmp_path, world) -
             "its settings are: non",
         ),
         (
+            {"downstream": {"r": {"task": "click", "model": "none"}}},
+            "no ranker named 'none'; there",
+        ),
+        (
             {"engine": {"kind": "local", "settings": {"cache": 3}}},
             "unexpected keyword argument 'ca",
         ),

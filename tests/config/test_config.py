@@ -202,6 +202,17 @@ def test_default_variants_are_those_of_the_upstreams_there_are(upstreams, varian
     assert parse_config(raw).downstream["ctr"].variants == tuple(variants)
 
 
+def test_default_variants_of_a_lane_are_those_of_its_own_upstreams() -> None:
+    raw = copy.deepcopy(GOOD) | {"downstream": {"ctr": {"task": "click"}}}
+    raw["upstreams"] = {"ctr": {"tasks": ["click"]}, "hot": POPULARITY | {"entities": ["user"]}}
+    raw["lanes"] = {"fewer": {"upstreams": {"hot": {"entities": ["item"]}}}}
+    config = parse_config(raw)
+    assert "hot_user" in config.downstream["ctr"].variants
+    fewer = config.for_lane("fewer").downstream["ctr"].variants
+    assert fewer == ("none", "ctr_user", "ctr_user+ctr_item", "hot_item", "all", "shuffled")
+    assert config.for_lane("main").downstream["ctr"].variants == config.downstream["ctr"].variants
+
+
 def test_variants_that_are_named_stay_as_they_are() -> None:
     named = {"ctr": {"task": "click", "variants": ["none", "ctr_item"]}}
     assert parse_config(GOOD | {"downstream": named}).downstream["ctr"].variants == (

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,23 @@ from headwater.config import parse_policy
 from headwater.errors import ConfigError, EditionMissing, LeakError, SpaceMismatch, StoreError
 from headwater.files import new_folder, sweep_leftovers
 from headwater.ids import key_of
-from headwater.lifecycle import compact_where_due, pin, promote, rebuild, retire, rollback, unpin
+from headwater.lifecycle import (
+    compact_where_due,
+    pin,
+    promote,
+    rebuild,
+    retire,
+    rollback,
+    switch,
+    unpin,
+)
+from headwater.models.upstream import Needs
+from headwater.pipeline.run import Run
+from headwater.pipeline.tidy import days_to_keep
 from headwater.serving.answers import Lookup
 from headwater.serving.reader import Reader
 from headwater.store import MAIN, Edition, EditionView, Provenance, compose, point_in_time
+from headwater.store.reports import DayReport, write_copies
 from shop import D0, Shop, after, space_of, vectors_of
 
 IDS = [f"u{n}" for n in range(30)]
@@ -392,3 +406,28 @@ def test_what_was_built_upon_another_edition_cannot_come_back(tmp_path) -> None:
     day_of(shop, 1, value=50)  # day 1 again, from other inputs
     with pytest.raises(EditionMissing, match="no edition of 2025-01-03"):
         promote(shop.workspace, MAIN, after(2))
+
+
+def test_copies_of_reports_are_right_again_after_a_kill_between_the_switch_and_them(
+    tmp_path, monkeypatch
+) -> None:
+    shop = Shop(tmp_path)
+    for n in range(3):
+        shop.publish(after(n), [vectors_of([1, 2], np.eye(2) + n, after(n))])
+    layout = shop.workspace.layout
+    for n in range(3):
+        write_copies(layout, DayReport(after(n), "f", shop.workspace.entry(after(n)).digest))
+    with monkeypatch.context() as killed:
+        killed.setattr(switch, "mirror_reports", lambda *catalogs: None)
+        rollback(shop.workspace, after(1))
+    assert layout.reported_days() == [after(0), after(1), after(2)]
+    switch.switch_to(shop.workspace, shop.workspace.catalog())
+    assert layout.reported_days() == [after(0), after(1)]
+
+
+def test_a_window_of_rows_is_kept_as_long_as_an_upstream_reads_it() -> None:
+    def run(*windows: int) -> Run:
+        plans = {str(n): SimpleNamespace(needs=Needs(window_days=n)) for n in windows}
+        return SimpleNamespace(plans=plans, workspace=SimpleNamespace(longest_wait_days=2))
+
+    assert [days_to_keep(run(*windows)) for windows in ((), (1,), (3,), (6, 1))] == [2, 2, 2, 5]

@@ -293,3 +293,19 @@ def test_a_run_that_does_not_keep_to_its_plan_is_refused(
         assert f"upstream hot (popularity:{kind})" in str(caught.value)
     assert Workspace.load(path).days_done() == []
     assert not list((path.parent / "warehouse").glob("daily/*/hot-*"))
+
+
+def test_who_was_erased_stays_away_though_an_upstream_remembers_them(
+    tmp_path, world, answer
+) -> None:
+    path = write_factory(tmp_path / "factory", world, HOT | {"kind": "popularity:Elephant"})
+    answer(*backfill(path, last=1), "--no-report")
+    workspace = Workspace.load(path)
+    item = answer("similar", "item", "ad-1", "--factory", path)["items"][0]["id"]
+    key = key_of(item)
+    assert key in workspace.edition(day(1)).part("hot_item").keys
+    assert answer("erase", "item", item, "--factory", path)["verified"]
+    answer("run", "--day", day(2), "--factory", path)
+    edition = Workspace.load(path).edition(day(2))
+    assert key not in edition.part("hot_item").keys
+    assert len(edition.part("hot_item").keys) > 1

@@ -254,6 +254,18 @@ def test_a_hint_that_is_missing_damaged_or_behind_is_no_harm(blobs, days, hint) 
     assert blobs.read("catalog/newest") == str(days + 2).encode()
 
 
+@pytest.mark.parametrize("days", [1, 5, 40])
+def test_the_newest_catalog_that_is_lost_is_missed(blobs, days) -> None:
+    """The one before it must not be taken for the truth: retention would let the newest edition go,
+    which it does not name.
+    """
+    store = grown(blobs, days)
+    blobs.remove(f"catalog/{days + 1:012d}.json")
+    for use in (store.read, store.begin):
+        with pytest.raises(StoreError, match=f"{days + 1:012d}.json: is gone"):
+            use()
+
+
 def numbers(blobs: Blobs) -> list[int]:
     return [int(key[8:20]) for key in blobs.list("catalog/0")]
 

@@ -10,11 +10,13 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 
 from headwater.digests import digest_of
 from headwater.embeddings import Space
 from headwater.embeddings.daily import DailyVectors, Training
 from headwater.files import new_folder
+from headwater.ids import keys_of
 from headwater.models.upstream import Needs, UpstreamPlan, UpstreamResult
 
 WIDTH = 8
@@ -95,6 +97,38 @@ class OneEntity(Popularity):
 
     def run(self, job):
         return UpstreamResult(super().run(job).vectors[:1])
+
+
+class Elephant(Popularity):
+    """Gives vectors of whoever it ever saw, also of those whom its rows do not show any more."""
+
+    def run(self, job):
+        result = super().run(job)
+        if job.before is None:
+            seen = {vectors.entity: vectors.ids for vectors in result.vectors}
+        else:
+            seen = {
+                vectors.entity: pl.concat([remembered(job.before, vectors), vectors.ids]).unique()
+                for vectors in result.vectors
+            }
+        for entity, ids in seen.items():
+            if not (job.folder / f"{entity}.ids").exists():
+                pl.DataFrame({"id": ids.sort()}).write_ipc(job.folder / f"{entity}.ids")
+        return UpstreamResult(
+            tuple(
+                DailyVectors.of_ids(
+                    vectors.space,
+                    vectors.entity,
+                    seen[vectors.entity],
+                    directions(keys_of(seen[vectors.entity]), job.plan.seed),
+                )
+                for vectors in result.vectors
+            )
+        )
+
+
+def remembered(before, vectors):
+    return pl.read_ipc(before / f"{vectors.entity}.ids")["id"]
 
 
 class OtherWidth(Popularity):

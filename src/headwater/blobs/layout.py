@@ -206,6 +206,16 @@ class Layout:
         kinds = ("predictions", "judged")
         return {kind: sorted((self.home / kind).glob("*/*.parquet")) for kind in kinds}
 
+    @property
+    def mirrored(self) -> Path:
+        """Of which catalog the copies of reports are."""
+        return self.root / "mirrored.json"
+
+    def reported_days(self) -> list[dt.date]:
+        """The days of which a copy of the report is there."""
+        found = sorted((self.home / "reports").glob("*.json"))
+        return [dt.date.fromisoformat(path.stem) for path in found]
+
     def report(self, day: dt.date) -> Path:
         return self.home / "reports" / f"{day}.json"
 

@@ -34,7 +34,7 @@ from headwater.config.running import (
     TrackingConfig,
     kind_alone,
 )
-from headwater.config.variants import with_default_variants
+from headwater.config.variants import default_variants, with_default_variants
 from headwater.digests import digest_of
 from headwater.errors import ConfigError
 
@@ -116,6 +116,10 @@ class FactoryConfig(Strict):
                 " under `lanes` in factory.yaml."
             )
         spec, raw = self.lanes[lane], self.model_dump(exclude_unset=True, exclude={"lanes"})
+        usual = default_variants(raw)  # a lane of other upstreams has others
+        for ranker in raw.get("downstream", {}).values():
+            if tuple(ranker["variants"]) == usual:
+                del ranker["variants"]
         for name, changes in spec.upstreams.items():
             raw["upstreams"][name] = {**raw["upstreams"].get(name, {}), **changes}
         return parse_config(raw, f"lanes.{lane}")

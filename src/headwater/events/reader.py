@@ -16,7 +16,7 @@ from headwater.events.blocks import Block, BlockSpec
 from headwater.events.cleaning import TIME
 from headwater.events.encoding import context_block
 from headwater.events.entities import EntityTable
-from headwater.events.examples import Examples, Listing, distinct_ids
+from headwater.events.examples import Examples, Listing
 from headwater.events.histories import (
     Histories,
     PastEvents,
@@ -64,10 +64,6 @@ class ExampleReader:
     def specs(self, log: str) -> dict[str, BlockSpec]:
         """Sizes of the blocks of a log's examples, by entity, and under `context`, `counters`."""
         return block_specs(self.schema, log)
-
-    def original_ids(self, log: str, day: dt.date, entity: str) -> tuple[np.ndarray, pl.Series]:
-        """Sorted distinct keys of a day and the ids they stand for."""
-        return distinct_ids([self.logs[log].day(day)], entity)
 
     def read(self, log: str, day: dt.date, tasks: tuple[str, ...], known_by: dt.date) -> Examples:
         """The rows of `day`, with labels of `tasks` as they were known at the end of `known_by`.

@@ -38,6 +38,10 @@ NOT_REMOVED = (
         " that too."
     ),
     (
+        "What an upstream of another package remembers is not looked into: a vector that it still"
+        " makes of an erased entity is dropped before it is written. A new space forgets the rest."
+    ),
+    (
         "Warehouses that `headwater rebuild` wrote elsewhere are not looked at: erase there too, or"
         " remove them."
     ),

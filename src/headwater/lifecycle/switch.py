@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime as dt
 
 from headwater.errors import StoreError
-from headwater.files import read_json, remove_file
+from headwater.files import read_json, remove_file, write_json
 from headwater.lifecycle.serve import is_served, serve
-from headwater.store import Catalog, Live
+from headwater.store import Catalog, Entry, Live
 from headwater.store.reports import read_report, remove_copies, write_copies
 from headwater.workspace import Workspace, open_edition
 
@@ -74,12 +74,16 @@ def unpin(workspace: Workspace, consumer: str) -> Catalog:
 
 def mirror_reports(workspace: Workspace, before: Catalog, after: Catalog) -> None:
     """`reports/DAY.json` and `monitors/DAY.json` for people: of the days that the catalog has, and
-    no others. Only the days that changed are looked at, and each lane's newest, whose copies a
-    killed run may have missed.
+    no others. Only the days that changed are looked at, and each lane's newest; but all of them
+    where a killed run left the copies of an older catalog.
     """
+    mark = workspace.layout.mirrored
+    known = read_json(mark) if mark.is_file() else None
     for name, lane in after.lanes.items():
         layout = workspace.layout.of_lane(name)
-        had = {entry.day: entry for entry in before.lane(name).days}
+        had: dict[dt.date, Entry | None] = {entry.day: entry for entry in before.lane(name).days}
+        if known != before.number:
+            had = dict.fromkeys(layout.reported_days())
         have = {entry.day: entry for entry in lane.days}
         for day in had.keys() - have.keys():
             remove_copies(layout, day)
@@ -89,3 +93,5 @@ def mirror_reports(workspace: Workspace, before: Catalog, after: Catalog) -> Non
             report = read_report(layout.home / entry.folder) if entry.folder else None
             if report is not None:
                 write_copies(layout, report)
+    if known != after.number:
+        write_json(mark, after.number)

@@ -16,7 +16,7 @@ from headwater.embeddings import make_policy
 from headwater.engine import Engine, make_engine
 from headwater.index import INDEXES
 from headwater.lifecycle.serve import online_maker
-from headwater.models.downstream import RankerPlan
+from headwater.models.downstream import RANKERS, RankerPlan
 from headwater.models.upstream import UpstreamPlan, plans_of, widths_of
 from headwater.nn import BLOCKS, HEADS
 from headwater.pipeline.inputs import DayReader
@@ -76,14 +76,16 @@ class Run:
 
 
 def expect_parts(config: FactoryConfig, layout: Layout) -> None:
-    """Raise ConfigError where an index, an online store, a policy, a tracker, a head or a block is
-    named that is not there, or does not take its settings.
+    """Raise ConfigError where an index, an online store, a policy, a tracker, a ranker, a head or a
+    block is named that is not there, or does not take its settings.
     """
     make_policy(config.lifecycle.policy)
     online_maker(config.store.online, layout)
     resolve("headwater.index", INDEXES, config.index.kind)
     if config.tracking is not None:
         resolve("headwater.tracker", TRACKERS, config.tracking.kind)
+    for consumer in config.downstream.values():
+        resolve("headwater.ranker", RANKERS, consumer.model)
     for upstream in config.upstreams.values():
         if isinstance(upstream, UpstreamConfig):
             resolve("headwater.head", HEADS, upstream.heads)

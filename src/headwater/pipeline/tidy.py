@@ -27,11 +27,19 @@ def tidy(run: Run, day: dt.date, replay: bool) -> None:
     if not replay:
         retire(workspace)
         if run.published:
-            run.reader.cache.forget(day - dt.timedelta(days=workspace.longest_wait_days))
+            run.reader.cache.forget(day - dt.timedelta(days=days_to_keep(run)))
     days = workspace.days_done()
     forget_rankers(
         workspace.layout, rankers_to_keep(days, day, workspace.config.lifecycle.keep_days)
     )
+
+
+def days_to_keep(run: Run) -> int:
+    """How many days before today are read again tomorrow: until their labels mature, and as far as
+    an upstream's window goes back.
+    """
+    windows = [plan.needs.window_days - 1 for plan in run.plans.values()]
+    return max(run.workspace.longest_wait_days, *windows, 0)
 
 
 def rankers_to_keep(days: Sequence[dt.date], day: dt.date, keep_days: int) -> set[dt.date]:

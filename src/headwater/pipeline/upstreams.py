@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
+
+import polars as pl
 
 from headwater.console import Console
 from headwater.digests import digest_of
@@ -19,7 +21,7 @@ from headwater.events.kept import keep_ids, keep_listed
 from headwater.models.upstream import UpstreamJob, UpstreamPlan, kind_of
 from headwater.pipeline.inputs import DayInputs, DayReader, EncodedDay
 from headwater.schema import Schema
-from headwater.store import Daily, Edition, read_daily, write_daily
+from headwater.store import Daily, Edition, Tombstones, read_daily, write_daily
 from headwater.store.dailies import digests_in, read_made, write_made
 from headwater.workspace import Workspace
 
@@ -60,6 +62,7 @@ class DailyJob:
     work: UpstreamJob
     out: Path
     bucket_rows: int
+    erased: Tombstones
 
 
 class Trained:
@@ -76,6 +79,7 @@ class Trained:
         console: Console,
     ) -> None:
         self._plans, self._reader = plans, reader
+        self._workspace = workspace
         self._layout, self._schema = workspace.layout, workspace.schema
         self._bucket_rows = workspace.config.store.bucket_rows
         self._engine, self._console = engine, console
@@ -118,15 +122,18 @@ class Trained:
             day=day,
             learn=tuple(rows.rows for rows in learn),
             shown=tuple(rows.rows for rows in shown),
-            ids={entity: self._ids(plan, entity, inputs) for entity in plan.entities},
+            ids={entity: self._ids(plan, entity, inputs, fingerprint) for entity in plan.entities},
             before=self._layout.root / last if last is not None else None,
             folder=self._layout.checkpoint(plan.name, day, fingerprint),
             fingerprint=fingerprint,
-            listed={entity: self._listed(plan, entity, day) for entity in listings},
+            listed={
+                entity: self._beside(plan, day, f"{entity}.listed", fingerprint)
+                for entity in listings
+            },
         )
         for entity, listed in listings.items():
             keep_listed(work.listed[entity], listed)
-        return DailyJob(work, out, self._bucket_rows)
+        return DailyJob(work, out, self._bucket_rows, self._workspace.tombstones())
 
     def _shown(self, plan: UpstreamPlan, log: str, inputs: DayInputs) -> list[EncodedDay]:
         """The rows of a log up to today, over the days that the plan needs, of those that were
@@ -137,13 +144,16 @@ class Trained:
         earlier = [self._reader.encoded(log, of, inputs.day) for of in days if of in inputs.done]
         return [*earlier, inputs.encoded[log, inputs.day]]
 
-    def _ids(self, plan: UpstreamPlan, entity: str, inputs: DayInputs) -> Path:
-        path = self._reader.cache.beside(inputs.day, f"{plan.name}.{entity}.ids")
+    def _ids(self, plan: UpstreamPlan, entity: str, inputs: DayInputs, fingerprint: str) -> Path:
+        path = self._beside(plan, inputs.day, f"{entity}.ids", fingerprint)
         keep_ids(path, *distinct_ids([inputs.events[log] for log in plan.logs], entity))
         return path
 
-    def _listed(self, plan: UpstreamPlan, entity: str, day: dt.date) -> Path:
-        return self._reader.cache.beside(day, f"{plan.name}.{entity}.listed")
+    def _beside(self, plan: UpstreamPlan, day: dt.date, what: str, fingerprint: str) -> Path:
+        """Where an upstream's job finds what it carries the path of. Lanes and backtests, which
+        share the encoded days, may show an upstream of the same name other rows.
+        """
+        return self._reader.cache.beside(day, f"{plan.name}-{fingerprint[:16]}.{what}")
 
 
 def _to_learn(plan: UpstreamPlan, schema: Schema, inputs: DayInputs) -> list[EncodedDay]:
@@ -180,8 +190,24 @@ def make_daily(job: DailyJob) -> None:
     result = kind_of(work.plan.kind).run(work)
     snapshots = [vectors.snapshot(work.day) for vectors in result.vectors]
     _expect_planned(work.plan, snapshots)
+    snapshots = [_without(snapshot, job.erased) for snapshot in snapshots]
     write_daily(job.out, work.day, snapshots, job.bucket_rows)
     write_made(job.out, result.training, digests_in(work.folder))
+
+
+def _without(snapshot: Snapshot, erased: Tombstones) -> Snapshot:
+    """Those who were not erased: an upstream may remember whom its rows do not show any more."""
+    kept = ~erased.matches(snapshot.entity, snapshot.keys_N)
+    if kept.all():
+        return snapshot
+    return replace(
+        snapshot,
+        keys_N=snapshot.keys_N[kept],
+        vectors_ND=snapshot.vectors_ND[kept],
+        seen_N=snapshot.seen_N[kept],
+        ids=snapshot.ids.filter(pl.Series(kept)),
+        basis_N=None if snapshot.basis_N is None else snapshot.basis_N[kept],
+    )
 
 
 def _expect_planned(plan: UpstreamPlan, snapshots: list[Snapshot]) -> None:

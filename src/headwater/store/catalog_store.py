@@ -28,6 +28,8 @@ class CatalogStore:
     def read(self) -> Catalog:
         """The newest catalog; an empty one, numbered 0, before the first. Raises StoreError."""
         number, data = self._newest()
+        while number and data is None:  # it was let go between two looks, and there is a newer one
+            number, data = self._newest()
         if data is None:
             return Catalog()
         try:
@@ -85,12 +87,14 @@ class CatalogStore:
         the catalog was.
         """
         there = self._listed()
-        if there:
+        # The hint follows its catalog, and only older ones are let go: nothing but a loss leaves it
+        # ahead of all that are there. (A first run writes an empty catalog before anything else.)
+        if there and _number(there[-1]) >= hinted:
             return _number(there[-1]), self._blobs.read(there[-1])
-        # A first run writes an empty catalog before anything else.
-        if hinted > 1 or any(True for _ in self._blobs.list("editions/")):
+        if there or hinted > 1 or any(True for _ in self._blobs.list("editions/")):
+            lost = _key(hinted) if there else f"{FOLDER}/"
             raise StoreError(
-                f"{FOLDER}/: is gone, and editions are there. Restore it from a backup: it alone"
+                f"{lost}: is gone, and editions are there. Restore it from a backup: it alone"
                 " says which of them are published, and without it they would be taken for"
                 " leftovers. To begin anew, choose another warehouse."
             )

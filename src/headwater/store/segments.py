@@ -84,7 +84,7 @@ class Segment:
         return read_range(self.folder / "steps.npy", np.uint8, low, high)
 
     def seen(self, low: int, high: int) -> np.ndarray:
-        """int32: the day (since 1970) on which each row was made."""
+        """int32: the day (since 1970) on which each row's entity was last seen."""
         return read_range(self.folder / "seen.npy", np.int32, low, high)
 
     def gather(self, rows_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
