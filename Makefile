@@ -22,13 +22,14 @@ demo: $(STAMP)   ## build a factory on a simulated ads world and show what its e
 	$(BIN)/headwater demo --out demo
 
 test: check      ## floors, format, lint, types, tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-check: $(STAMP)  ## floors, format, lint, types
+check: $(STAMP)  ## floors, format, lint, types, budgets
 	$(BIN)/lint-imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -s tests/house/test_budgets.py
 
 bench: $(STAMP)  ## benchmarks, side by side with other libraries
 	$(BIN)/python -m benchmarks.merging --sizes 1000000

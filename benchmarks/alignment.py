@@ -17,26 +17,33 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
-from headwater.cli.main import plain_table, show_table
+from headwater.blobs import Layout
+from headwater.cli.terminal import out as terminal
+from headwater.cli.terminal import plain_table, show_table
 from headwater.config import load_config
 from headwater.console import Console
 from headwater.embeddings import Served
-from headwater.embeddings.alignment import Rotation
-from headwater.evaluation import Judged, lift_table
+from headwater.embeddings.alignment import Fit, Rotation
+from headwater.evaluation import Judged, Table, lift_table
+from headwater.factory import Factory
 from headwater.lifecycle.align import fit_editions
 from headwater.models.downstream import VariantTask, predict_variant
-from headwater.pipeline.day import Factory, _rows_to_predict, _variant_folder, read_day
+from headwater.pipeline.predict import rows_to_predict
+from headwater.pipeline.rankers import Checkpoints
 from headwater.recipes import RECIPES
-from headwater.store import Edition, EditionStore
+from headwater.store import Edition, Provenance, compose
+from headwater.studies.comparison import BOOTSTRAP_SEED
+from headwater.studies.lifts import COLUMNS
 
 ONE_DAY = dt.timedelta(days=1)
+CROSSINGS = ("averaged raw", "averaged aligned")
 
 
 @dataclass(frozen=True)
@@ -47,18 +54,72 @@ class Stand:
 
     edition: Edition
     day: dt.date
-    turns: dict[str, Rotation]
+    turns: Mapping[str, Rotation]
 
     def read(self, name: str, keys_N: np.ndarray, rows_of: dt.date) -> Served | None:
         assert rows_of > self.day
         served = self.edition.lookup(name, keys_N, rows_of)
         turn = self.turns.get(served.space.upstream)
-        return (
-            served
-            if turn is None
-            else Served(
-                turn.target, served.vectors_ND @ turn.matrix_DD, served.found_N, served.age_days_N
+        if turn is None:
+            return served
+        turned_ND = served.vectors_ND @ turn.matrix_DD
+        return Served(turn.target, turned_ND, served.found_N, served.age_days_N)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A variant of a lane's ranker, and the vectors that it is made to read; `turns` by
+    upstream.
+    """
+
+    lane: Factory
+    variant: str
+    edition: Edition
+    turns: Mapping[str, Rotation] = field(default_factory=dict)
+
+
+class Seen:
+    """What was predicted day by day, by the name of the way and the ranker's seed."""
+
+    def __init__(self) -> None:
+        self.scores: dict[str, dict[int, list[np.ndarray]]] = {}
+        self.labels: list[np.ndarray] = []
+        self.users: list[np.ndarray] = []
+        self.days: list[np.ndarray] = []
+
+    def predict(self, lane: Factory, day: dt.date, ways: Mapping[str, Way], out: Path) -> None:
+        """The traffic of the day after `day`, whose rows `lane` reads, as each way predicts it."""
+        tomorrow = day + ONE_DAY
+        task = lane.workspace.schema.tasks[lane.config.downstream["ctr"].task]
+        today = lane.run.reader.read(tomorrow, lane.days_done()).today(task.log)
+        rows = today.take(rows_to_predict(task, today))
+        for name, way in ways.items():
+            plans = {plan.variant.name: plan for plan in way.lane.run.rankers}
+            plan = plans[way.variant]
+            work = VariantTask(
+                plan=plan,
+                day=tomorrow,
+                rows=plan.reads(rows),
+                view=Stand(way.edition, day, way.turns),
+                before=Checkpoints.of(way.lane.workspace).at(plan, day),
+                folder=out,
+                fingerprint="",
             )
+            for seed, found in predict_variant(work).items():
+                self.scores.setdefault(name, {}).setdefault(seed, []).append(found)
+        self.labels.append(rows.labels[task.name])
+        self.users.append(rows.keys["user"])
+        self.days.append(np.full(len(rows), tomorrow.toordinal(), np.int32))
+
+    def judged(self) -> Judged:
+        return Judged(
+            np.concatenate(self.labels),
+            np.concatenate(self.users),
+            np.concatenate(self.days),
+            {
+                name: {seed: np.concatenate(parts) for seed, parts in by_seed.items()}
+                for name, by_seed in self.scores.items()
+            },
         )
 
 
@@ -69,6 +130,94 @@ def make_config(recipe: str, data: Path, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     (out / "factory.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     return out / "factory.yaml"
+
+
+def run(
+    old: Factory, new: Factory, switch: dt.date, days: list[dt.date], out: Path
+) -> tuple[dict[str, Fit], Seen]:
+    """Run both lanes over the days. Returns the rotations of the switch day, by upstream, and what
+    was predicted of the day after each from then on.
+    """
+    seen, fits = Seen(), dict[str, Fit]()
+    turns: dict[str, Rotation] = {}
+    crossing: dict[str, Edition] = {}
+    for day in days:
+        old.run_day(day)
+        new.run_day(day)
+        if day < switch:
+            continue
+        there, here = old.workspace.edition(day), new.workspace.edition(day)
+        if day == switch:
+            fits = fit_editions(here, there)
+            turns = {name: fit.rotation for name, fit in fits.items()}
+            crossing = dict.fromkeys(CROSSINGS, there)
+        else:
+            raw, aligned = (out / name.replace(" ", "-") for name in CROSSINGS)
+            unturned = {name: as_it_is(turn) for name, turn in turns.items()}
+            crossing = {
+                CROSSINGS[0]: cross(old, new, day, crossing[CROSSINGS[0]], unturned, raw),
+                CROSSINGS[1]: cross(old, new, day, crossing[CROSSINGS[1]], turns, aligned),
+            }
+        ways = {
+            "none": Way(old, "none", there),
+            "old space": Way(old, "all", there),
+            "new space raw": Way(old, "all", here),
+            "new space aligned": Way(old, "all", here, turns),
+            "new space, ranker retrained": Way(new, "all", here),
+            **{name: Way(old, "all", edition) for name, edition in crossing.items()},
+        }
+        seen.predict(old, day, ways, out)
+    return fits, seen
+
+
+def as_it_is(turn: Rotation) -> Rotation:
+    """It says that the vectors are in the target's space, and leaves them where they are."""
+    return Rotation(turn.source, turn.target, np.eye(len(turn.matrix_DD), dtype=np.float32))
+
+
+def cross(
+    old: Factory,
+    new: Factory,
+    day: dt.date,
+    before: Edition,
+    turns: Mapping[str, Rotation],
+    home: Path,
+) -> Edition:
+    """The old space's averages go on with the new space's daily vectors, turned (or, wrongly, as
+    they are).
+    """
+    layout = Layout(home)
+    for name in before.snapshots:  # the segments that the averages so far lie in
+        for segment in before.part(name).segments:
+            link = layout.segment(name, segment.folder.name)
+            if not link.exists():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(segment.folder.resolve())
+    daily, source = new.workspace.daily_of(day), Provenance(rotations=turns)
+    return compose(layout, day, before, daily, old.workspace.rule, source).edition
+
+
+def show_rotations(switch: dt.date, fits: Mapping[str, Fit]) -> None:
+    table = plain_table(
+        "upstream",
+        "shared",
+        "cosine raw",
+        "aligned",
+        "residual",
+        "by entity",
+        title=f"rotations of {switch}, measured on entities they were not fitted on",
+    )
+    for name, fit in fits.items():
+        by = ", ".join(f"{entity} {value:.3f}" for entity, value in fit.cosine_of.items())
+        table.add_row(
+            name,
+            f"{fit.shared:,}",
+            f"{fit.cosine_raw:.3f}",
+            f"{fit.cosine:.3f}",
+            f"{fit.residual:.3f}",
+            by,
+        )
+    terminal.print(table)
 
 
 def main() -> None:
@@ -90,153 +239,33 @@ def main() -> None:
     path = make_config(options.recipe, options.data, options.out)
     console = Console()
     old, new = Factory.load(path, console), Factory.load(path, console, "v2")
-    switch, last = (
-        options.first + (options.switch - 1) * ONE_DAY,
-        options.first + (options.days - 1) * ONE_DAY,
-    )
-    scores: dict[str, dict[int, list[np.ndarray]]] = {}
-    labels, users, days = [], [], []
-    turns: dict[str, Rotation] = {}
-    crossing: dict[str, Edition] = {}
-    figures: dict[str, Any] = {}
-    day = options.first
-    while day < last:
-        for factory in (old, new):
-            factory.run_day(day)
-        if day == switch:
-            fits = fit_editions(new.edition(day), old.edition(day))
-            turns, figures = (
-                {name: fit.rotation for name, fit in fits.items()},
-                {name: fit.as_dict() for name, fit in fits.items()},
-            )
-            crossing = dict.fromkeys(("averaged raw", "averaged aligned"), old.edition(day))
-        elif day > switch:
-            for kind in crossing:
-                crossing[kind] = cross(
-                    old,
-                    new,
-                    day,
-                    crossing[kind],
-                    turns,
-                    options.out / kind.replace(" ", "-"),
-                    kind == "averaged aligned",
-                )
-        if day >= switch:
-            tomorrow = day + ONE_DAY
-            inputs = read_day(old, tomorrow)
-            rows = inputs.examples[
-                old.config.tasks[old.config.downstream["ctr"].task].log, tomorrow
-            ]
-            rows = rows.take(_rows_to_predict(old, inputs, "ctr"))
-            plans = {
-                factory: {plan.variant.name: plan for plan in factory.variants}
-                for factory in (old, new)
-            }
-            ways = {
-                "none": (old, "none", old.edition(day), {}),
-                "old space": (old, "all", old.edition(day), {}),
-                "new space raw": (old, "all", new.edition(day), {}),
-                "new space aligned": (old, "all", new.edition(day), turns),
-                "new space, ranker retrained": (new, "all", new.edition(day), {}),
-                **{kind: (old, "all", edition, {}) for kind, edition in crossing.items()},
-            }
-            for name, (factory, variant, edition, turned) in ways.items():
-                plan = plans[factory][variant]
-                task = VariantTask(
-                    plan,
-                    tomorrow,
-                    plan.reads(rows),
-                    Stand(edition, day, turned),
-                    _variant_folder(factory, plan, day),
-                    options.out,
-                    "",
-                )
-                for seed, found in predict_variant(task).items():
-                    scores.setdefault(name, {}).setdefault(seed, []).append(found)
-            labels.append(rows.labels[plan.config.task])
-            users.append(rows.keys["user"])
-            days.append(np.full(len(rows), tomorrow.toordinal(), np.int32))
-        day += ONE_DAY
-    for factory in (old, new):
-        factory.close()
-    columns = ("upstream", "shared", "cosine raw", "aligned", "residual", "by entity")
-    table = plain_table(
-        *columns, title=f"rotations of {switch}, measured on entities they were not fitted on"
-    )
-    for name, fit in figures.items():
-        by = ", ".join(f"{entity} {value:.3f}" for entity, value in fit["cosine_of"].items())
-        table.add_row(
-            name,
-            f"{fit['shared']:,}",
-            f"{fit['cosine_raw']:.3f}",
-            f"{fit['cosine']:.3f}",
-            f"{fit['residual']:.3f}",
-            by,
-        )
-    from headwater.cli.main import out as terminal
-
-    terminal.print(table)
-    judged = Judged(
-        np.concatenate(labels),
-        np.concatenate(users),
-        np.concatenate(days),
-        {
-            name: {seed: np.concatenate(parts) for seed, parts in by_seed.items()}
-            for name, by_seed in scores.items()
-        },
-    )
-    rows = [
-        row.as_dict()
-        for row in lift_table(judged, load_config(path).evaluation.bootstrap, 0.95, 20250904)
-    ]
+    days = [options.first + n * ONE_DAY for n in range(options.days)]
+    switch = options.first + (options.switch - 1) * ONE_DAY
+    try:
+        fits, seen = run(old, new, switch, days[:-1], options.out)
+    finally:
+        old.close()
+        new.close()
+    show_rotations(switch, fits)
+    span = load_config(path).evaluation
+    lifts = lift_table(seen.judged(), span.bootstrap, 0.95, BOOTSTRAP_SEED)
+    rows = [lift.as_json() for lift in lifts]
+    rotations = {name: fit.as_json() for name, fit in fits.items()}
     (options.out / "across-spaces.json").write_text(
-        json.dumps({"rotations": figures, "rows": rows}, indent=1)
+        json.dumps({"rotations": rotations, "rows": rows}, indent=1)
     )
     show_table(
-        {
-            "table": f"{options.recipe}: across spaces",
-            "consumer": "ctr",
-            "first_day": str(switch + ONE_DAY),
-            "last_day": str(last),
-            "rows": rows,
-        }
+        Table(
+            name=f"{options.recipe}: across spaces",
+            title="lift of the CTR ranker",
+            consumer="ctr",
+            first_day=str(switch + ONE_DAY),
+            last_day=str(days[-1]),
+            answer="Against the same ranker without embeddings.",
+            columns=COLUMNS,
+            rows=tuple(rows),
+        )
     )
-
-
-def cross(
-    old: Factory,
-    new: Factory,
-    day: dt.date,
-    before: Edition,
-    turns: dict[str, Rotation],
-    home: Path,
-    aligned: bool,
-) -> Edition:
-    """The old space's averages go on with the new space's daily vectors: turned, or (wrongly) as
-    they are.
-    """
-    daily = new.daily_of(day)
-    as_they_are = {
-        name: Rotation(turn.source, turn.target, np.eye(len(turn.matrix_DD), dtype=np.float32))
-        for name, turn in turns.items()
-    }
-    store = EditionStore(home)
-    for name in before.snapshots:  # the segments that the averages so far lie in
-        for segment in before.part(name).segments:
-            link = home / "segments" / name / segment.folder.name
-            if not link.exists():
-                link.parent.mkdir(parents=True, exist_ok=True)
-                link.symlink_to(segment.folder.resolve())
-    return store.compose(
-        day,
-        before,
-        daily,
-        old.config.lifecycle,
-        old.config.store,
-        {},
-        None,
-        turns if aligned else as_they_are,
-    ).edition
 
 
 if __name__ == "__main__":

@@ -37,33 +37,30 @@ def build(root: Path, editions: int) -> None:
     """The editions, published by the store as a factory would; edition E is of the day before it is
     read.
     """
-    from headwater.config import LatestPolicy, LifecycleConfig, StoreConfig
+    from headwater.blobs import Layout
+    from headwater.config import LatestPolicy
     from headwater.embeddings import Snapshot, Space
     from headwater.embeddings.snapshot import day_number
-    from headwater.store import EditionStore
+    from headwater.store import MergeRule, Provenance, compose, read_daily, write_daily
+    from headwater.store.rewrite import compact
 
-    store, before = EditionStore(root / "ours"), None
+    layout, before = Layout(root / "ours"), None
+    rule = MergeRule(LatestPolicy(), 90, "float32", 32_768)
     for number in range(editions):
         day = START + dt.timedelta(days=number - 1)
-        keys, vectors = (
-            np.load(root / f"edition-{number:02}.keys.npy"),
-            np.load(root / f"edition-{number:02}.vectors.npy"),
-        )
+        keys = np.load(root / f"edition-{number:02}.keys.npy")
+        vectors = np.load(root / f"edition-{number:02}.vectors.npy")
         space = Space("ctr", "bench", vectors.shape[1], START - dt.timedelta(days=1))
         seen = np.full(len(keys), day_number(day), np.int32)
-        store.write_daily(
-            day,
-            f"{number}",
-            [Snapshot(space, "user", day, keys, vectors, seen, pl.Series(keys.view(np.int64)))],
-            32_768,
-        )
-        daily = store.daily(day, f"{number}")
+        ids = pl.Series(keys.view(np.int64))
+        folder = layout.daily(day, "ctr", f"{number}")
+        fresh = Snapshot(space, "user", day, keys, vectors, seen, ids)
+        write_daily(folder, day, [fresh], rule.bucket_rows)
+        daily = read_daily(folder, day)
         assert daily is not None
-        before = store.compose(
-            day, before, daily, LifecycleConfig(policy=LatestPolicy()), StoreConfig(), {}
-        ).edition
+        before = compose(layout, day, before, daily, rule, Provenance()).edition
         if (number + 1) % 8 == 0:
-            before = store.compact(before, 32_768)
+            before = compact(layout, before, rule.bucket_rows)
         (root / "ours" / f"{number:02}.txt").write_text(str(before.folder))
 
 

@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from headwater.config import SHUFFLED, load_config, warehouse_of
+from headwater.config import SHUFFLED
 from headwater.evaluation import Judged
 from headwater.evaluation.lift import quick_lift
-from headwater.pipeline.day import Factory
-from headwater.studies import pooled
-from headwater.studies.slices import slices_of
+from headwater.factory import Factory
+from headwater.studies.judged import pooled
+from headwater.studies.slice_rows import slices_of
+from headwater.workspace import Workspace
 
 UPSTREAM = {
     "tasks": ["click", "long_click", "purchase"],
@@ -75,19 +76,18 @@ def run_world(out: Path, world: int, upstream: Mapping[str, Any], seeds: Sequenc
     factory = Factory.load(path)
     last = dt.date.fromisoformat(str(raw["evaluation"]["end"]))
     for report in factory.backfill(last - dt.timedelta(days=13), last):
-        print(f"world {world}, {report['day']}", file=sys.stderr, flush=True)
+        print(f"world {world}, {report.day}", file=sys.stderr, flush=True)
     factory.close()
     return path
 
 
 def slices_in(path: Path, world: int) -> dict[str, Judged]:
-    config = load_config(path)
-    warehouse = warehouse_of(config, path.parent)
-    judged = pooled(config, warehouse, "ctr")
+    workspace = Workspace.load(path)
+    judged = pooled(workspace, "ctr")
     apart = replace(judged, scores={variant: judged.scores[variant] for variant in VARIANTS})
     found = {
         f"{name} {value}": apart.take(np.flatnonzero(rows))
-        for name, value, rows in slices_of(config, path.parent, warehouse, "ctr", apart)
+        for name, value, rows in slices_of(workspace, "ctr", apart)
         if name in ("user", "item")
     }
     return {

@@ -22,11 +22,12 @@ from headwater.config import UpstreamConfig
 from headwater.events import Block, BlockSpec, Examples, Histories
 from headwater.models.precision import Precision
 from headwater.models.training import Optimizers
-from headwater.models.upstream import Past, UpstreamPlan, UpstreamTask
-from headwater.models.upstream.derm import Derm, OverTower
-from headwater.models.upstream.inputs import tower_tensors
-from headwater.models.upstream.learning import batch_of, loss_of, observe, parts_of, steps_of
-from headwater.models.upstream.plan import Trainee
+from headwater.models.upstream.derm.inputs import tower_tensors
+from headwater.models.upstream.derm.learning import batch_of, loss_of, observe, parts_of, steps_of
+from headwater.models.upstream.derm.network import Derm, OverTower
+from headwater.models.upstream.derm.plan import DermPlan, Past
+from headwater.models.upstream.derm.trainee import Trainee
+from headwater.models.upstream.derm.work import DermDay
 from headwater.nn import RowTable
 
 SPECS = {
@@ -97,9 +98,7 @@ def run(size: str, n: int, threads: int) -> None:
         {name: SPECS[name] for name in ("user", "item")},
         {"user": {"log": Past("item", 2)}},
     )
-    plan = UpstreamPlan(
-        "ctr", config, specs, contexts, histories, {"log": config.tasks}, {}, seed=1
-    )
+    plan = DermPlan("ctr", config, specs, contexts, histories, {"log": config.tasks}, {}, seed=1)
     torch.manual_seed(1)
     torch.set_num_threads(threads)
     trainee, rows, precision = Trainee(plan), day_of(n), Precision.of("cpu", fast=False)
@@ -107,7 +106,7 @@ def run(size: str, n: int, threads: int) -> None:
         trainee.derm,
         Optimizers(trainee, config.learning_rate, config.id_learning_rate, config.weight_decay),
     )
-    task = UpstreamTask(plan, DAY, (rows,), (rows,), None, Path("nowhere"), "")
+    task = DermDay(plan, DAY, (rows,), (rows,), None, Path("nowhere"), "")
     parts = parts_of(task)
     observe(plan, trainee, parts, precision)
     towers = {name: tower_tensors(plan, rows, name) for name in plan.entities}

@@ -24,12 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
+from at import catalog_at, edition_at
 from headwater.errors import HeadwaterError
 from headwater.files import sweep_leftovers
 from headwater.lifecycle import compact_where_due, erase, finish_erasures, promote, retire, rollback
-from headwater.lifecycle.switch import edition_of
-from headwater.schema import Schema
-from headwater.store import MAIN, read_catalog
+from headwater.store import MAIN
 from shop import Shop, after, vectors_of
 
 os.fsync = lambda handle: None  # type: ignore[assignment]  # a killed process loses nothing that it wrote; only a power cut would
@@ -58,22 +57,18 @@ def prepare(shop: Shop, operation: str) -> None:
     for n in range(6):
         publish(shop, n)
     if operation == "promote":
-        rollback(shop.root, shop.config, after(4))
-
-
-def schema_of(shop: Shop) -> Schema:
-    return Schema.from_config(shop.config, shop.root)
+        rollback(shop.workspace, after(4))
 
 
 OPERATIONS: dict[str, Callable[[Shop], object]] = {
     "publish": lambda shop: publish(shop, 6),
-    "promote": lambda shop: promote(shop.root, shop.config, MAIN, after(5)),
-    "rollback": lambda shop: rollback(shop.root, shop.config, after(4)),
+    "promote": lambda shop: promote(shop.workspace, MAIN, after(5)),
+    "rollback": lambda shop: rollback(shop.workspace, after(4)),
     "compact": lambda shop: (
-        compact_where_due(shop.root, shop.config, MAIN, always=True),
-        retire(shop.root, shop.config),
+        compact_where_due(shop.workspace, MAIN, always=True),
+        retire(shop.workspace),
     ),
-    "erase": lambda shop: erase(shop.root, shop.config, schema_of(shop), "user", [GONE]),
+    "erase": lambda shop: erase(shop.workspace, "user", [GONE]),
 }
 
 
@@ -87,9 +82,9 @@ def state(shop: Shop, salted: bool = False) -> str:
         if any(vector is not None for vector in [shop.vector(shop.live, user)])
     ]
     found = {
-        "vectors": shop.reader.lookup("user", known),
-        "near": shop.reader.retrieve(known[0], 5),
-        "items": shop.reader.lookup("item", ITEMS),
+        "vectors": shop.reader.lookup("user", known).as_json(),
+        "near": shop.reader.retrieve(known[0], 5).as_json(),
+        "items": shop.reader.lookup("item", ITEMS).as_json(),
     }
     text = json.dumps(found, sort_keys=True)
     if salted:  # a tombstone's salt is random, and so is the digest of an edition that it shaped
@@ -101,15 +96,15 @@ def state(shop: Shop, salted: bool = False) -> str:
 def repair(shop: Shop, operation: str) -> None:
     """What the next run does, and the same operation once more."""
     sweep_leftovers(shop.root)
-    finish_erasures(shop.root, shop.config, schema_of(shop))
+    finish_erasures(shop.workspace)
     done = {
-        "publish": read_catalog(shop.root).lane(MAIN).get(after(6)),
-        "promote": read_catalog(shop.root).lane(MAIN).get(after(5)),
+        "publish": catalog_at(shop.root).lane(MAIN).get(after(6)),
+        "promote": catalog_at(shop.root).lane(MAIN).get(after(5)),
     }
-    if operation == "rollback" and read_catalog(shop.root).live.entry.day == after(4):
+    if operation == "rollback" and catalog_at(shop.root).live.entry.day == after(4):
         return
     if operation in done and done[operation] is not None:
-        retire(shop.root, shop.config)
+        retire(shop.workspace)
         return
     OPERATIONS[operation](shop)
 
@@ -156,8 +151,8 @@ def answer_of(work: Callable[[], str], path: Path) -> str:
 
 
 def everything_readable(shop: Shop) -> None:
-    for lane, entry in read_catalog(shop.root).mentioned():
-        edition = edition_of(shop.root, lane, entry)
+    for lane, entry in catalog_at(shop.root).mentioned():
+        edition = edition_at(shop.root, entry, lane)
         for name in edition.snapshots:
             edition.read(name)
 

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from at import catalog_at, edition_at
+from headwater.blobs import MAIN, Layout
 from headwater.config import FactoryConfig, parse_config
+from headwater.digests import digest_of
 from headwater.embeddings import Snapshot, Space
 from headwater.embeddings.snapshot import day_number
-from headwater.files import digest_of, write_json
 from headwater.ids import key_of
 from headwater.lifecycle import compact_where_due, retire, switch_to
 from headwater.lifecycle.align import rotations_of
-from headwater.lifecycle.switch import edition_of
 from headwater.serving.reader import Reader
-from headwater.store import MAIN, Edition, EditionStore, Entry, read_catalog
-from headwater.store.catalog import begin_catalog, home_of
+from headwater.store import Edition, Entry, Provenance, compose, read_daily, write_daily
+from headwater.store.reports import DayReport, write_report
+from headwater.workspace import Workspace
 
 D0 = dt.date(2025, 1, 1)
 RAW: dict[str, Any] = {
@@ -89,8 +91,12 @@ class Shop:
         self.root = root
 
     @property
+    def workspace(self) -> Workspace:
+        return Workspace.of(self.config, self.root)
+
+    @property
     def reader(self) -> Reader:
-        return Reader(self.config, self.root)
+        return Reader(self.workspace)
 
     @property
     def live(self) -> Edition:
@@ -98,29 +104,19 @@ class Shop:
 
     def compose(self, day: dt.date, snapshots: list[Snapshot], lane: str = MAIN) -> Edition:
         """Everything but the switch."""
-        begin_catalog(self.root)
-        store = EditionStore(home_of(self.root, lane))
+        self.workspace.catalogs.begin()
+        layout = Layout(self.root, lane)
         fingerprint = digest_of([snapshot.digest for snapshot in snapshots])
-        store.write_daily(day, fingerprint, snapshots, self.config.store.bucket_rows)
-        earlier = [entry for entry in read_catalog(self.root).lane(lane).days if entry.day < day]
-        before = edition_of(self.root, lane, earlier[-1]) if earlier else None
-        daily = store.daily(day, fingerprint)
+        folder = layout.daily(day, "ctr", fingerprint)
+        write_daily(folder, day, snapshots, self.config.store.bucket_rows)
+        earlier = [entry for entry in catalog_at(self.root).lane(lane).days if entry.day < day]
+        before = edition_at(self.root, earlier[-1], lane) if earlier else None
+        daily = read_daily(folder, day)
         assert daily is not None
-        source = str(store.daily_folder(day, fingerprint).relative_to(store.home))
         rotations = rotations_of(before) if before is not None else {}
-        edition = store.compose(
-            day, before, daily, self.config.lifecycle, self.config.store, {}, source, rotations
-        ).edition
-        write_json(
-            edition.folder / "report.json",
-            {
-                "day": str(day),
-                "edition": edition.digest,
-                "forced": [],
-                "coverage": {},
-                "snapshots": {},
-            },
-        )
+        source = Provenance({}, {"ctr": layout.key(folder)}, rotations)
+        edition = compose(layout, day, before, daily, self.workspace.rule, source).edition
+        write_report(edition.folder, DayReport(day, "", edition.digest))
         return edition
 
     def publish(
@@ -128,16 +124,12 @@ class Shop:
     ) -> Edition:
         """One day: compose, switch, tidy."""
         edition = self.compose(day, snapshots, lane)
-        entry = Entry(
-            day,
-            edition.digest,
-            str(edition.folder.relative_to(home_of(self.root, lane))),
-            digest_of(str(day)),
-        )
-        switch_to(self.root, self.config, read_catalog(self.root).published(lane, entry, live))
-        compact_where_due(self.root, self.config, lane)
-        retire(self.root, self.config)
-        return edition_of(self.root, lane, read_catalog(self.root).lane(lane).days[-1])
+        folder = Layout(self.root, lane).key(edition.folder)
+        entry = Entry(day, edition.digest, folder, digest_of(str(day)))
+        switch_to(self.workspace, catalog_at(self.root).published(lane, entry, live))
+        compact_where_due(self.workspace, lane)
+        retire(self.workspace)
+        return edition_at(self.root, catalog_at(self.root).lane(lane).days[-1], lane)
 
     def vector(
         self, edition: Edition, value: int | str, name: str = "ctr_user"

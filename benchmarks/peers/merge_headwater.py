@@ -13,16 +13,18 @@ import polars as pl
 
 from benchmarks.peers.data import EXPIRE_DAYS, TODAY, Rows
 from benchmarks.peers.merging import Merge
-from headwater.config import EmaPolicy, LifecycleConfig, StoreConfig
+from headwater.blobs import Layout
+from headwater.config import EmaPolicy
 from headwater.embeddings import Space
 from headwater.files import write_json
-from headwater.store import Composed, Edition, EditionStore
+from headwater.store import Composed, Edition, MergeRule, Provenance, compose, read_daily
 from headwater.store.merge import new_index
+from headwater.store.rewrite import compact
 from headwater.store.segments import new_segment
 
 DAY = dt.date(1970, 1, 1) + dt.timedelta(days=TODAY)
-LIFECYCLE = LifecycleConfig(policy=EmaPolicy(weight=0.8), expire_days=EXPIRE_DAYS)
-STORE = StoreConfig()
+YESTERDAY = DAY - dt.timedelta(days=1)
+RULE = MergeRule(EmaPolicy(weight=0.8), EXPIRE_DAYS, "float32", 32_768)
 NAME = "ctr_user"
 
 
@@ -32,33 +34,24 @@ class Headwater(Merge):
     """
 
     def prepare(self, root: Path, before: Rows, today: Rows) -> None:
-        store, space = (
-            EditionStore(root / "in"),
-            Space("ctr", "bench", before.width, DAY - dt.timedelta(days=100)),
-        )
-        edition = store.home / "editions" / str(DAY - dt.timedelta(days=1)) / "first"
-        edition.mkdir(parents=True)
+        layout = Layout(root / "in")
+        space = Space("ctr", "bench", before.width, DAY - dt.timedelta(days=100))
+        self._edition(layout, space, before)
+        self._daily(layout, space, today)
+
+    def _edition(self, layout: Layout, space: Space, before: Rows) -> None:
+        folder = layout.edition(YESTERDAY, "first")
+        folder.mkdir(parents=True)
         with (
-            new_segment(store.home / "segments" / NAME / "first", before.width, True) as segment,
-            new_index(edition / NAME) as index,
+            new_segment(layout.segment(NAME, "first"), before.width, True) as segment,
+            new_index(folder / NAME) as index,
         ):
             for part in before.parts():
                 places = np.arange(segment.rows, segment.rows + len(part)).astype(np.uint32)
                 index.append(part.keys_N, part.seen_N, np.zeros(len(part), np.uint8), places)
-                segment.append(
-                    part.keys_N,
-                    part.vectors_ND,
-                    np.ones(len(part), np.uint8),
-                    part.seen_N,
-                    pl.Series(part.keys_N.view(np.int64)),
-                )
-        rule = {
-            "policy": LIFECYCLE.policy.model_dump(mode="json"),
-            "expire_days": EXPIRE_DAYS,
-            "encoding": "float32",
-            "models": {},
-            "daily": None,
-        }
+                ids = pl.Series(part.keys_N.view(np.int64))
+                steps = np.ones(len(part), np.uint8)
+                segment.append(part.keys_N, part.vectors_ND, steps, part.seen_N, ids)
         entry = {
             "entity": "user",
             "digest": "first",
@@ -66,32 +59,30 @@ class Headwater(Merge):
             "segments": ["first"],
             "rows": len(before),
         }
-        write_json(
-            edition / "manifest.json",
-            {
-                "day": str(DAY - dt.timedelta(days=1)),
-                "digest": "first",
-                "rotations": {},
-                "snapshots": {NAME: entry},
-            }
-            | rule,
-        )
-        folder = store.daily_folder(DAY, "today")
+        manifest = {
+            "day": str(YESTERDAY),
+            "digest": "first",
+            "policy": RULE.policy.model_dump(mode="json"),
+            "expire_days": RULE.expire_days,
+            "encoding": RULE.encoding,
+            "models": {},
+            "daily": {},
+            "rotations": {},
+            "snapshots": {NAME: entry},
+        }
+        write_json(folder / "manifest.json", manifest)
+
+    def _daily(self, layout: Layout, space: Space, today: Rows) -> None:
+        folder = layout.daily(DAY, "ctr", "today")
         folder.mkdir(parents=True)
         with new_segment(folder / NAME, today.width, True) as segment:
             for part in today.parts():
                 seen = np.full(len(part), TODAY, np.int32)
-                segment.append(
-                    part.keys_N,
-                    part.vectors_ND,
-                    np.ones(len(part), np.uint8),
-                    seen,
-                    pl.Series(part.keys_N.view(np.int64)),
-                )
-        write_json(
-            folder / "daily.json",
-            {"day": str(DAY), "snapshots": {NAME: {"entity": "user", "space": space.as_json()}}},
-        )
+                ids = pl.Series(part.keys_N.view(np.int64))
+                steps = np.ones(len(part), np.uint8)
+                segment.append(part.keys_N, part.vectors_ND, steps, seen, ids)
+        listed = {NAME: {"entity": "user", "space": space.as_json()}}
+        write_json(folder / "daily.json", {"day": str(DAY), "snapshots": listed})
 
     def rewind(self, root: Path) -> None:
         shutil.rmtree(root / "in" / "editions" / str(DAY), ignore_errors=True)
@@ -100,11 +91,11 @@ class Headwater(Merge):
                 shutil.rmtree(folder)
 
     def compose(self, root: Path) -> Composed:
-        store = EditionStore(root / "in")
-        before = Edition.load(store.home / "editions" / str(DAY - dt.timedelta(days=1)) / "first")
-        daily = store.daily(DAY, "today")
+        layout = Layout(root / "in")
+        before = Edition.load(layout.edition(YESTERDAY, "first"))
+        daily = read_daily(layout.daily(DAY, "ctr", "today"), DAY)
         assert daily is not None
-        return store.compose(DAY, before, daily, LIFECYCLE, STORE, {})
+        return compose(layout, DAY, before, daily, RULE, Provenance())
 
     def merge(self, root: Path) -> None:
         self.compose(root)
@@ -123,4 +114,4 @@ class HeadwaterCompacting(Headwater):
 
     def merge(self, root: Path) -> None:
         edition = self.compose(root).edition
-        EditionStore(root / "in").compact(edition, STORE.bucket_rows)
+        compact(Layout(root / "in"), edition, RULE.bucket_rows)

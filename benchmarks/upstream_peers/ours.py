@@ -21,7 +21,7 @@ from headwater.models.loading import ahead, tensors
 from headwater.models.precision import Precision
 from headwater.models.training import Optimizers
 from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm
-from headwater.nn.blocks import FullCrossNet
+from headwater.nn.cross import FullCrossNet
 from headwater.schema import Categorical, Feature, Numeric
 
 

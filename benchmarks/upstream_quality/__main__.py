@@ -28,7 +28,8 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.upstream_peers.environments import HOME, NotInstalled, interpreter
 from benchmarks.upstream_quality.arrays import TEST, VALIDATE, prepare
-from headwater.evaluation.lift import Judged, replicates
+from headwater.evaluation import Judged
+from headwater.evaluation.bootstrap import replicates
 from headwater.evaluation.metrics import metrics_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -17,8 +17,8 @@ import numpy as np
 
 from headwater.config import FactoryConfig
 from headwater.events import ExampleReader, Examples
-from headwater.pipeline.day import Factory
 from headwater.recipes import RECIPES
+from headwater.workspace import Workspace
 
 FIRST, VALIDATE, TEST = dt.date(2022, 4, 25), dt.date(2022, 5, 7), dt.date(2022, 5, 8)
 PAIRS = ["id", "author_id", "tag"]
@@ -27,8 +27,8 @@ BUCKETS = 1 << 15
 TASK = "click"
 
 
-def factory_of(data: Path, upstream: dict[str, Any], warehouse: Path) -> Factory:
-    """The recipe's factory with pair features and one upstream, `ctr`, of these settings."""
+def workspace_of(data: Path, upstream: dict[str, Any], warehouse: Path) -> Workspace:
+    """The recipe's workspace with pair features and one upstream, `ctr`, of these settings."""
     config = RECIPES["kuairand"].config(data, data) | {
         "warehouse": str(warehouse),
         "downstream": {},
@@ -39,7 +39,7 @@ def factory_of(data: Path, upstream: dict[str, Any], warehouse: Path) -> Factory
             name: _without_collisions(kind) for name, kind in entity["features"].items()
         }
     config["upstreams"] = {"ctr": {"tasks": [TASK]} | upstream}
-    return Factory(FactoryConfig.model_validate(config), data)
+    return Workspace.of(FactoryConfig.model_validate(config), data)
 
 
 def _without_collisions(kind: Any) -> Any:
@@ -53,7 +53,7 @@ def _without_collisions(kind: Any) -> Any:
 def read_days(data: Path) -> list[Examples]:
     """Every day's rows with features and histories as of each row."""
     with tempfile.TemporaryDirectory() as warehouse:
-        reader = factory_of(data, {}, Path(warehouse)).log
+        reader = workspace_of(data, {}, Path(warehouse)).events()
         days = (FIRST + dt.timedelta(days=n) for n in range((TEST - FIRST).days + 1))
         return [reader.read("feed", day, (TASK,), day) for day in days]
 
@@ -123,7 +123,7 @@ def prepare(data: Path, folder: Path) -> None:
     (folder / "arrays").mkdir(parents=True, exist_ok=True)
     days = read_days(data)
     with tempfile.TemporaryDirectory() as warehouse:
-        arrays = flattened(days, factory_of(data, {}, Path(warehouse)).log)
+        arrays = flattened(days, workspace_of(data, {}, Path(warehouse)).events())
     for name, values in arrays.items():
         np.save(folder / "arrays" / f"{name}.npy", values)
     with (folder / "examples.pickle").open("wb") as out:

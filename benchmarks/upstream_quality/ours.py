@@ -16,17 +16,21 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.upstream_quality.arrays import TASK, factory_of
+from benchmarks.upstream_quality.arrays import TASK, workspace_of
 from benchmarks.upstream_quality.contender import Job
 from headwater.events import Examples
-from headwater.models.upstream import UpstreamPlan, UpstreamTask, fit_day, predict
+from headwater.models.upstream import plan_of
+from headwater.models.upstream.derm.embedding import predict
+from headwater.models.upstream.derm.learning import fit_day
+from headwater.models.upstream.derm.plan import DermPlan
+from headwater.models.upstream.derm.work import DermDay
 
 
 def with_counters(rows: Examples) -> Examples:
     return replace(rows, context=rows.context.with_numbers(rows.counters["full"]))
 
 
-def reading_counters(plan: UpstreamPlan, rows: Examples) -> UpstreamPlan:
+def reading_counters(plan: DermPlan, rows: Examples) -> DermPlan:
     """The plan for rows to whose context counters were added."""
     return replace(
         plan,
@@ -47,10 +51,10 @@ def main() -> None:
 
     def fit_and_score(seed: int) -> np.ndarray:
         with tempfile.TemporaryDirectory() as root:
-            plan = reading_counters(
-                factory_of(data, job.setting | {"seed": seed}, Path(root)).upstreams["ctr"], show
-            )
-            task = UpstreamTask(
+            workspace = workspace_of(data, job.setting | {"seed": seed}, Path(root))
+            declared = plan_of(workspace.config, workspace.schema, "ctr").detail
+            plan = reading_counters(declared, show)
+            task = DermDay(
                 plan,
                 dt.date.fromordinal(job.until),
                 learn,

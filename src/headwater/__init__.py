@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from headwater.version import __version__
+
 __all__ = ["Factory", "Reader", "__version__"]
 
 if TYPE_CHECKING:
-    from headwater.pipeline.day import Factory
+    from headwater.factory import Factory
     from headwater.serving.reader import Reader
 
 
 def __getattr__(name: str) -> Any:
     """`Factory` trains and so imports torch, `Reader` does not: each comes when it is asked for."""
     if name == "Factory":
-        from headwater.pipeline.day import Factory
+        from headwater.factory import Factory
 
         return Factory
     if name == "Reader":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -15,33 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headwater.errors import StoreError
 
 TEMPORARY = ".tmp-"
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
-
-
-def digest_of(*parts: Any) -> str:
-    """SHA-256 (first 32 hex digits) of arrays, bytes and JSON-like values, in order, with their
-    types and shapes.
-    """
-    sha = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            sha.update(f"{part.dtype.str}{part.shape}".encode())
-            sha.update(np.ascontiguousarray(part).view(np.uint8).data if part.size else b"")
-        elif isinstance(part, bytes):
-            sha.update(part)
-        else:
-            sha.update(canonical_json(part).encode())
-        sha.update(b"\x00")
-    return sha.hexdigest()[:32]
 
 
 def sync(path: Path) -> None:
@@ -57,13 +32,18 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace `path` by `data` in one step; a reader sees the old bytes or the new."""
     _expect_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    aside = _aside(path)
     with open(aside, "wb") as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
         handle.flush()
         os.fsync(handle.fileno())
     os.replace(aside, path)
     sync(path.parent)
+
+
+def _aside(path: Path) -> Path:
+    """Where this thread writes what becomes `path`."""
+    return path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{threading.get_ident()}")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -90,7 +70,7 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on success what was written becomes `path` in one rename."""
     _expect_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    aside = _aside(path)
     try:
         yield aside
         sync(aside)
@@ -102,11 +82,12 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder to fill; on success it becomes `path` in one rename (an older `path` is
-    replaced).
+    """Yield a folder to fill; on success it becomes `path` in one rename.
+
+    An older `path` is replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{threading.get_ident()}")
+    aside = _aside(path)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
@@ -125,9 +106,22 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file; one that is not there is no error."""
+    path.unlink(missing_ok=True)
+
+
+def keep_only(folder: Path, names: tuple[str, ...]) -> None:
+    """Remove every folder in a folder but those of some names."""
+    for part in folder.iterdir():
+        if part.is_dir() and part.name not in names:
+            shutil.rmtree(part)
+
+
 def remove_folder(path: Path) -> None:
-    """Remove a folder; killed in the middle, it is gone under its name, and what is left of it is
-    swept away.
+    """Remove a folder, out of sight first.
+
+    Killed in the middle, it is gone under its name, and `sweep_leftovers` removes the rest.
     """
     aside = path.with_name(f"{TEMPORARY}gone-{path.name}-{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
@@ -136,8 +130,9 @@ def remove_folder(path: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Swap two folders in one step, so that a reader of either always finds one (Linux; elsewhere,
-    two renames).
+    """Swap two folders in one step, so that a reader of either always finds one.
+
+    One step on Linux; elsewhere it takes three renames.
     """
     swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     at_cwd, rename_exchange = -100, 2
@@ -152,8 +147,9 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def sweep_leftovers(root: Path) -> int:
-    """Remove what killed writers left aside; returns how many. Call only while holding
-    `exclusive(root)`.
+    """Remove what killed writers left aside, and return how many there were.
+
+    Call only while holding `exclusive(root)`.
     """
     leftovers = [path for path in root.rglob(f"{TEMPORARY}*") if path.exists()]
     for path in leftovers:
@@ -163,8 +159,10 @@ def sweep_leftovers(root: Path) -> int:
 
 @contextmanager
 def exclusive(root: Path) -> Iterator[None]:
-    """Hold the warehouse's writer lock; the kernel frees it when the process ends, however it
-    ends.
+    """Hold the warehouse's writer lock.
+
+    The kernel frees it when the process ends, however it ends. Raises StoreError where another
+    process holds it.
     """
     root.mkdir(parents=True, exist_ok=True)
     with open(root / ".writer.lock", "w") as handle:

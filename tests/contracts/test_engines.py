@@ -1,41 +1,25 @@
-"""Every engine keeps this contract."""
+"""Our own engine keeps the contract, here and in worker processes."""
 
 from __future__ import annotations
 
 import os
 
-import pytest
-
 from headwater.engine import LocalEngine
-from headwater.errors import ModelError
-
-
-def square(x: int) -> int:
-    return x * x
+from headwater.testing import EngineContract
 
 
 def where(x: int) -> tuple[int, str]:
     return os.getpid(), os.environ.get("OMP_NUM_THREADS", "")
 
 
-def fail(x: int) -> int:
-    raise ModelError(f"task {x} failed")
+class TestHere(EngineContract):
+    def make(self) -> LocalEngine:
+        return LocalEngine(0)
 
 
-@pytest.fixture(params=[0, 2], ids=["here", "two workers"])
-def engine(request):
-    engine = LocalEngine(request.param)
-    yield engine
-    engine.close()
-
-
-def test_results_come_in_the_order_of_the_tasks(engine) -> None:
-    assert list(engine.map(square, range(20))) == [x * x for x in range(20)]
-
-
-def test_an_error_of_a_task_is_raised_as_it_is(engine) -> None:
-    with pytest.raises(ModelError, match="task 1 failed"):
-        list(engine.map(fail, [1]))
+class TestTwoWorkers(EngineContract):
+    def make(self) -> LocalEngine:
+        return LocalEngine(2)
 
 
 def test_workers_are_processes_of_one_thread() -> None:

@@ -14,11 +14,10 @@ import polars as pl
 import torch
 
 from headwater.cli.main import app
-from headwater.files import digest_of
-from headwater.lifecycle.switch import edition_of
+from headwater.digests import digest_of
 from headwater.recipes import RECIPES
-from headwater.store import Edition, read_catalog
-from headwater.store.catalog import home_of
+from headwater.store import Edition
+from headwater.workspace import Workspace
 from headwater.worlds.adsworld import SIZES, write_world
 
 VARIANTS = "variants"  # the config's word
@@ -57,24 +56,24 @@ def table(raw: dict[str, Any]) -> dict[str, Any]:
 
 def record(path: Path) -> dict[str, Any]:
     """All that a warehouse holds of its days, as digests and figures."""
-    root = path.parent / "warehouse"
-    catalog = read_catalog(root)
-    found: dict[str, Any] = {"live": [catalog.live.lane, str(catalog.live.entry.day)], "lanes": {}}
+    main = Workspace.load(path)
+    catalog = main.catalog()
+    live = catalog.live
+    found: dict[str, Any] = {"live": [live.lane, str(live.entry.day)], "lanes": {}}
     for name, lane in catalog.lanes.items():
-        home = home_of(root, name)
+        workspace = main.of_lane(name)
+        layout, days = workspace.layout, lane.days
         found["lanes"][name] = {
             "withdrawn": [str(entry.day) for entry in lane.withdrawn],
             "days": {
-                str(entry.day): (
-                    entry.as_json() | {"edition": edition(edition_of(root, name, entry))}
-                )
-                for entry in lane.days
+                str(entry.day): entry.as_json() | {"edition": edition(workspace.open(entry))}
+                for entry in days
             },
-            "reports": {str(entry.day): report(home, entry) for entry in lane.days},
+            "reports": {str(entry.day): report(layout.report(entry.day)) for entry in days},
             "scores": {
                 f"{kind}/{file.parent.name}/{file.stem}": columns(pl.read_parquet(file))
-                for kind in ("predictions", "judged")
-                for file in sorted((home / kind).glob("*/*.parquet"))
+                for kind, files in layout.scores().items()
+                for file in files
             },
         }
     return found
@@ -99,8 +98,8 @@ def edition(made: Edition) -> dict[str, Any]:
     return found
 
 
-def report(home: Path, entry: Any) -> dict[str, Any]:
-    raw = json.loads((home / "reports" / f"{entry.day}.json").read_text())
+def report(path: Path) -> dict[str, Any]:
+    raw = json.loads(path.read_text())
     found = {name: raw[name] for name in ("quality", "rows", "rejected", "coverage")}
     return found | {name: digest_of(raw[name]) for name in ("upstream", "snapshots")}
 

@@ -9,197 +9,149 @@ Interrupted, it goes on where it was; finished, it keeps what was judged and let
 from __future__ import annotations
 
 import datetime as dt
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headwater import __version__
-from headwater.config import DownstreamConfig, PolicyConfig, UpstreamConfig
-from headwater.console import SILENT
+from headwater.backtests.runs import Backtest, forget_others, run_of
 from headwater.errors import ExperimentError
 from headwater.evaluation import Judged
-from headwater.files import canonical_json, digest_of, exclusive, write_json
-from headwater.pipeline.day import Factory
+from headwater.files import exclusive, keep_only, write_json
+from headwater.pipeline.day import Day
+from headwater.pipeline.replay import run_or_replay
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
+from headwater.studies.judged import expect_consumer
+
+__all__ = [
+    "Backtest",
+    "Backtested",
+    "backtest",
+    "days_of",
+    "merged",
+    "renamed",
+    "run_of",
+    "running",
+]
 
 DONE = "done.json"
 KEPT = ("judged", "reports")
 
 
 @dataclass(frozen=True)
-class Backtest:
-    """What is other than in the factory: the policy, the consumer's settings, its variants, and how
-    many days older than usual the vectors are that it predicts with (once for each of
-    `stale_days`). With `upstreams` it trains these anew, day by day, and its vectors are theirs.
+class Backtested:
+    """A backtest that ran: its run, and what its rankers were judged on."""
+
+    run: Run
+    judged: Judged
+
+
+@contextmanager
+def running(asked: Asked) -> Iterator[Run]:
+    """The run of a factory that a study asks about, until its table is made."""
+    run = Run.of(asked.workspace, asked.console)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def days_of(run: Run, table: str, consumer: str) -> list[dt.date]:
+    """The days that a backtest can run: those whose daily vectors are kept.
+
+    Raises ExperimentError where there are none, or no such consumer.
     """
-
-    spec: DownstreamConfig
-    variants: tuple[str, ...]
-    policy: PolicyConfig | None = None
-    stale_days: tuple[int, ...] = (0,)
-    upstreams: Mapping[str, UpstreamConfig] | None = None
-
-
-def days_of(factory: Factory, table: str, consumer: str) -> list[dt.date]:
-    """The days that a backtest can run: those whose daily vectors are kept. Raises ExperimentError
-    where there are none, or no such consumer.
-    """
-    days = [
-        day for day in factory.days_done() if factory.entry(day).folder is not None
-    ]  # daily vectors are kept as long as editions
-    if consumer not in factory.config.downstream:
-        raise ExperimentError(
-            f"{table} is about the consumer {consumer!r}; this factory has:"
-            f" {', '.join(factory.config.downstream) or 'none'}. Name one with --consumer, or"
-            f" declare downstream.{consumer} in factory.yaml."
-        )
+    workspace = run.workspace
+    expect_consumer(workspace, table, consumer)
+    # Daily vectors are kept as long as editions.
+    days = [entry.day for entry in workspace.chain().days if entry.folder is not None]
     if not days:
         raise ExperimentError(
-            f"{table}: the lane {factory.lane!r} has no day whose daily vectors are kept. Run days"
-            " with `headwater backfill`."
+            f"{table}: the lane {workspace.lane!r} has no day whose daily vectors are kept. Run"
+            " days with `headwater backfill`."
         )
     return days
 
 
 def backtest(
-    factory: Factory, table: str, consumer: str, backtests: Mapping[str, Backtest]
-) -> dict[str, tuple[Factory, Judged]]:
-    """Run them all and pool what each was judged on: the same rows. Raises ExperimentError."""
-    days = days_of(factory, table, consumer)
-    made = {
-        name: factory_of(factory, consumer, what, len(backtests))
-        for name, what in backtests.items()
-    }
+    run: Run, table: str, consumer: str, backtests: Mapping[str, Backtest]
+) -> dict[str, Backtested]:
+    """Run them all, by name, and pool what each was judged on: the same rows.
+
+    Raises ExperimentError where no day can be run, or none was judged.
+    """
+    days = days_of(run, table, consumer)
+    runs = {name: run_of(run, consumer, what, len(backtests)) for name, what in backtests.items()}
     # The lock: nothing may be erased, or go, while its daily vectors are read.
     with (
-        exclusive(factory.warehouse),
-        factory.console.progress(table, len(made) * len(days)) as bar,
+        exclusive(run.workspace.layout.root),
+        run.console.progress(table, len(runs) * len(days)) as bar,
     ):
-        _forget_others(factory)
+        forget_others(run.workspace)
 
-        def run(name: str) -> None:
-            done = made[name].warehouse / DONE
-            try:
-                for day in days:
-                    if not done.is_file():
-                        made[name].run_day(day)
-                    bar.title(f"{table} {name} {day}")
-                    bar.advance()
-            finally:
-                made[name].close()
-            write_json(done, [str(day) for day in days])
-            for part in made[name].warehouse.iterdir():
-                if part.is_dir() and part.name not in KEPT:
-                    shutil.rmtree(part)
+        def go_through(name: str) -> None:
+            for day in _days_run(runs[name], days):
+                bar.title(f"{table} {name} {day}")
+                bar.advance()
 
-        # a ranker trains in a worker process, so several backtests go on at once; without workers,
-        # one after the other
-        with ThreadPoolExecutor(max(1, factory.config.workers)) as pool:
-            list(pool.map(run, made))
-    return _pooled(factory, table, consumer, made, days)
-
-
-def merged(parts: Mapping[str, Judged]) -> Judged:
-    """One Judged of several on the same rows: each gives the variants that none before it gave."""
-    scores: dict[str, Mapping[int, np.ndarray]] = {}
-    for part in parts.values():
-        scores |= {
-            variant: values for variant, values in part.scores.items() if variant not in scores
-        }
-    return replace(next(iter(parts.values())), scores=scores)
-
-
-def _pooled(
-    factory: Factory,
-    table: str,
-    consumer: str,
-    made: Mapping[str, Factory],
-    days: Sequence[dt.date],
-) -> dict[str, tuple[Factory, Judged]]:
-    span, found = factory.config.evaluation, dict[str, tuple[Factory, Judged]]()
-    for name, backtest in made.items():
-        judged = backtest.judgements.pooled(consumer, span.start, span.end, days)
-        first = next(iter(found.values()))[1] if found else judged
-        if not (
-            np.array_equal(judged.labels_N, first.labels_N)
-            and np.array_equal(judged.users_N, first.users_N)
-        ):
-            raise ExperimentError(
-                f"{table}: {name!r} was judged on other rows than the first; remove"
-                f" {backtest.warehouse} and try again."
-            )
-        found[name] = backtest, judged
+        # A ranker trains in a worker process, so several backtests go on at once; without workers,
+        # one after the other.
+        with ThreadPoolExecutor(max(1, run.workspace.config.workers)) as pool:
+            list(pool.map(go_through, runs))
+    span = run.workspace.config.evaluation
+    found = {
+        name: Backtested(
+            made, made.workspace.predictions.pooled(consumer, span.start, span.end, days)
+        )
+        for name, made in runs.items()
+    }
+    _expect_same_rows(table, found)
     return found
 
 
-def factory_of(factory: Factory, consumer: str, what: Backtest, beside: int = 1) -> Factory:
-    """A factory that takes the daily vectors of `factory`. Its gates report only."""
-    policy = what.policy or factory.config.lifecycle.policy
-    workers = factory.config.workers if beside == 1 else min(1, factory.config.workers)
-    config = factory.config.model_copy(
-        update={
-            "workers": workers,
-            "downstream": {consumer: what.spec.model_copy(update={"variants": what.variants})},
-            "lanes": {},
-            "lifecycle": factory.config.lifecycle.model_copy(
-                update={"policy": policy, "keep_days": 10_000, "promote": "manual"}
-            ),
-            "gates": factory.config.gates.model_copy(update={"settle_days": 10_000}),
-            "store": factory.config.store.model_copy(update={"online": "none"}),
-        }
-    )
-    if what.upstreams is not None:
-        retrieval = factory.config.retrieval.model_copy(update={"upstream": None})
-        config = config.model_copy(
-            update={"upstreams": dict(what.upstreams), "retrieval": retrieval}
-        )
-    upstreams = (
-        {name: spec.model_dump(mode="json") for name, spec in what.upstreams.items()}
-        if what.upstreams is not None
-        else None
-    )
-    settings = canonical_json(
-        [
-            policy.model_dump(mode="json"),
-            what.spec.model_dump(mode="json"),
-            what.variants,
-            what.stale_days,
-            upstreams,
-        ]
-    )
-    name = (
-        digest_of(settings, consumer, factory.config.digest(), factory.lane)[:16]
-        + "-"
-        + _state(factory)
-    )
-    return Factory(
-        config,
-        factory.root,
-        SILENT,
-        source=factory,
-        warehouse=factory.warehouse / "backtests" / name,
-        stale_days=what.stale_days,
-        relearns=what.upstreams is not None,
-    )
+def _days_run(made: Run, days: Sequence[dt.date]) -> Iterator[dt.date]:
+    """Run the days, unless that was done before; then keep what was judged, and let the rest go."""
+    folder = made.workspace.layout.root
+    done = folder / DONE
+    try:
+        for day in days:
+            if not done.is_file():
+                run_or_replay(made, Day(day))
+            yield day
+    finally:
+        made.close()
+    write_json(done, [str(day) for day in days])
+    keep_only(folder, KEPT)
 
 
-def _state(factory: Factory) -> str:
-    """Of all that backtests are made from: the days, their inputs, their vectors, who was erased,
-    and the code.
-    """
-    last = factory.entry(factory.days_done()[-1])
-    days = [str(day) for day in factory.days_done()]
-    return digest_of(
-        __version__, days, last.fingerprint, last.digest, last.aligned, factory.tombstones.digest
-    )[:16]
+def _expect_same_rows(table: str, found: Mapping[str, Backtested]) -> None:
+    """Raise ExperimentError where a backtest was judged on other rows than the first."""
+    first = next(iter(found.values())).judged
+    for name, one in found.items():
+        if not (
+            np.array_equal(one.judged.labels_N, first.labels_N)
+            and np.array_equal(one.judged.users_N, first.users_N)
+        ):
+            raise ExperimentError(
+                f"{table}: {name!r} was judged on other rows than the first; remove"
+                f" {one.run.workspace.layout.root} and try again."
+            )
 
 
-def _forget_others(factory: Factory) -> None:
-    """Backtests of other days or vectors are of no use any more; those of these days may yet serve
-    another table.
-    """
-    for other in (factory.warehouse / "backtests").glob("*"):
-        if not other.name.endswith(_state(factory)):
-            shutil.rmtree(other)
+def renamed(judged: Judged, name: str) -> Judged:
+    """The one variant that was judged, under another name."""
+    (scores,) = judged.scores.values()
+    return replace(judged, scores={name: scores})
+
+
+def merged(parts: Iterable[Judged]) -> Judged:
+    """One Judged of several on the same rows: each gives the variants that none before it gave."""
+    first, *others = parts
+    scores = dict(first.scores)
+    for part in others:
+        for variant, values in part.scores.items():
+            scores.setdefault(variant, values)
+    return replace(first, scores=scores)

@@ -4,11 +4,16 @@ the wrong entities.
 
 from __future__ import annotations
 
-from headwater.backtests.backtest import Backtest, backtest, days_of
-from headwater.config import SHUFFLED
-from headwater.evaluation import Chart, Column, Series, Table, lift_table
-from headwater.pipeline.day import Factory
-from headwater.studies.lifts import BOOTSTRAP_SEED
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headwater.backtests.backtest import Backtest, backtest, days_of, running
+from headwater.config import SHUFFLED, FactoryConfig
+from headwater.embeddings import make_policy
+from headwater.evaluation import Chart, Column, Judged, Lift, Table
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
+from headwater.studies.comparison import Lifts, Row, change_cells, lift_series
 
 COLUMNS = (
     Column("embedding", "embedding"),
@@ -23,116 +28,157 @@ COLUMNS = (
     Column("verdict", "verdict", "s"),
 )
 BYTES = {"float32": 4.0, "float16": 2.0, "int8": 1.0}
+EARNS = "earns its bytes"
 
 
-def contribution_table(factory: Factory, consumer: str = "ctr") -> Table:
+@dataclass(frozen=True)
+class _Found:
+    """`lifts` are over the variant that reads all `embeddings`, whose vectors take `sizes`
+    bytes.
+    """
+
+    judged: Judged
+    lifts: Lifts
+    sizes: Mapping[str, int]
+    alpha: float
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        return tuple(self.sizes)
+
+    def of(self, variant: str) -> Lift:
+        return self.lifts.get(variant, "all")
+
+    def dropped(self, name: str) -> Lift:
+        """Without the embedding."""
+        return self.of(f"all-{name}")
+
+    def shuffled(self, name: str) -> Lift:
+        """With the embedding dealt out to the wrong entities."""
+        return self.of(f"all~{name}")
+
+    def verdict(self, name: str) -> str:
+        lift = self.dropped(name)
+        if (lift.p_holm or 0) >= self.alpha:
+            return "not shown: the others may stand in for it"
+        return EARNS if lift.roc_auc_lift_pct < 0 else "hurts"
+
+
+def contribution_study(asked: Asked) -> Table:
+    """Which embedding still earns its bytes."""
+    with running(asked) as run:
+        return contribution_table(run, asked.consumer)
+
+
+def contribution_table(run: Run, consumer: str = "ctr") -> Table:
     """What the ranker that reads all embeddings loses without each one (trained without it), and
     with each one shuffled (trained so).
 
     An embedding earns its bytes where leaving it out is shown to lose ROC-AUC, corrected for the
-    number of variants. Raises ExperimentError.
+    number of variants. Raises ExperimentError where there is no such consumer or no day.
     """
-    days_of(factory, "contribution", consumer)
-    config, names = factory.config, factory.embedding_names
+    found = _gather(run, consumer)
+    return Table(
+        name="contribution",
+        title=f"contribution of each embedding, {consumer.upper()} ranker",
+        consumer=consumer,
+        first_day=str(found.judged.day(0)),
+        last_day=str(found.judged.day(-1)),
+        answer=_answer(consumer, found),
+        columns=COLUMNS,
+        rows=tuple(_row(found, name) for name in found.embeddings),
+        notes=_notes(found),
+        charts=_charts(consumer, found),
+    )
+
+
+def _gather(run: Run, consumer: str) -> _Found:
+    config, names = run.workspace.config, run.workspace.schema.embedding_names()
+    days_of(run, "contribution", consumer)
     changes = [f"all{sign}{name}" for name in names for sign in "-~"]
-    backtested = backtest(
-        factory,
-        "contribution",
-        consumer,
-        {"variants": Backtest(config.downstream[consumer], ("none", "all", SHUFFLED, *changes))},
+    variants = ("none", "all", SHUFFLED, *changes)
+    chosen = {"variants": Backtest(config.downstream[consumer], variants)}
+    judged = backtest(run, "contribution", consumer, chosen)["variants"].judged
+    return _Found(
+        judged=judged,
+        lifts=Lifts.of(judged, config.evaluation, baseline="all"),
+        sizes={name: _bytes(config, run.rankers[0].widths[name]) for name in names},
+        alpha=1 - config.evaluation.confidence,
     )
-    ((_, judged),) = backtested.values()
-    span = config.evaluation
-    found = lift_table(judged, span.bootstrap, span.confidence, BOOTSTRAP_SEED, baseline="all")
-    by_variant = {row.variant: row for row in found}
-    widths, depth = (
-        factory.variants[0].widths,
-        config.lifecycle.policy.k if config.lifecycle.policy.kind == "last" else 1,
+
+
+def _bytes(config: FactoryConfig, width: int) -> int:
+    """Of one published vector, which holds several where the policy keeps the last ones."""
+    policy = make_policy(config.lifecycle.policy)
+    depth = policy.depth if policy.sequence else 1
+    return int(depth * BYTES[config.store.encoding] * width)
+
+
+def _row(found: _Found, name: str) -> Row:
+    dropped, shuffled = found.dropped(name), found.shuffled(name)
+    return {
+        "embedding": name,
+        "bytes": found.sizes[name],
+        "rows_needed": dropped.rows_needed,
+        **change_cells("dropped", dropped),
+        "dropped_p_holm": dropped.p_holm,
+        **change_cells("shuffled", shuffled),
+        "shuffled_p_holm": shuffled.p_holm,
+        "verdict": found.verdict(name),
+        "n": dropped.n,
+        "seeds": dropped.seeds,
+    }
+
+
+def _answer(consumer: str, found: _Found) -> str:
+    ranker = f"{consumer.upper()} ranker"
+    if found.of("none").high >= 0:
+        return (
+            f"{ranker}: all embeddings together are not shown to lift it, so none of them can be"
+            " shown to earn its bytes."
+        )
+    earning = [name for name in found.embeddings if found.verdict(name) == EARNS]
+    if not earning:
+        return (
+            f"{ranker}: no single embedding is missed when it alone is left out; the others stand"
+            " in for it."
+        )
+    return (
+        f"{ranker}: without it, something is lost that the others do not make up for:"
+        f" {', '.join(earning)}."
     )
-    rows = []
-    for name in names:
-        dropped, shuffled = by_variant[f"all-{name}"], by_variant[f"all~{name}"]
-        row: dict[str, object] = {
-            "embedding": name,
-            "bytes": int(depth * BYTES[config.store.encoding] * widths[name]),
-            "rows_needed": dropped.rows_needed,
-        }
-        for what, lift in (("dropped", dropped), ("shuffled", shuffled)):
-            row |= {
-                f"{what}_pct": lift.roc_auc_lift_pct,
-                f"{what}_low": lift.low,
-                f"{what}_high": lift.high,
-                f"{what}_p_holm": lift.p_holm,
-            }
-        shown = (dropped.p_holm or 0) < 1 - span.confidence
-        row["verdict"] = (
-            "not shown: the others may stand in for it"
-            if not shown
-            else "earns its bytes"
-            if dropped.roc_auc_lift_pct < 0
-            else "hurts"
-        )
-        rows.append(row | {"n": dropped.n, "seeds": dropped.seeds})
-    earning = [str(row["embedding"]) for row in rows if row["verdict"] == "earns its bytes"]
-    answer = (
-        f"{consumer.upper()} ranker: without it, something is lost that the others do not make up"
-        f" for: {', '.join(earning)}."
-        if earning
-        else (
-            f"{consumer.upper()} ranker: no single embedding is missed when it alone is left out;"
-            " the others stand in for it."
-        )
-    )
-    none = by_variant["none"]
-    if none.high >= 0:
-        answer = (
-            f"{consumer.upper()} ranker: all embeddings together are not shown to lift it, so none"
-            " of them can be shown to earn its bytes."
-        )
-    notes = (
+
+
+def _notes(found: _Found) -> tuple[str, ...]:
+    none, shuffled = found.of("none"), found.of(SHUFFLED)
+    return (
         (
-            f"Against the variant all (ROC-AUC {by_variant['all'].roc_auc:.4f}); without any"
+            f"Against the variant all (ROC-AUC {found.of('all').roc_auc:.4f}); without any"
             f" embedding {none.roc_auc_lift_pct:+.2f} %, with all of them shuffled"
-            f" {by_variant[SHUFFLED].roc_auc_lift_pct:+.2f} %. Every variant was trained anew,"
-            f" {none.seeds} seeds. p values are corrected over all {len(found) - 1} variants"
-            " (Holm)."
+            f" {shuffled.roc_auc_lift_pct:+.2f} %. Every variant was trained anew, {none.seeds}"
+            f" seeds. p values are corrected over all {len(found.lifts.rows) - 1} variants (Holm)."
         ),
         (
             "Embeddings share what they know: two of which neither is missed alone may be missed"
             " together (T2 shows every subset)."
         ),
     )
-    series = tuple(
-        Series(
-            what,
-            tuple(names),
-            tuple(by_variant[f"all{sign}{name}"].roc_auc_lift_pct for name in names),
-            tuple(by_variant[f"all{sign}{name}"].low for name in names),
-            tuple(by_variant[f"all{sign}{name}"].high for name in names),
-        )
-        for what, sign in (("left out", "-"), ("shuffled", "~"))
-    )
-    charts = tuple(
+
+
+def _charts(consumer: str, found: _Found) -> tuple[Chart, ...]:
+    lifts = {
+        "left out": [found.dropped(name) for name in found.embeddings],
+        "shuffled": [found.shuffled(name) for name in found.embeddings],
+    }
+    return tuple(
         Chart(
-            f"contribution-{consumer}-{one.name.replace(' ', '-')}",
-            f"Contribution: {one.name}",
+            f"contribution-{consumer}-{what.replace(' ', '-')}",
+            f"Contribution: {what}",
             "bars",
             "change of ROC-AUC, %",
             "",
-            (one,),
+            (lift_series(what, found.embeddings, changes),),
             "Against the ranker that reads all.",
         )
-        for one in series
-    )
-    return Table(
-        "contribution",
-        f"contribution of each embedding, {consumer.upper()} ranker",
-        consumer,
-        str(judged.day(0)),
-        str(judged.day(-1)),
-        answer,
-        COLUMNS,
-        tuple(rows),
-        notes,
-        charts,
+        for what, changes in lifts.items()
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-
-from headwater.backtests.backtest import Backtest, backtest, days_of, merged
+from headwater.backtests.backtest import (
+    Backtest,
+    backtest,
+    days_of,
+    merged,
+    renamed,
+    running,
+)
+from headwater.backtests.smoothness import Smoothness
 from headwater.config import SHUFFLED, PolicyConfig, parse_policy
-from headwater.evaluation import Chart, Column, Judged, Series, Table, lift_table
-from headwater.files import read_json
-from headwater.pipeline.day import Factory
-from headwater.studies.lifts import BOOTSTRAP_SEED, lift_chart
+from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
+from headwater.studies.comparison import Lifts, Row, change_cells, lift_chart
 
 T1_POLICIES: dict[str, str] = {
     "latest (ACC)": "{kind: latest}",
@@ -23,8 +28,6 @@ T1_POLICIES: dict[str, str] = {
     "mean of 7 (AP)": "{kind: mean, k: 7}",
     "last 3 as a sequence": "{kind: last, k: 3}",
 }
-
-
 COLUMNS = (
     Column("variant", "policy"),
     Column("roc_auc", "ROC-AUC", ".4f"),
@@ -37,8 +40,30 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class _Found:
+    """`smoothness` is by policy, in the order asked for; policies are compared with the first."""
+
+    judged: Judged
+    lifts: Lifts
+    smoothness: Mapping[str, Smoothness]
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.smoothness))
+
+    def over_first(self, policy: str) -> Lift | None:
+        return self.lifts.find(policy, self.first)
+
+
+def policy_study(asked: Asked) -> Table:
+    """T1: what each aggregation policy gains the ranker."""
+    with running(asked) as run:
+        return policy_table(run, consumer=asked.consumer)
+
+
 def policy_table(
-    factory: Factory, policies: Mapping[str, str] = T1_POLICIES, consumer: str = "ctr"
+    run: Run, policies: Mapping[str, str] = T1_POLICIES, consumer: str = "ctr"
 ) -> Table:
     """Every policy's lift of a ranker that reads all embeddings, against one that reads none, on
     the same rows and seeds; and what the policy does to vectors (means over embeddings and judged
@@ -47,102 +72,113 @@ def policy_table(
     Policies that average keep the warm-up of the declared policy. Raises ExperimentError where
     there is no such consumer or no day.
     """
-    days = days_of(factory, "T1", consumer)
-    spec, span = factory.config.downstream[consumer], factory.config.evaluation
+    found = _gather(run, policies, consumer)
+    return Table(
+        name="T1",
+        title=f"aggregation policies, {consumer.upper()} ranker",
+        consumer=consumer,
+        first_day=str(found.judged.day(0)),
+        last_day=str(found.judged.day(-1)),
+        answer=_answer(consumer, found),
+        columns=COLUMNS,
+        rows=tuple(_row(found, lift) for lift in found.lifts.against("none").values()),
+        notes=_notes(),
+        charts=_charts(consumer, found, run.workspace.config.evaluation.confidence),
+    )
+
+
+def _gather(run: Run, policies: Mapping[str, str], consumer: str) -> _Found:
+    days = days_of(run, "T1", consumer)
+    spec = run.workspace.config.downstream[consumer]
     first = next(iter(policies))
     chosen = {"none": Backtest(spec, ("none",), parse_policy(policies[first]))}
-    chosen |= {
-        name: Backtest(spec, ("all",), _with_warm_up(parse_policy(text), factory))
-        for name, text in policies.items()
-    }
+    for name, text in policies.items():
+        chosen[name] = Backtest(spec, ("all",), _with_warm_up(parse_policy(text), run))
     chosen[SHUFFLED] = Backtest(spec, (SHUFFLED,))
-    backtested = backtest(factory, "T1", consumer, chosen)
-    judged = merged({name: renamed(part, name) for name, (_, part) in backtested.items()})
-    lifts = lift_table(
+    backtested = backtest(run, "T1", consumer, chosen)
+    judged = merged(renamed(one.judged, name) for name, one in backtested.items())
+    further = [(name, first) for name in policies if name != first]
+    ordinals = set(judged.days_N.tolist())
+    judged_days = [day for day in days if day.toordinal() in ordinals]
+    return _Found(
         judged,
-        span.bootstrap,
-        span.confidence,
-        BOOTSTRAP_SEED,
-        further=[(name, first) for name in policies if name != first],
+        Lifts.of(judged, run.workspace.config.evaluation, further),
+        {
+            name: Smoothness.of(backtested[name].run.workspace.layout, judged_days)
+            for name in policies
+        },
     )
-    over = {row.variant: row for row in lifts if row.baseline == first}
-    judged_days = {judged.day(row) for row in np.unique(judged.days_N, return_index=True)[1]}
-    rows = []
-    for row in lifts[: len(chosen)]:
-        extra: dict[str, Any] = {}
-        if row.variant in over:
-            found = over[row.variant]
-            extra = {
-                "over_first_pct": found.roc_auc_lift_pct,
-                "over_first_low": found.low,
-                "over_first_high": found.high,
-            }
-        if row.variant in policies:
-            health = [
-                read_json(backtested[row.variant][0].report_path(day))["snapshots"]
-                for day in days
-                if day in judged_days
-            ]
-            by_name = {
-                key: _mean(health, figure)
-                for key, figure in (
-                    ("cosine_day_over_day", "cosine_median"),
-                    ("age_days", "age_mean_days"),
-                )
-            }
-            extra |= by_name | {
-                short: _whole(by_name[key])
-                for short, key in (("cosine", "cosine_day_over_day"), ("age", "age_days"))
-            }
-        rows.append(row.as_dict() | extra)
-    drawn = [row for row in lifts[: len(chosen)] if row.variant in policies]
-    best = max(drawn, key=lambda row: row.roc_auc)
-    lead = over.get(best.variant)
-    sure = (
-        ""
-        if lead is None
-        else (
-            f", {lead.roc_auc_lift_pct:+.3f} % over {first} (interval {lead.low:+.3f} to"
-            f" {lead.high:+.3f})"
-        )
+
+
+def _with_warm_up(policy: PolicyConfig, run: Run) -> PolicyConfig:
+    """With the warm-up of the declared policy, where there is one to have."""
+    if "warm_up_days" not in type(policy).model_fields:
+        return policy
+    days = getattr(run.workspace.config.lifecycle.policy, "warm_up_days", 0)
+    return policy.model_copy(update={"warm_up_days": days})
+
+
+def _row(found: _Found, lift: Lift) -> Row:
+    row = lift.as_json()
+    over = found.over_first(lift.variant)
+    if over is not None:
+        row |= change_cells("over_first", over)
+    smoothness = found.smoothness.get(lift.variant)
+    if smoothness is not None:
+        row |= {
+            "cosine_day_over_day": smoothness.cosines,
+            "age_days": smoothness.ages,
+            "cosine": smoothness.cosine,
+            "age": smoothness.age,
+        }
+    return row
+
+
+def _answer(consumer: str, found: _Found) -> str:
+    gains = [found.lifts.get(policy) for policy in found.smoothness]
+    best = max(gains, key=lambda lift: lift.roc_auc)
+    said = (
+        f"{consumer.upper()} ranker: of {len(gains)} policies {best.variant} gains most,"
+        f" {best.roc_auc_lift_pct:+.2f} %"
     )
-    answer = (
-        f"{consumer.upper()} ranker: of {len(policies)} policies {best.variant} gains most,"
-        f" {best.roc_auc_lift_pct:+.2f} %{sure}."
+    lead = found.over_first(best.variant)
+    if lead is None:
+        return f"{said}."
+    return (
+        f"{said}, {lead.roc_auc_lift_pct:+.3f} % over {found.first} (interval {lead.low:+.3f} to"
+        f" {lead.high:+.3f})."
     )
-    notes = (
+
+
+def _notes() -> tuple[str, ...]:
+    return (
         (
             "Cosines are of an entity's published vector with the day before's, over those seen"
             " again; both columns are means over the embeddings."
         ),
         "The best of several is chosen after the fact: read it with its interval over the first.",
     )
-    chart = lift_chart(
-        f"T1-{consumer}",
-        f"T1: policies, {consumer.upper()} ranker",
-        lifts[: len(chosen)],
-        span.confidence,
-    )
-    return Table(
-        "T1",
-        f"aggregation policies, {consumer.upper()} ranker",
-        consumer,
-        str(judged.day(0)),
-        str(judged.day(-1)),
-        answer,
-        COLUMNS,
-        tuple(rows),
-        notes,
-        (chart, _smoothness(rows)),
+
+
+def _charts(consumer: str, found: _Found, confidence: float) -> tuple[Chart, ...]:
+    title = f"T1: policies, {consumer.upper()} ranker"
+    return (
+        lift_chart(f"T1-{consumer}", title, found.lifts, confidence),
+        _smoothness_chart(found),
     )
 
 
-def _smoothness(rows: list[dict[str, Any]]) -> Chart:
-    shown = [row for row in rows if row.get("cosine") is not None]
-    cosines, lifts, names = (
-        tuple(row[key] for row in shown) for key in ("cosine", "roc_auc_lift_pct", "variant")
+def _smoothness_chart(found: _Found) -> Chart:
+    """A point for each policy whose cosine is known."""
+    cosines = {
+        policy: made.cosine for policy, made in found.smoothness.items() if made.cosine is not None
+    }
+    points = Series(
+        "policies",
+        tuple(cosines.values()),
+        tuple(found.lifts.get(policy).roc_auc_lift_pct for policy in cosines),
+        labels=tuple(cosines),
     )
-    points = Series("policies", cosines, lifts, labels=names)
     return Chart(
         "T1-smoothness",
         "Smoothness against gain",
@@ -151,31 +187,3 @@ def _smoothness(rows: list[dict[str, Any]]) -> Chart:
         "lift of ROC-AUC, %",
         (points,),
     )
-
-
-def renamed(judged: Judged, name: str) -> Judged:
-    """The one variant that was judged, under another name."""
-    (scores,) = judged.scores.values()
-    return replace(judged, scores={name: scores})
-
-
-def _whole(by_name: Mapping[str, float]) -> float | None:
-    return float(np.mean(list(by_name.values()))) if by_name else None
-
-
-def _with_warm_up(policy: PolicyConfig, factory: Factory) -> PolicyConfig:
-    days = getattr(factory.config.lifecycle.policy, "warm_up_days", 0)
-    return (
-        policy.model_copy(update={"warm_up_days": days})
-        if "warm_up_days" in type(policy).model_fields
-        else policy
-    )
-
-
-def _mean(days: list[dict[str, Any]], figure: str) -> dict[str, float]:
-    names = dict.fromkeys(name for day in days for name in day)
-    values = {
-        name: [day[name][figure] for day in days if day.get(name, {}).get(figure) is not None]
-        for name in names
-    }
-    return {name: float(np.mean(found)) for name, found in values.items() if found}

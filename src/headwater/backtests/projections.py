@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import numpy as np
-
-from headwater.backtests.backtest import Backtest, backtest, days_of, merged
-from headwater.backtests.policies import renamed
+from headwater.backtests.backtest import (
+    Backtest,
+    backtest,
+    days_of,
+    merged,
+    renamed,
+    running,
+)
+from headwater.backtests.timing import TIMED_ROWS, last_taught, timed_tasks
 from headwater.config import SHUFFLED, DownstreamConfig
-from headwater.errors import ExperimentError
-from headwater.evaluation import Chart, Column, Series, Table, lift_table
-from headwater.models.downstream import Cost, VariantTask, costs_of
-from headwater.pipeline.day import Factory, read_day
-from headwater.studies.lifts import BOOTSTRAP_SEED, control_note
+from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table
+from headwater.models.downstream import Cost, costs_of
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
+from headwater.studies.comparison import Lifts, Row, change_cells, control_note, lift_series
 
 WIDTHS = (32, 16, 8, 4, 2)
-TIMED_ROWS = 8192
 DAYS_A_YEAR = 365
 WHOLE = "as they are"
 COLUMNS = (
@@ -35,8 +40,55 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class _Prices:
+    """What turns speed into core-hours and money: passes over `rows_a_day`, once a day."""
+
+    core_hour_price: float | None
+    rows_a_day: float
+    epochs: int
+
+    def core_hours_a_year(self, cost: Cost) -> float:
+        return self.rows_a_day * self.epochs / cost.rows_a_second / 3600 * DAYS_A_YEAR
+
+
+@dataclass(frozen=True)
+class _Found:
+    """`costs` are of every ranker that was timed; `projections` are those that read embeddings, the
+    whole ones first.
+    """
+
+    judged: Judged
+    lifts: Lifts
+    costs: Mapping[str, Cost]
+    projections: tuple[str, ...]
+    prices: _Prices
+    last_day: dt.date
+
+    def over_whole(self, name: str) -> Lift | None:
+        return self.lifts.find(name, WHOLE)
+
+    def hours(self, name: str) -> float:
+        return self.prices.core_hours_a_year(self.costs[name])
+
+    def saved_a_year(self, name: str) -> float | None:
+        """Against the vectors as they are, in the money of the price; None without one."""
+        price = self.prices.core_hour_price
+        return None if price is None else (self.hours(WHOLE) - self.hours(name)) * price
+
+    def speed_pct(self, name: str) -> float:
+        """Against the vectors as they are."""
+        return 100 * (self.costs[name].rows_a_second / self.costs[WHOLE].rows_a_second - 1)
+
+
+def projection_study(asked: Asked) -> Table:
+    """T4: how narrow embeddings may be, and what that saves."""
+    with running(asked) as run:
+        return projection_table(run, asked.consumer, asked.core_hour_price, asked.rows_a_day)
+
+
 def projection_table(
-    factory: Factory,
+    run: Run,
     consumer: str = "ctr",
     core_hour_price: float | None = None,
     rows_a_day: float | None = None,
@@ -46,185 +98,137 @@ def projection_table(
     numbers, or through none.
 
     The money is that of learning `rows_a_day` (default: what the factory's last day taught) once a
-    day at `core_hour_price` (any currency), against no projection. Raises ExperimentError.
+    day at `core_hour_price` (any currency), against no projection. Raises ExperimentError where
+    there is no such consumer or no day, or where the last day taught nothing.
     """
-    days = days_of(factory, "T4", consumer)
-    spec, span = factory.config.downstream[consumer], factory.config.evaluation
-    narrow = [width for width in widths if width < min(factory.variants[0].widths.values())]
-    specs = {
-        WHOLE: _projected(spec, None),
-        **{f"to {width}": _projected(spec, width) for width in narrow},
-    }
-    chosen = {"none": Backtest(spec, ("none", SHUFFLED))} | {
-        name: Backtest(changed, ("all",)) for name, changed in specs.items()
-    }
-    backtested = backtest(factory, "T4", consumer, chosen)
-    judged = merged(
-        {
-            name: part if name == "none" else renamed(part, name)
-            for name, (_, part) in backtested.items()
-        }
-    )
-    found = lift_table(
-        judged,
-        span.bootstrap,
-        span.confidence,
-        BOOTSTRAP_SEED,
-        further=[(name, WHOLE) for name in specs if name != WHOLE],
-    )
-    lifts = {(row.variant, row.baseline): row for row in found}
-    tasks, learnt = _timed(
-        factory, consumer, {name: made for name, (made, _) in backtested.items()}
-    )
-    costs = costs_of(tasks)
-    a_day = rows_a_day or learnt
-    hours = {
-        name: a_day * spec.epochs / cost.rows_a_second / 3600 * DAYS_A_YEAR
-        for name, cost in costs.items()
-    }
-    rows = []
-    for name in judged.scores:
-        row = (
-            lifts[name, "none"].as_dict()
-            | {"projection": name}
-            | (_cost(costs, hours, name) if name in costs else {})
-        )
-        if (name, WHOLE) in lifts:
-            over = lifts[name, WHOLE]
-            row |= {
-                "over_whole_pct": over.roc_auc_lift_pct,
-                "over_whole_low": over.low,
-                "over_whole_high": over.high,
-            }
-        if core_hour_price is not None and name in specs:
-            row["saved_a_year"] = (hours[WHOLE] - hours[name]) * core_hour_price
-        rows.append(row)
-    answer, judged_days = (
-        _answer(consumer, rows) + control_note(lifts[SHUFFLED, "none"]),
-        (str(judged.day(0)), str(judged.day(-1))),
-    )
-    notes, charts = _notes(days[-1], a_day, core_hour_price), _charts(consumer, rows, list(specs))
+    found = _gather(run, consumer, widths, core_hour_price, rows_a_day)
     return Table(
-        "T4",
-        f"projection width, {consumer.upper()} ranker",
-        consumer,
-        *judged_days,
-        answer,
-        COLUMNS,
-        tuple(rows),
-        notes,
-        charts,
+        name="T4",
+        title=f"projection width, {consumer.upper()} ranker",
+        consumer=consumer,
+        first_day=str(found.judged.day(0)),
+        last_day=str(found.judged.day(-1)),
+        answer=_answer(consumer, found),
+        columns=COLUMNS,
+        rows=tuple(_row(found, name) for name in found.judged.scores),
+        notes=_notes(found),
+        charts=_charts(consumer, found),
+    )
+
+
+def _gather(
+    run: Run,
+    consumer: str,
+    widths: tuple[int, ...],
+    core_hour_price: float | None,
+    rows_a_day: float | None,
+) -> _Found:
+    last_day = days_of(run, "T4", consumer)[-1]
+    spec = run.workspace.config.downstream[consumer]
+    narrow = [width for width in widths if width < min(run.rankers[0].widths.values())]
+    specs = {WHOLE: _projected(spec, None)}
+    specs |= {f"to {width}": _projected(spec, width) for width in narrow}
+    chosen = {"none": Backtest(spec, ("none", SHUFFLED))}
+    chosen |= {name: Backtest(projected, ("all",)) for name, projected in specs.items()}
+    backtested = backtest(run, "T4", consumer, chosen)
+    judged = merged(
+        one.judged if name == "none" else renamed(one.judged, name)
+        for name, one in backtested.items()
+    )
+    further = [(name, WHOLE) for name in specs if name != WHOLE]
+    lifts = Lifts.of(judged, run.workspace.config.evaluation, further)
+    taught = last_taught(run, consumer)
+    return _Found(
+        judged=judged,
+        lifts=lifts,
+        costs=costs_of(timed_tasks(run, backtested, taught)),
+        projections=tuple(specs),
+        prices=_Prices(core_hour_price, rows_a_day or len(taught), spec.epochs),
+        last_day=last_day,
     )
 
 
 def _projected(spec: DownstreamConfig, width: int | None) -> DownstreamConfig:
-    return spec.model_copy(
-        update={"projection": spec.projection.model_copy(update={"width": width})}
-    )
+    projection = spec.projection.model_copy(update={"width": width})
+    return spec.model_copy(update={"projection": projection})
 
 
-def _timed(
-    factory: Factory, consumer: str, made: dict[str, Factory]
-) -> tuple[dict[str, VariantTask], int]:
-    """One task for each ranker, on rows of the last day that taught; and how many rows that day
-    taught.
-    """
-    task = factory.schema.tasks[factory.config.downstream[consumer].task]
-    inputs = read_day(factory, factory.days_done()[-1])
-    rows = inputs.matured(task)
-    tasks, learnt = {}, 0
-    if rows is None or not len(rows.where_defined((task.name,))):
-        raise ExperimentError(
-            f"T4: no row of {inputs.day}, the last day run, has taught the consumer {consumer!r};"
-            " run one more day."
+# ---- what the table says -------------------------------------------------------------------------
+
+
+def _row(found: _Found, name: str) -> Row:
+    row = found.lifts.get(name).as_json() | {"projection": name}
+    cost = found.costs.get(name)
+    if cost is not None:
+        row |= {
+            "joined_numbers": cost.joined_numbers,
+            "dense_bytes": cost.dense_bytes,
+            "rows_a_second": cost.rows_a_second,
+            "speed_pct": found.speed_pct(name),
+            "core_hours_a_year": found.hours(name),
+        }
+    over = found.over_whole(name)
+    if over is not None:
+        row |= change_cells("over_whole", over)
+    if found.prices.core_hour_price is not None and name in found.projections:
+        row["saved_a_year"] = found.saved_a_year(name)
+    return row
+
+
+def _answer(consumer: str, found: _Found) -> str:
+    control = control_note(found.lifts.get(SHUFFLED))
+    return f"{consumer.upper()} ranker: {_narrowest(found)}.{control}"
+
+
+def _narrowest(found: _Found) -> str:
+    """The narrowest projection that is not shown to lose against the vectors as they are."""
+    if not any(found.lifts.get(name).low > 0 for name in found.projections):
+        return (
+            "through no projection are the embeddings shown to lift, so there is nothing that one"
+            " could cost"
         )
-    for name, of_width in made.items():
-        plan = of_width.variants[0]
-        taught = rows.where_defined(tuple(plan.tasks))
-        learnt = len(taught)
-        some = plan.reads(taught.take(np.arange(min(learnt, TIMED_ROWS))))
-        tasks[name] = VariantTask(
-            plan,
-            inputs.day,
-            some,
-            factory.served_on(rows.day),
-            None,
-            of_width.warehouse / "timed",
-            "timed",
-        )
-    return tasks, learnt
-
-
-def _cost(costs: dict[str, Cost], hours: dict[str, float], name: str) -> dict[str, float]:
-    cost = costs[name]
-    return {
-        "joined_numbers": cost.joined_numbers,
-        "dense_bytes": cost.dense_bytes,
-        "rows_a_second": cost.rows_a_second,
-        "speed_pct": 100 * (cost.rows_a_second / costs[WHOLE].rows_a_second - 1),
-        "core_hours_a_year": hours[name],
-    }
-
-
-def _answer(consumer: str, rows: list[dict[str, Any]]) -> str:
-    whole = next(row for row in rows if row["projection"] == WHOLE)
-    narrower = [
-        row for row in rows if row.get("over_whole_pct") is not None and row["over_whole_high"] >= 0
+    if len(found.projections) == 1:
+        return "the vectors are as narrow as any projection that was asked for"
+    whole = found.lifts.get(WHOLE)
+    kept = [
+        name
+        for name in found.projections
+        if (over := found.over_whole(name)) is not None and over.high >= 0
     ]
-    if not any(
-        row["low"] is not None and row["low"] > 0 for row in rows if "joined_numbers" in row
-    ):
+    if not kept:
         return (
-            f"{consumer.upper()} ranker: through no projection are the embeddings shown to lift, so"
-            " there is nothing that one could cost."
+            "every projection loses against the vectors as they are"
+            f" ({whole.roc_auc_lift_pct:+.2f} %)"
         )
-    if len(rows) <= 3:
-        return (
-            f"{consumer.upper()} ranker: the vectors are as narrow as any projection that was asked"
-            " for."
-        )
-    if not narrower:
-        return (
-            f"{consumer.upper()} ranker: every projection loses against the vectors as they are"
-            f" ({whole['roc_auc_lift_pct']:+.2f} %)."
-        )
-    least = min(narrower, key=lambda row: row["joined_numbers"])
-    money = (
-        f", {least['saved_a_year']:,.2f} saved a year"
-        if least.get("saved_a_year") is not None
-        else ""
-    )
+    least = min(kept, key=lambda name: found.costs[name].joined_numbers)
+    saved = found.saved_a_year(least)
+    money = "" if saved is None else f", {saved:,.2f} saved a year"
     return (
-        f"{consumer.upper()} ranker: projected {least['projection']} numbers each, the narrowest"
-        f" that is not shown to lose, embeddings lift {least['roc_auc_lift_pct']:+.2f} % instead of"
-        f" {whole['roc_auc_lift_pct']:+.2f} %, and training is {least['speed_pct']:+.1f} %"
-        f" faster{money}."
+        f"projected {least} numbers each, the narrowest that is not shown to lose, embeddings lift"
+        f" {found.lifts.get(least).roc_auc_lift_pct:+.2f} % instead of"
+        f" {whole.roc_auc_lift_pct:+.2f} %, and training is {found.speed_pct(least):+.1f} %"
+        f" faster{money}"
     )
 
 
-def _notes(day: dt.date, a_day: float, price: float | None) -> tuple[str, ...]:
-    money = (
-        "Give --core-hour-price to see what that saves."
-        if price is None
-        else f"Money at {price} a core-hour."
-    )
+def _notes(found: _Found) -> tuple[str, ...]:
+    price = found.prices.core_hour_price
+    money = f"Money at {price} a core-hour."
+    if price is None:
+        money = "Give --core-hour-price to see what that saves."
     return (
         (
-            f"Speed: one core, {TIMED_ROWS:,} rows of {day}, the rankers timed in turn, medians;"
-            f" core-hours are those of learning {a_day:,.0f} rows a day. {money}"
+            f"Speed: one core, {TIMED_ROWS:,} rows of {found.last_day}, the rankers timed in turn,"
+            f" medians; core-hours are those of learning {found.prices.rows_a_day:,.0f} rows a day."
+            f" {money}"
         ),
         "The store keeps and serves the vectors whole: a projection belongs to its consumer.",
     )
 
 
-def _charts(consumer: str, rows: list[dict[str, Any]], names: list[str]) -> tuple[Chart, ...]:
-    shown = [row for row in rows if row["projection"] in names]
-    parts = {
-        key: tuple(row[key] for row in shown)
-        for key in ("roc_auc_lift_pct", "low", "high", "rows_a_second")
-    }
-    lifts = Series("lift", tuple(names), parts["roc_auc_lift_pct"], parts["low"], parts["high"])
-    speed = Series("rows/s", tuple(names), parts["rows_a_second"])
+def _charts(consumer: str, found: _Found) -> tuple[Chart, ...]:
+    names = found.projections
+    speeds = tuple(found.costs[name].rows_a_second for name in names)
     return (
         Chart(
             f"T4-{consumer}",
@@ -232,7 +236,7 @@ def _charts(consumer: str, rows: list[dict[str, Any]], names: list[str]) -> tupl
             "bars",
             "lift of ROC-AUC, %",
             "",
-            (lifts,),
+            (lift_series("lift", names, [found.lifts.get(name) for name in names]),),
         ),
         Chart(
             f"T4-{consumer}-speed",
@@ -240,6 +244,6 @@ def _charts(consumer: str, rows: list[dict[str, Any]], names: list[str]) -> tupl
             "bars",
             "rows a second, one core",
             "",
-            (speed,),
+            (Series("rows/s", names, speeds),),
         ),
     )

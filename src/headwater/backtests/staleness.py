@@ -4,13 +4,19 @@ last vectors.
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from headwater.backtests.backtest import Backtest, backtest, days_of, merged
-from headwater.config import SHUFFLED
-from headwater.evaluation import Chart, Column, Series, Table, lift_table
-from headwater.pipeline.day import Factory, stale_name
-from headwater.studies.lifts import BOOTSTRAP_SEED, control_note
+from headwater.backtests.backtest import Backtest, backtest, days_of, merged, running
+from headwater.config import SHUFFLED, FactoryConfig
+from headwater.evaluation import Chart, Column, Judged, Lift, Table
+from headwater.pipeline.predict import stale_name
+from headwater.pipeline.run import Run
+from headwater.studies import Asked
+from headwater.studies.comparison import Lifts, Row, change_cells, control_note, lift_series
 
 AGES = (0, 1, 2, 3, 5, 7, 10, 14)
 COLUMNS = (
@@ -23,96 +29,135 @@ COLUMNS = (
 )
 
 
-def staleness_table(factory: Factory, consumer: str = "ctr", ages: tuple[int, ...] = AGES) -> Table:
+@dataclass(frozen=True)
+class _Found:
+    """The same rows judged with vectors of several `ages`, in days, the youngest first."""
+
+    judged: Judged
+    lifts: Lifts
+    ages: tuple[int, ...]
+
+    @property
+    def fresh(self) -> Lift:
+        return self.lifts.get("all")
+
+    @property
+    def control(self) -> Lift:
+        return self.lifts.get(SHUFFLED)
+
+    def frozen(self, age: int) -> Lift:
+        """The lift of vectors so many days old."""
+        return self.lifts.get(stale_name("all", age))
+
+
+def staleness_study(asked: Asked) -> Table:
+    """What is left of the lift when the factory stands still."""
+    with running(asked) as run:
+        return staleness_table(run, asked.consumer)
+
+
+def staleness_table(run: Run, consumer: str = "ctr", ages: tuple[int, ...] = AGES) -> Table:
     """The lift of a ranker trained with fresh vectors that meets vectors older by 0..N days, on the
     same rows: as if the factory had stopped that long ago. Of `ages`, those are taken for which
-    every judged day had an edition. Raises ExperimentError.
+    every judged day had an edition.
+
+    Raises ExperimentError where there is no such consumer or no day.
     """
-    days = days_of(factory, "staleness", consumer)
-    config = factory.config
-    middle = days[len(days) // 2]  # without evaluation.start, the later half is judged
-    start = max(days[0], config.evaluation.start or middle)
+    found = _gather(run, consumer, ages)
+    return Table(
+        name="staleness",
+        title=f"staleness, {consumer.upper()} ranker",
+        consumer=consumer,
+        first_day=str(found.judged.day(0)),
+        last_day=str(found.judged.day(-1)),
+        answer=_answer(consumer, found),
+        columns=COLUMNS,
+        rows=_rows(found),
+        notes=_notes(found, ages),
+        charts=_charts(consumer, found),
+    )
+
+
+def _gather(run: Run, consumer: str, ages: tuple[int, ...]) -> _Found:
+    days = days_of(run, "staleness", consumer)
+    config = run.workspace.config
+    start = _first_judged(config, days)
     reach = (start - days[0]).days - config.lifecycle.lag_days
     chosen = tuple(age for age in ages if age <= max(0, reach))
     spec = config.downstream[consumer]
-    asked = {
-        "frozen": Backtest(spec, ("all",), stale_days=chosen),
-        "others": Backtest(spec, ("none", SHUFFLED)),
-    }
-    backtested = backtest(factory, "staleness", consumer, asked)
-    judged = merged({name: part for name, (_, part) in backtested.items()})
-    judged = judged.take(np.flatnonzero(judged.days_N >= start.toordinal()))
-    span = config.evaluation
-    variants = [stale_name("all", age) for age in chosen]
-    found = lift_table(
-        judged,
-        span.bootstrap,
-        span.confidence,
-        BOOTSTRAP_SEED,
-        further=[(variant, "all") for variant in variants[1:]],
+    backtested = backtest(
+        run,
+        "staleness",
+        consumer,
+        {
+            "frozen": Backtest(spec, ("all",), stale_days=chosen),
+            "others": Backtest(spec, ("none", SHUFFLED)),
+        },
     )
-    lifts = {(row.variant, row.baseline): row for row in found}
-    fresh = lifts["all", "none"]
-    rows = []
-    for age, variant in zip(chosen, variants, strict=True):
-        row = lifts[variant, "none"].as_dict() | {"frozen_days": age}
-        if fresh.low > 0:
-            row["kept"] = lifts[variant, "none"].roc_auc_lift_pct / fresh.roc_auc_lift_pct
-        if age:
-            over = lifts[variant, "all"]
-            row |= {
-                "over_fresh_pct": over.roc_auc_lift_pct,
-                "over_fresh_low": over.low,
-                "over_fresh_high": over.high,
-            }
-        rows.append(row | {"frozen": f"{age} days"})
-    oldest = rows[-1]
-    answer = (
-        f"{consumer.upper()} ranker: vectors frozen for {oldest['frozen']} still give"
-        f" {oldest['roc_auc_lift_pct']:+.2f} % (interval {oldest['low']:.2f} to"
-        f" {oldest['high']:.2f}) of the fresh ones' {fresh.roc_auc_lift_pct:+.2f} %."
+    judged = merged(one.judged for one in backtested.values())
+    judged = judged.take(np.flatnonzero(judged.days_N >= start.toordinal()))
+    further = [(stale_name("all", age), "all") for age in chosen[1:]]
+    return _Found(judged, Lifts.of(judged, config.evaluation, further), chosen)
+
+
+def _first_judged(config: FactoryConfig, days: Sequence[dt.date]) -> dt.date:
+    """Without evaluation.start, the later half of the days is judged."""
+    return max(days[0], config.evaluation.start or days[len(days) // 2])
+
+
+def _rows(found: _Found) -> tuple[Row, ...]:
+    control = found.control.as_json() | {"frozen": "shuffled, 0 days"}
+    return (*(_row(found, age) for age in found.ages), control)
+
+
+def _row(found: _Found, age: int) -> Row:
+    lift = found.frozen(age)
+    row = lift.as_json() | {"frozen_days": age}
+    if found.fresh.low > 0:
+        row["kept"] = lift.roc_auc_lift_pct / found.fresh.roc_auc_lift_pct
+    if age:
+        row |= change_cells("over_fresh", found.lifts.get(lift.variant, "all"))
+    return row | {"frozen": f"{age} days"}
+
+
+def _answer(consumer: str, found: _Found) -> str:
+    fresh, oldest = found.fresh, found.frozen(found.ages[-1])
+    said = (
+        f"vectors frozen for {found.ages[-1]} days still give {oldest.roc_auc_lift_pct:+.2f} %"
+        f" (interval {oldest.low:.2f} to {oldest.high:.2f}) of the fresh ones'"
+        f" {fresh.roc_auc_lift_pct:+.2f} %."
     )
     if fresh.low <= 0:
-        answer = (
-            f"{consumer.upper()} ranker: the fresh vectors' lift is not shown"
-            f" ({fresh.roc_auc_lift_pct:+.2f} %, {fresh.low:.2f} to {fresh.high:.2f}), so what"
-            " staleness costs cannot be told."
+        said = (
+            f"the fresh vectors' lift is not shown ({fresh.roc_auc_lift_pct:+.2f} %,"
+            f" {fresh.low:.2f} to {fresh.high:.2f}), so what staleness costs cannot be told."
         )
-    answer += control_note(lifts[SHUFFLED, "none"])
-    rows.append(lifts[SHUFFLED, "none"].as_dict() | {"frozen": "shuffled, 0 days"})
-    drawn = rows[:-1]
-    line = Series(
-        "all embeddings",
-        tuple(float(age) for age in chosen),
-        *(tuple(row[key] for row in drawn) for key in ("roc_auc_lift_pct", "low", "high")),
+    return f"{consumer.upper()} ranker: {said}{control_note(found.control)}"
+
+
+def _notes(found: _Found, ages: tuple[int, ...]) -> tuple[str, ...]:
+    note = (
+        "The ranker learns with vectors as they were served, and meets the older ones only when it"
+        " is judged; it sees their age. All lines of the table are about the same rows."
     )
+    if len(found.ages) == len(ages):
+        return (note,)
+    shortened = (
+        f"Longer than {found.ages[-1]} days cannot be asked: the first judged day"
+        f" ({found.judged.day(0)}) had no edition so old."
+    )
+    return (note, shortened)
+
+
+def _charts(consumer: str, found: _Found) -> tuple[Chart, ...]:
+    lifts = [found.frozen(age) for age in found.ages]
     chart = Chart(
         f"staleness-{consumer}",
         f"Staleness, {consumer.upper()} ranker",
         "lines",
         "vectors frozen for, days",
         "lift of ROC-AUC, %",
-        (line,),
+        (lift_series("all embeddings", map(float, found.ages), lifts),),
         "The band is the interval.",
     )
-    notes = [
-        "The ranker learns with vectors as they were served, and meets the older ones only when it"
-        " is judged; it sees their age. All lines of the table are about the same rows."
-    ]
-    if len(chosen) < len(ages):
-        notes.append(
-            f"Longer than {chosen[-1]} days cannot be asked: the first judged day ({judged.day(0)})"
-            " had no edition so old."
-        )
-    return Table(
-        "staleness",
-        f"staleness, {consumer.upper()} ranker",
-        consumer,
-        str(judged.day(0)),
-        str(judged.day(-1)),
-        answer,
-        COLUMNS,
-        tuple(rows),
-        tuple(notes),
-        (chart,),
-    )
+    return (chart,)

@@ -1,34 +1,29 @@
-"""The commands that hand out what was served: training sets, and a repository for Feast."""
+"""The commands that hand out what was served: training-set, export feast."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-FactoryPath = Annotated[Path, typer.Option("--factory", help="The factory's config.")]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
-]
-LogKind = Annotated[str, typer.Option("--log", help="Log lines on stderr: text or json.")]
-OneLane = Annotated[
+from headwater.cli.options import (
+    FACTORY_YAML,
+    AsJson,
+    FactoryPath,
+    LogKind,
+    console_of,
+    day_of,
+    day_or_none,
+)
+from headwater.cli.terminal import answer, out
+
+if TYPE_CHECKING:
+    from headwater.exports.training_set import TrainingSet
+
+LiveLane = Annotated[
     str | None, typer.Option("--lane", help="A lane of factory.yaml (default: the live one).")
 ]
-DEFAULT = Path("factory.yaml")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the others."""
-    app.command("training-set")(training_set)
-    export = typer.Typer(
-        help="Hand what was published to another system.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    export.callback()(lambda: None)
-    export.command("feast")(feast)
-    app.add_typer(export, name="export")
 
 
 def training_set(
@@ -55,48 +50,28 @@ def training_set(
     features: Annotated[
         bool, typer.Option(help="With what the entity tables and histories say.")
     ] = True,
-    factory: FactoryPath = DEFAULT,
-    lane: OneLane = None,
+    factory: FactoryPath = FACTORY_YAML,
+    lane: LiveLane = None,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
-    """Write rows for a model of your own, each with the vectors that were served to it, as one
-    Parquet file.
+    """Write rows for a model of your own, each with the vectors that were served to it,
+    as one Parquet file.
     """
-    from headwater.cli.main import answer, console_of, day_of, out
     from headwater.exports.training_set import TrainingSet
 
-    chosen = (
-        None if embeddings is None else [name for name in embeddings.split(",") if name != "none"]
-    )
     rows = TrainingSet.load(
         factory,
         day_of(start),
         day_of(end),
         log=of,
         consumer=consumer,
-        embeddings=chosen,
+        embeddings=_names_of(embeddings),
         features=features,
         lane=lane,
     )
     written = rows.write(out_file, console=console_of(log))
-    found = {
-        "file": str(out_file),
-        "rows": written,
-        "columns": rows.schema.names,
-        "log": rows.log.name,
-        "lane": rows.lane,
-        "spaces": {name: str(space) for name, space in rows.spaces.items()},
-    }
-
-    def show(_: Any) -> None:
-        out.print(
-            f"{written:,} rows of {len(rows.days)} days, {len(rows.schema.names)} columns, with"
-            f" {', '.join(rows.spaces) or 'no embeddings'}"
-        )
-        out.print(str(out_file), markup=False)
-
-    answer(found, as_json, show)
+    _answer_written(rows, written, out_file, as_json)
 
 
 def feast(
@@ -108,27 +83,51 @@ def feast(
     end: Annotated[
         str | None, typer.Option("--to", help="Last edition (default: the last).")
     ] = None,
-    factory: FactoryPath = DEFAULT,
-    lane: OneLane = None,
+    factory: FactoryPath = FACTORY_YAML,
+    lane: LiveLane = None,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
-    """Write the published vectors as a Feast repository, whose point-in-time join gives what was
-    served.
+    """Write the published vectors as a Feast repository, whose point-in-time join gives
+    what was served.
     """
-    from headwater.cli.main import answer, console_of, day_of, out
     from headwater.exports.feast import export_feast
 
-    first, last = (day_of(text) if text is not None else None for text in (start, end))
+    first = day_or_none(start)
+    last = day_or_none(end)
     found = export_feast(factory, out_dir, first, last, lane=lane, console=console_of(log))
 
     def show(_: Any) -> None:
-        for name, written in found["embeddings"].items():
-            out.print(f"{name}  {written['entities']:,} entities, {written['rows']:,} rows")
-        out.print(
-            f"editions {found['first_day']} to {found['last_day']}\nnext: cd {out_dir} && feast"
-            " apply",
-            markup=False,
-        )
+        for name, written in found.embeddings.items():
+            out.print(f"{name}  {written.entities:,} entities, {written.rows:,} rows")
+        out.print(f"editions {found.first_day} to {found.last_day}", markup=False)
+        out.print(f"next: cd {out_dir} && feast apply", markup=False)
+
+    answer(found.as_json(), as_json, show)
+
+
+def _names_of(embeddings: str | None) -> list[str] | None:
+    """The embeddings that `--embeddings` names; `none` of them is an empty list."""
+    if embeddings is None:
+        return None
+    return [name for name in embeddings.split(",") if name != "none"]
+
+
+def _answer_written(rows: TrainingSet, written: int, out_file: Path, as_json: bool) -> None:
+    """What stands in a file of `written` rows."""
+    columns = rows.schema.names
+    found = {
+        "file": str(out_file),
+        "rows": written,
+        "columns": columns,
+        "log": rows.log.name,
+        "lane": rows.lane,
+        "spaces": {name: str(space) for name, space in rows.spaces.items()},
+    }
+
+    def show(_: Any) -> None:
+        size = f"{written:,} rows of {len(rows.days)} days, {len(columns)} columns"
+        out.print(f"{size}, with {', '.join(rows.spaces) or 'no embeddings'}")
+        out.print(str(out_file), markup=False)
 
     answer(found, as_json, show)

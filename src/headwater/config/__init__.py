@@ -1,7 +1,9 @@
-"""`factory.yaml`: what a factory is made of. Strict, frozen, and every fault is reported at once
-with its path.
+"""`factory.yaml`: what a factory is made of.
+
+Strict, frozen, and every fault is reported at once with its path.
 """
 
+from headwater.config.base import shaping
 from headwater.config.data import (
     Categorical,
     EntityConfig,
@@ -17,7 +19,6 @@ from headwater.config.data import (
     Vector,
 )
 from headwater.config.factory import (
-    HOW_NOT_WHAT,
     FactoryConfig,
     load_config,
     parse_config,
@@ -25,47 +26,52 @@ from headwater.config.factory import (
     warehouse_of,
 )
 from headwater.config.models import (
+    AnyUpstreamConfig,
     DhenConfig,
     DownstreamConfig,
+    OtherUpstreamConfig,
     PriorConfig,
     ProjectionConfig,
     RetrievalConfig,
     SequenceConfig,
     UpstreamConfig,
 )
-from headwater.config.references import (
-    SHUFFLED,
-    embedding_names,
-    label_columns,
-    read_by,
-    upstream_entities,
-)
-from headwater.config.running import (
-    AlignConfig,
+from headwater.config.policies import (
     EmaPolicy,
-    EvaluationConfig,
-    GateConfig,
+    ForeignPolicy,
     LastPolicy,
     LatestPolicy,
-    LifecycleConfig,
     MeanPolicy,
     PolicyConfig,
+    made_of_settings,
+)
+from headwater.config.references import label_columns
+from headwater.config.running import (
+    AlignConfig,
+    EngineConfig,
+    EvaluationConfig,
+    GateConfig,
+    LifecycleConfig,
+    OnlineConfig,
     StoreConfig,
     TrackingConfig,
 )
+from headwater.config.variants import SHUFFLED, embedding_names, read_by, upstream_entities
 
 __all__ = [
-    "HOW_NOT_WHAT",
     "SHUFFLED",
     "AlignConfig",
+    "AnyUpstreamConfig",
     "Categorical",
     "DhenConfig",
     "DownstreamConfig",
     "EmaPolicy",
+    "EngineConfig",
     "EntityConfig",
     "EvaluationConfig",
     "FactoryConfig",
     "Feature",
+    "ForeignPolicy",
     "GateConfig",
     "HistoryConfig",
     "HistorySeed",
@@ -77,6 +83,8 @@ __all__ = [
     "MeanPolicy",
     "MultiCategorical",
     "Numeric",
+    "OnlineConfig",
+    "OtherUpstreamConfig",
     "PolicyConfig",
     "PriorConfig",
     "ProjectionConfig",
@@ -91,9 +99,11 @@ __all__ = [
     "embedding_names",
     "label_columns",
     "load_config",
+    "made_of_settings",
     "parse_config",
     "parse_policy",
     "read_by",
+    "shaping",
     "upstream_entities",
     "warehouse_of",
 ]

@@ -7,26 +7,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from headwater.config.base import Strict, distinct
+from headwater.config.base import RUNNING, Strict, distinct
 
 Reading = Literal["cycles", "age", "recency"]
 
 
 def _booleans_as_text(values: Any) -> Any:
-    """`[true, false]` as a column of booleans spells them; taken for integers they would match
-    nothing.
+    """`[true, false]` as a column of booleans spells them.
+
+    Taken for integers they would match nothing.
     """
-    return (
-        [str(value).lower() if isinstance(value, bool) else value for value in values]
-        if isinstance(values, list | tuple)
-        else values
-    )
+    if not isinstance(values, list | tuple):
+        return values
+    return [str(value).lower() if isinstance(value, bool) else value for value in values]
 
 
 class Categorical(Strict):
-    """One value out of many: hashed into `buckets`, looked up in `values` (all others share one
-    slot), or in a `vocabulary` of so many that each model learns day by day: what came at least
-    `min_count` times on a past day gets a slot, all else shares one.
+    """One value out of many.
+
+    It is hashed into `buckets`, looked up in `values` (all others share one slot), or in a
+    `vocabulary` of so many that each model learns day by day: what came at least `min_count` times
+    on a past day gets a slot, all else shares one.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -50,8 +51,9 @@ class Categorical(Strict):
 
 
 class MultiCategorical(Strict):
-    """Several values in one cell (a list, or text split at `separator`); the first `length` are
-    read.
+    """Several values in one cell, of which the first `length` are read.
+
+    The cell is a list, or text split at `separator`.
     """
 
     kind: Literal["multi_categorical"] = "multi_categorical"
@@ -61,8 +63,10 @@ class MultiCategorical(Strict):
 
 
 class Numeric(Strict):
-    """A number; `log` takes sign(x) log(1 + |x|). Centred and scaled by what past days have shown
-    or, by `quantile`, read as its rank among what they have shown.
+    """A number; `log` takes sign(x) log(1 + |x|).
+
+    It is centred and scaled by what past days have shown or, by `quantile`, read as its rank among
+    what they have shown.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -71,9 +75,11 @@ class Numeric(Strict):
 
 
 class Timestamp(Strict):
-    """A moment, `read` as the hour and weekday it fell on (`cycles`), as whole days from it to the
-    beginning of the event's day (`age`), or as the time from it to the event (`recency`). By
-    default, of an entity its age, of a log cycles. A later moment counts as missing.
+    """A moment, `read` in one or more ways.
+
+    As the hour and weekday it fell on (`cycles`), as whole days from it to the beginning of the
+    event's day (`age`), or as the time from it to the event (`recency`). By default, of an entity
+    its age, of a log cycles. A later moment counts as missing.
     """
 
     kind: Literal["timestamp"] = "timestamp"
@@ -108,13 +114,13 @@ Features = dict[str, FeatureField]
 class LogConfig(Strict):
     """A table of timed events."""
 
-    path: str | tuple[str, ...]
+    path: str | tuple[str, ...] = Field(json_schema_extra=RUNNING)
     time: str
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
     entities: dict[str, str] = Field(default_factory=dict)
     features: Features = Field(default_factory=dict)
     event_id: str | None = None
-    max_reject_share: float = Field(0.05, ge=0, le=1)
+    max_reject_share: float = Field(0.05, ge=0, le=1, json_schema_extra=RUNNING)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -122,46 +128,45 @@ class LogConfig(Strict):
 
 
 class EntityConfig(Strict):
-    """`as_of`: the table holds nothing that was not known at the end of that day
-    (docs/leaks.md).
+    """A kind of entity, and the table of what is known of it.
+
+    `as_of`: the table holds nothing that was not known at the end of that day (docs/leaks.md).
     """
 
-    table: str | tuple[str, ...] | None = None
+    table: str | tuple[str, ...] | None = Field(None, json_schema_extra=RUNNING)
     key: str | None = None
-    as_of: dt.date | None = None
+    as_of: dt.date | None = Field(None, json_schema_extra=RUNNING)
     features: Features = Field(default_factory=dict)
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return (
-            ()
-            if self.table is None
-            else (self.table,)
-            if isinstance(self.table, str)
-            else self.table
-        )
+        if self.table is None:
+            return ()
+        return (self.table,) if isinstance(self.table, str) else self.table
 
 
 class HistorySeed(Strict):
-    """Events from before the first day: one row per entity, `ids` oldest first, `actions` naming
-    the subset acted on. `as_of`: none of them is later than the end of that day.
+    """Events from before the first day, one row per entity.
+
+    `ids` come oldest first, `actions` name the subset acted on. `as_of`: none of them is later than
+    the end of that day.
     """
 
-    table: str
+    table: str = Field(json_schema_extra=RUNNING)
     key: str
-    as_of: dt.date | None = None
+    as_of: dt.date | None = Field(None, json_schema_extra=RUNNING)
     ids: str
     actions: dict[str, str] = Field(default_factory=dict)
 
 
 class HistoryConfig(Strict):
-    """What an entity met before an event: the last `length` rows of `log` (only where `where` is 1)
-    of `days` days.
+    """What an entity met before an event: the last `length` rows of `log` of `days` days.
 
-    Read by the models of that log. `entity` is the history's name unless it is set, so that one
-    entity can have several. `pairs` are features of `of` (or `id`, the entity itself) by which a
-    row's own `of` is compared with what the history holds: how many earlier events shared it, with
-    which actions, and how long ago. These are features of the pair, so they join the row's context.
+    Only rows where `where` is 1. Read by the models of that log. `entity` is the history's name
+    unless it is set, so that one entity can have several. `pairs` are features of `of` (or `id`,
+    the entity itself) by which a row's own `of` is compared with what the history holds: how many
+    earlier events shared it, with which actions, and how long ago. These are features of the pair,
+    so they join the row's context.
     """
 
     entity: str | None = None
@@ -183,6 +188,8 @@ class JoinedLabel(Strict):
 
 
 class TaskConfig(Strict):
+    """What is predicted of the rows of a log."""
+
     log: str
     label: str | Annotated[tuple[str, ...], Field(min_length=1)] | JoinedLabel = Field(
         description="a column, several (1 where any is), or another log"

@@ -7,34 +7,49 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from headwater.config.base import Strict
+from headwater.config.base import Strict, shaping
 from headwater.config.data import FEATURE_KINDS, EntityConfig, HistoryConfig, LogConfig, TaskConfig
-from headwater.config.models import DownstreamConfig, RetrievalConfig, UpstreamConfig
+from headwater.config.models import (
+    UPSTREAM_TAGS,
+    DownstreamConfig,
+    RetrievalConfig,
+    UpstreamField,
+)
+from headwater.config.policies import PolicyConfig
 from headwater.config.references import broken_references, known_with_the_row
 from headwater.config.running import (
+    EngineConfig,
     EvaluationConfig,
     GateConfig,
     IndexConfig,
     LaneConfig,
     LifecycleConfig,
-    PolicyConfig,
     StoreConfig,
     TrackingConfig,
+    kind_alone,
 )
+from headwater.config.variants import default_variants, with_default_variants
+from headwater.digests import digest_of
 from headwater.errors import ConfigError
-from headwater.files import digest_of
 
-HOW_NOT_WHAT = (
-    "device",
-    "checkpoint_steps",
-    "exploding",
-)  # of an upstream: settings that shape no vector
+# The sections that shape vectors and scores, but for those of their settings that are RUNNING.
+SHAPING = (
+    "seed",
+    "time_zone",
+    "logs",
+    "entities",
+    "histories",
+    "tasks",
+    "upstreams",
+    "lifecycle",
+    "downstream",
+)
 
 
 class FactoryConfig(Strict):
@@ -48,11 +63,12 @@ class FactoryConfig(Strict):
         le=256,
         description="worker processes of one thread each; 0 runs all in this process",
     )
+    engine: Annotated[EngineConfig, BeforeValidator(kind_alone)] = EngineConfig()
     logs: dict[str, LogConfig] = Field(min_length=1)
     entities: dict[str, EntityConfig] = Field(min_length=1)
     histories: dict[str, HistoryConfig] = Field(default_factory=dict)
     tasks: dict[str, TaskConfig] = Field(min_length=1)
-    upstreams: dict[str, UpstreamConfig] = Field(min_length=1)
+    upstreams: dict[str, UpstreamField] = Field(min_length=1)
     lifecycle: LifecycleConfig = LifecycleConfig()
     gates: GateConfig = GateConfig()
     store: StoreConfig = StoreConfig()
@@ -62,6 +78,11 @@ class FactoryConfig(Strict):
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig | None = None
     lanes: dict[str, LaneConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_variants(cls, raw: Any) -> Any:
+        return with_default_variants(raw)
 
     @field_validator("time_zone")
     @classmethod
@@ -95,6 +116,10 @@ class FactoryConfig(Strict):
                 " under `lanes` in factory.yaml."
             )
         spec, raw = self.lanes[lane], self.model_dump(exclude_unset=True, exclude={"lanes"})
+        usual = default_variants(raw)  # a lane of other upstreams has others
+        for ranker in raw.get("downstream", {}).values():
+            if tuple(ranker["variants"]) == usual:
+                del ranker["variants"]
         for name, changes in spec.upstreams.items():
             raw["upstreams"][name] = {**raw["upstreams"].get(name, {}), **changes}
         return parse_config(raw, f"lanes.{lane}")
@@ -138,40 +163,10 @@ class FactoryConfig(Strict):
 
     def digest(self) -> str:
         """Of all that shapes a vector or a score. Where things lie, how many workers make them, and
-        what is refused, do not.
+        what is refused, do not; nor does a section that is not among SHAPING.
         """
-        kept = self.model_dump(
-            mode="json",
-            exclude={
-                "name",
-                "warehouse",
-                "workers",
-                "evaluation",
-                "gates",
-                "index",
-                "retrieval",
-                "store",
-                "tracking",
-                "lanes",
-            },
-        )
-        kept["encoding"] = self.store.encoding
-        for field in ("promote", "keep_days", "align"):
-            kept["lifecycle"].pop(field)
-        for log in kept["logs"].values():
-            log.pop("path")
-            log.pop("max_reject_share")
-        for entity in kept["entities"].values():
-            entity.pop("table")
-            entity.pop("as_of")
-        for upstream in kept["upstreams"].values():
-            for field in HOW_NOT_WHAT:
-                upstream.pop(field)
-        for history in kept["histories"].values():
-            if history["seed"]:
-                history["seed"].pop("table")
-                history["seed"].pop("as_of")
-        return digest_of(kept)
+        kept = {name: shaping(getattr(self, name)) for name in SHAPING}
+        return digest_of(kept | {"encoding": self.store.encoding})
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -200,6 +195,7 @@ def parse_config(raw: Any, source: str = "factory.yaml") -> FactoryConfig:
         raise ConfigError(
             f"{source}: expected a mapping at the top, received {type(raw).__name__}."
         )
+    raw = with_default_variants(raw)
     try:
         return FactoryConfig.model_validate(raw)
     except ValidationError as error:
@@ -210,7 +206,9 @@ def parse_config(raw: Any, source: str = "factory.yaml") -> FactoryConfig:
 
 
 def _describe(item: Any) -> str:
-    path = ".".join(str(part) for part in item["loc"] if part not in FEATURE_KINDS)
+    path = ".".join(
+        str(part) for part in item["loc"] if part not in (*FEATURE_KINDS, *UPSTREAM_TAGS)
+    )
     received = item.get("input")
     if item["type"] == "missing":
         return f"{path}: required, and not there"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from headwater.config.base import Strict, distinct
+from headwater.config.base import RUNNING, Strict, distinct
 
 
 class DhenConfig(Strict):
-    """The interaction layers of a model's towers and overtower: blocks side by side, layer upon
-    layer. A block is one of ours (docs/upstream.md), or another package's as
-    `package.module:Class`.
+    """The interaction layers of a model's towers and overtower.
+
+    Blocks side by side, layer upon layer. A block is one of ours (docs/upstream.md), or another
+    package's as `package.module:Class`.
     """
 
     layers: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...] = Field(
@@ -25,7 +26,8 @@ class DhenConfig(Strict):
     heads: int = Field(2, ge=1, le=64, description="attention heads of a transformer block")
 
 
-SIZES = {  # what `size` sets of an upstream
+# what `size` sets of an upstream
+SIZES = {
     "tiny": {"token_width": 8, "tokens": 2, "hidden": 32, "batch_rows": 256, "id_buckets": 5_000},
     "small": {
         "token_width": 16,
@@ -52,14 +54,15 @@ SIZES = {  # what `size` sets of an upstream
 
 
 class UpstreamConfig(Strict):
-    """A DERM model. `size` sets what is not set here; `headwater check --explain` prints the
-    result.
+    """A DERM model.
 
-    Its tasks may be of several logs: then its towers are shared, each log has an overtower and
-    heads of its own, and all vectors are of one space. `balance` says whose batches it learns: each
-    log's as it is, or as many of each.
+    `size` sets what is not set here; `headwater check --explain` prints the result. Its tasks may
+    be of several logs: then its towers are shared, each log has an overtower and heads of its own,
+    and all vectors are of one space. `balance` says whose batches it learns: each log's as it is,
+    or as many of each.
     """
 
+    kind: Literal["derm"] = "derm"
     tasks: tuple[str, ...] = Field(min_length=1)
     seed: int | None = Field(
         None, description="another seed, another space (default: the factory's)"
@@ -114,9 +117,15 @@ class UpstreamConfig(Strict):
         2000,
         ge=1,
         description="batches between two checkpoints within a day, from which a killed run goes on",
+        json_schema_extra=RUNNING,
     )
-    exploding: float = Field(20.0, gt=1, description="a loss so many times the usual stops the run")
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$")
+    exploding: float = Field(
+        20.0,
+        gt=1,
+        description="a loss so many times the usual stops the run",
+        json_schema_extra=RUNNING,
+    )
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$", json_schema_extra=RUNNING)
     fast: bool = Field(
         False,
         description=(
@@ -140,9 +149,37 @@ class UpstreamConfig(Strict):
         return 0.1 if self.ids and self.content_vectors else 0.0
 
 
+class OtherUpstreamConfig(Strict):
+    """An upstream of another package's kind, `package.module:Class` or a name that it offers.
+
+    Its `tasks` say which logs it reads and which labels it may learn; `entities` which of their
+    entities it makes vectors of (default: all that may have any). `settings` are its own.
+    """
+
+    kind: str = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    entities: tuple[Literal["user", "item"], ...] | None = Field(None, min_length=1)
+    seed: int | None = Field(None, description="another seed (default: the factory's)")
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def _upstream_kind(raw: Any) -> str:
+    kind = raw.get("kind", "derm") if isinstance(raw, dict) else getattr(raw, "kind", "derm")
+    return "derm" if kind == "derm" else "other"
+
+
+AnyUpstreamConfig = UpstreamConfig | OtherUpstreamConfig
+UpstreamField = Annotated[
+    Annotated[UpstreamConfig, Tag("derm")] | Annotated[OtherUpstreamConfig, Tag("other")],
+    Discriminator(_upstream_kind),
+]
+UPSTREAM_TAGS = ("derm", "other")
+
+
 class ProjectionConfig(Strict):
-    """What a consumer does with a vector before it joins: a linear map to `width` numbers (null:
-    none, it joins as it is), behind LayerNorm + dropout if `norm`.
+    """What a consumer does with a vector before it joins: a linear map to `width` numbers.
+
+    With null there is none, and it joins as it is. With `norm`, LayerNorm and dropout come first.
     """
 
     width: int | None = Field(8, ge=1)
@@ -151,8 +188,9 @@ class ProjectionConfig(Strict):
 
 
 class SequenceConfig(Strict):
-    """How a consumer reads the user's history, where its log has one: a Transformer over the last
-    `length` events (0: not at all).
+    """How a consumer reads the user's history, where its log has one.
+
+    A Transformer over the last `length` events (0: not at all).
     """
 
     length: int = Field(20, ge=0, le=1000)
@@ -161,20 +199,17 @@ class SequenceConfig(Strict):
 
 
 class DownstreamConfig(Strict):
-    """A consumer. `also` are tasks of the same log that it learns beside its own, with their
-    weights in the loss; it is judged on its own.
+    """A consumer: a ranker of one task.
+
+    `also` are tasks of the same log that it learns beside its own, with their weights in the loss;
+    it is judged on its own.
     """
 
     task: str
     also: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     model: str = "moe_dcn"
-    variants: Annotated[tuple[str, ...], AfterValidator(distinct)] = (
-        "none",
-        "ctr_user",
-        "ctr_user+ctr_item",
-        "cvr_user+cvr_item",
-        "all",
-        "shuffled",
+    variants: Annotated[tuple[str, ...], AfterValidator(distinct)] = Field(
+        (), description="which embeddings are compared (default: see `default_variants`)"
     )
     seeds: Annotated[tuple[int, ...], AfterValidator(distinct)] = Field((0, 1, 2), min_length=1)
     projection: ProjectionConfig = ProjectionConfig()
@@ -207,9 +242,9 @@ class DownstreamConfig(Strict):
 
 
 class PriorConfig(Strict):
-    """How much popularity counts in retrieval: cosine / temperature + weight * log(1 + positives of
-    the last `days` days).
+    """How much popularity counts in retrieval.
 
+    The score is cosine / temperature + weight * log(1 + positives of the last `days` days).
     Training takes log Q off, so that u.p / temperature tells what a user likes more than others do;
     this gives it back.
     """
@@ -219,11 +254,10 @@ class PriorConfig(Strict):
 
 
 class RetrievalConfig(Strict):
-    """How items are found for a user: in which upstream's space, towards which task, with how much
-    popularity (null: none).
+    """How items are found for a user: in whose space, towards which task.
 
-    Of table T8: an item is `cold` below so many rows in the log; `unseen` leaves out what the user
-    has met before, for every method.
+    `prior` says how much popularity counts (null: not at all). Of table T8: an item is `cold` below
+    so many rows in the log; `unseen` leaves out what the user has met before, for every method.
     """
 
     upstream: str | None = Field(None, description="whose space (default: the first declared)")

@@ -1,5 +1,6 @@
-"""How a factory runs from day to day: averages, gates, the store, what is judged, where training is
-logged.
+"""How a factory runs from day to day.
+
+Averages, gates, the store, what is judged, where training is logged, lanes.
 """
 
 from __future__ import annotations
@@ -7,70 +8,17 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from headwater.config.base import Strict
-
-
-class EmaPolicy(Strict):
-    """E(t) = weight E(t-1) + (1 - weight) daily(t); the first sight is kept as it is.
-
-    With `half_life_days` instead of a weight, the past weighs 2^(-gap / half_life_days), where gap
-    counts the days since the entity was last seen. While a space is younger than `warm_up_days`,
-    the newest vector overwrites: a model that is still finding its space makes vectors not worth
-    remembering (both are ours, not the paper's).
-    """
-
-    kind: Literal["ema"] = "ema"
-    weight: float = Field(0.8, ge=0, lt=1)
-    half_life_days: float | None = Field(None, gt=0)
-    warm_up_days: int = Field(0, ge=0)
-    renormalize: bool = False
-
-    @model_validator(mode="after")
-    def _one_memory(self) -> EmaPolicy:
-        if (
-            self.half_life_days is not None
-            and self.weight != EmaPolicy.model_fields["weight"].default
-        ):
-            raise ValueError(
-                "weight and half_life_days both say how fast to forget; set one of them"
-            )
-        return self
-
-
-class LatestPolicy(Strict):
-    """The newest vector overwrites; an entity not seen today keeps its own (the paper's ACC, as we
-    read it).
-    """
-
-    kind: Literal["latest"] = "latest"
-    renormalize: bool = False
-
-
-class MeanPolicy(Strict):
-    """The mean of an entity's last `k` daily vectors (the paper's AP, as we read it)."""
-
-    kind: Literal["mean"] = "mean"
-    k: int = Field(7, ge=1, le=64)
-    warm_up_days: int = Field(0, ge=0)
-    renormalize: bool = False
-
-
-class LastPolicy(Strict):
-    """An entity's last `k` daily vectors, newest first, as a sequence for the consumer."""
-
-    kind: Literal["last"] = "last"
-    k: int = Field(3, ge=1, le=64)
-    warm_up_days: int = Field(0, ge=0)
-
-
-PolicyConfig = EmaPolicy | LatestPolicy | MeanPolicy | LastPolicy
+from headwater.config.base import RUNNING, Strict
+from headwater.config.policies import EmaPolicy, ForeignPolicy, PolicyConfig, made_of_settings
+from headwater.errors import ConfigError
 
 
 class AlignConfig(Strict):
-    """When a new space may stand in for the old one, after a rotation, measured on entities that
-    the rotation was not fitted on.
+    """When a new space may stand in for the old one, after a rotation.
+
+    It is measured on entities that the rotation was not fitted on.
     """
 
     min_cosine: float = Field(
@@ -81,25 +29,40 @@ class AlignConfig(Strict):
 
 
 class LifecycleConfig(Strict):
-    policy: Annotated[PolicyConfig, Field(discriminator="kind")] = EmaPolicy()
+    policy: PolicyConfig = EmaPolicy()
     lag_days: int = Field(1, ge=1)
     expire_days: int = Field(90, ge=1)
     promote: Literal["auto", "manual"] = Field(
-        "auto", description="whether a finished day goes live by itself, or by `headwater promote`"
+        "auto",
+        json_schema_extra=RUNNING,
+        description="whether a finished day goes live by itself, or by `headwater promote`",
     )
     keep_days: int = Field(
         90,
+        json_schema_extra=RUNNING,
         ge=2,
         description=(
             "the point-in-time window: editions and daily snapshots of that many days are kept"
         ),
     )
-    align: AlignConfig = AlignConfig()
+    align: AlignConfig = Field(AlignConfig(), json_schema_extra=RUNNING)
+
+    @field_validator("policy")
+    @classmethod
+    def _there(cls, policy: PolicyConfig) -> PolicyConfig:
+        """A policy of another package is made once, before a day is trained in vain."""
+        if isinstance(policy, ForeignPolicy):
+            try:
+                made_of_settings(policy)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return policy
 
 
 class GateConfig(Strict):
-    """Thresholds an edition must pass before it is published; "usual" is the median of the last
-    editions (up to seven).
+    """Thresholds that an edition must pass before it is published.
+
+    "Usual" is the median of the last editions (up to seven).
     """
 
     settle_days: int = Field(
@@ -172,12 +135,37 @@ class GateConfig(Strict):
     )
 
 
-class StoreConfig(Strict):
-    """`encoding` is that of the serving copies, made after averaging; averages themselves stay
-    float32.
+def kind_alone(value: Any) -> Any:
+    """A section of a seam that is only a name."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class OnlineConfig(Strict):
+    """The store for look-ups: `lmdb`, `none` (look-ups read the edition itself), or another
+    package's, which is made with its `settings` by name. A name alone stands for a kind without
+    settings.
     """
 
-    online: str = "lmdb"
+    kind: str = "lmdb"
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class EngineConfig(Strict):
+    """Where work runs: `local` (the `workers` of the factory), or another package's engine, which
+    is made with the number of workers and its `settings` by name.
+    """
+
+    kind: str = "local"
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class StoreConfig(Strict):
+    """How vectors are stored and served.
+
+    `encoding` is that of the serving copies, made after averaging; averages stay float32.
+    """
+
+    online: Annotated[OnlineConfig, BeforeValidator(kind_alone)] = OnlineConfig()
     encoding: Literal["float32", "float16", "int8"] = "float32"
     bucket_rows: int = Field(32_768, ge=1, description="rows merged at a time: what bounds memory")
     compact_after: int = Field(
@@ -190,9 +178,10 @@ class IndexConfig(Strict):
 
 
 class EvaluationConfig(Strict):
-    """Which days the tables pool, and how their intervals are made. What the leak audit would
-    refuse passes where it is `trusted`: a feature (`item.price`), a history (`histories.user`,
-    `histories.user.seed`) or the log of one (`logs.feed`).
+    """Which days the tables pool, and how their intervals are made.
+
+    What the leak audit would refuse passes where it is `trusted`: a feature (`item.price`), a
+    history (`histories.user`, `histories.user.seed`) or the log of one (`logs.feed`).
     """
 
     start: dt.date | None = None
@@ -209,8 +198,10 @@ class EvaluationConfig(Strict):
 
 
 class TrackingConfig(Strict):
-    """Where training is logged: `tensorboard` (event files in `uri`, a folder), `mlflow` (a
-    tracking server), or another package's.
+    """Where training is logged.
+
+    `kind` is `tensorboard` (event files in `uri`, a folder), `mlflow` (a tracking server), or
+    another package's.
     """
 
     kind: str
@@ -228,11 +219,10 @@ class TrackingConfig(Strict):
 
 
 class LaneConfig(Strict):
-    """A retraining that runs beside the live lane until it is promoted: what of the upstreams is
-    other there (such as `seed`).
+    """A retraining that runs beside the live lane until it is promoted.
 
-    `closed` lanes are not run any more. The lane `main` is the factory as it is declared; only
-    `closed` may be set of it.
+    `upstreams` is what is other there (such as `seed`). `closed` lanes are not run any more. The
+    lane `main` is the factory as it is declared; only `closed` may be set of it.
     """
 
     upstreams: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -1,5 +1,6 @@
-"""Orthogonal Procrustes (Schoenemann 1966): the rotation that lays a new space upon an old one. N
-shared entities, D width.
+"""Orthogonal Procrustes (Schoenemann 1966): the rotation that lays a new space upon an old one.
+
+Shape suffixes: N shared entities, D width.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from headwater.config import AlignConfig
+from headwater.digests import digest_of
 from headwater.embeddings.snapshot import Snapshot, Space, one_space
 from headwater.errors import SpaceMismatch
-from headwater.files import digest_of
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """x of `source` stands in for x @ matrix_DD of `target`; cosines within the source are kept as
-    they are.
+    """x of `source` stands in for x @ matrix_DD of `target`.
+
+    Cosines within the source are kept as they are.
     """
 
     source: Space
@@ -58,7 +60,8 @@ class Rotation:
 @dataclass(frozen=True)
 class Fit:
     """How well a rotation lays the spaces upon each other, on entities it was not fitted on.
-    `cosine_raw` is without it.
+
+    `cosine` is the mean over entities of the mean cosine, `cosine_raw` is without the rotation.
     """
 
     rotation: Rotation
@@ -68,7 +71,7 @@ class Fit:
     cosine_raw: float
     cosine_of: Mapping[str, float]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "source": str(self.rotation.source),
             "target": str(self.rotation.target),
@@ -82,13 +85,12 @@ class Fit:
 
 def fit_rotation(pairs: Mapping[str, tuple[Snapshot, Snapshot]]) -> Fit:
     """One rotation for all entities of an upstream: `pairs` are (new, old) snapshots by entity.
-    Each entity weighs the same in all; half of the shared keys (those with an even hash) fit it,
-    the other half measures it. Raises SpaceMismatch.
+
+    Each entity weighs the same in all. Half of the shared keys (those with an even hash) fit the
+    rotation, the other half measures it. Raises SpaceMismatch.
     """
-    source, target = (
-        one_space(*(new.space for new, _ in pairs.values())),
-        one_space(*(old.space for _, old in pairs.values())),
-    )
+    source = one_space(*(new.space for new, _ in pairs.values()))
+    target = one_space(*(old.space for _, old in pairs.values()))
     if source.width != target.width:
         raise SpaceMismatch(
             f"{source} and {target} have vectors of different widths; no rotation maps one onto the"
@@ -100,29 +102,31 @@ def fit_rotation(pairs: Mapping[str, tuple[Snapshot, Snapshot]]) -> Fit:
         if even_N.any():
             product += new_ND[even_N].T @ old_ND[even_N] / even_N.sum()
     left, _, right = np.linalg.svd(product)
-    matrix = left @ right
+    return _measured(Rotation(source, target, left @ right), shared)
+
+
+def _measured(
+    exact: Rotation, shared: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> Fit:
+    """How well the rotation, still in float64, fits the half of the shared keys with odd hashes."""
     error = size = 0.0
-    cosines: dict[str, np.ndarray] = {}
-    raw: dict[str, np.ndarray] = {}
+    cosines: dict[str, float] = {}
+    raw: list[float] = []
     for name, (new_ND, old_ND, even_N) in shared.items():
-        x, y = new_ND[~even_N], old_ND[~even_N]
-        if len(x):
-            error += float(((x @ matrix - y) ** 2).sum() / len(x))
-            size += float((y**2).sum() / len(y))
-            cosines[name], raw[name] = _cosines(x @ matrix, y), _cosines(x, y)
-    mean = {name: float(values.mean()) for name, values in cosines.items()}
-    rotation, rows = (
-        Rotation(source, target, matrix.astype(np.float32)),
-        sum(len(x) for x, _, _ in shared.values()),
-    )
-    before = [float(values.mean()) for values in raw.values()]
+        x_ND, y_ND = new_ND[~even_N], old_ND[~even_N]
+        if len(x_ND):
+            rotated_ND = x_ND @ exact.matrix_DD
+            error += float(((rotated_ND - y_ND) ** 2).sum() / len(x_ND))
+            size += float((y_ND**2).sum() / len(y_ND))
+            cosines[name] = float(_cosines(rotated_ND, y_ND).mean())
+            raw.append(float(_cosines(x_ND, y_ND).mean()))
     return Fit(
-        rotation,
-        rows,
-        error / size if size else float("inf"),
-        float(np.mean(list(mean.values()))) if mean else -1.0,
-        float(np.mean(before)) if before else -1.0,
-        mean,
+        rotation=Rotation(exact.source, exact.target, exact.matrix_DD.astype(np.float32)),
+        shared=sum(len(new_ND) for new_ND, _, _ in shared.values()),
+        residual=error / size if size else float("inf"),
+        cosine=float(np.mean(list(cosines.values()))) if cosines else -1.0,
+        cosine_raw=float(np.mean(raw)) if raw else -1.0,
+        cosine_of=cosines,
     )
 
 
@@ -147,6 +151,7 @@ def refusals(fit: Fit, limits: AlignConfig) -> list[str]:
 
 
 def _shared(new: Snapshot, old: Snapshot) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """New and old vectors [N, D] of the shared entities, and whether each one's hash is even."""
     rows, known = old.find(new.keys_N)
     return (
         new.vectors_ND[known].astype(np.float64),
@@ -156,7 +161,5 @@ def _shared(new: Snapshot, old: Snapshot) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _cosines(a_ND: np.ndarray, b_ND: np.ndarray) -> np.ndarray:
-    return np.asarray(
-        (a_ND * b_ND).sum(axis=1)
-        / np.maximum(np.linalg.norm(a_ND, axis=1) * np.linalg.norm(b_ND, axis=1), 1e-12)
-    )
+    lengths = np.linalg.norm(a_ND, axis=1) * np.linalg.norm(b_ND, axis=1)
+    return np.asarray((a_ND * b_ND).sum(axis=1) / np.maximum(lengths, 1e-12))

@@ -13,17 +13,25 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from headwater.config import EmaPolicy, LastPolicy, LatestPolicy, MeanPolicy, PolicyConfig
-from headwater.embeddings.snapshot import Space
-from headwater.plugins import resolve
+from headwater.config import (
+    EmaPolicy,
+    ForeignPolicy,
+    LastPolicy,
+    LatestPolicy,
+    MeanPolicy,
+    PolicyConfig,
+    made_of_settings,
+)
+from headwater.embeddings.snapshot import Space, counted
+from headwater.errors import ConfigError
 
 Config = TypeVar("Config", bound=Any)
-MOST_STEPS = 255
+MOST_STEPS = 254  # the next one marks what was inferred
 
 
 class Policy(ABC, Generic[Config]):
     """One step takes yesterday's states and today's daily vectors of the same entities to today's
-    states.
+    states. One of another package is made of its `settings`, a mapping.
     """
 
     def __init__(self, config: Config) -> None:
@@ -146,7 +154,7 @@ class Mean(_Window[MeanPolicy]):
         sums = states_NW.reshape(len(states_NW), self.depth, -1).sum(
             axis=1, dtype=np.float64
         )  # unfilled steps are zeros
-        return self._scaled((sums / np.maximum(steps_N, 1)[:, None]).astype(np.float32))
+        return self._scaled((sums / counted(steps_N)[:, None]).astype(np.float32))
 
 
 class Last(_Window[LastPolicy]):
@@ -166,7 +174,17 @@ POLICIES: dict[str, type[Policy[Any]]] = {"ema": Ema, "latest": Latest, "mean": 
 
 
 def make_policy(config: PolicyConfig) -> Policy[Any]:
-    made: Policy[Any] = resolve("headwater.policy", POLICIES, config.kind)(config)
+    """The policy that a config asks for. Raises ConfigError for one of another package that is not
+    there, cannot be made of its settings, or is none.
+    """
+    if not isinstance(config, ForeignPolicy):
+        return POLICIES[config.kind](config)
+    made = made_of_settings(config)
+    if not isinstance(made, Policy):
+        raise ConfigError(
+            f"policy {config.kind!r}: should be a subclass of headwater.embeddings.Policy, received"
+            f" {type(made).__name__}."
+        )
     return made
 
 

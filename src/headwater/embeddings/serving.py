@@ -1,5 +1,6 @@
-"""Serving copies: vectors as float32, float16 or int8 with a scale a row, made after averaging. N
-rows, D numbers a row.
+"""Serving copies: vectors as float32, float16 or int8 with a scale a row, made after averaging.
+
+Shape suffixes: N rows, D numbers a row, B bytes a row.
 """
 
 from __future__ import annotations
@@ -13,11 +14,7 @@ from headwater.errors import ConfigError
 
 
 def _int8_encode(rows_ND: np.ndarray) -> np.ndarray:
-    largest = (
-        np.abs(rows_ND).max(axis=1, keepdims=True).astype(np.float32)
-        if rows_ND.shape[1]
-        else np.zeros((len(rows_ND), 1), np.float32)
-    )
+    largest = np.abs(rows_ND).max(axis=1, keepdims=True, initial=0).astype(np.float32)
     scale = np.maximum(largest, np.float32(1e-12)) / np.float32(127)
     numbers = np.rint(rows_ND / scale).astype(np.int8)
     return np.hstack([scale.view(np.uint8), numbers.view(np.uint8)])
@@ -30,8 +27,9 @@ def _int8_decode(bytes_NB: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Encoding:
-    """float32 [N, D] -> bytes uint8 [N, B] and back; `int8` is symmetric, its largest absolute
-    value a row being 127.
+    """float32 [N, D] -> bytes uint8 [N, B] and back.
+
+    `int8` is symmetric, the largest absolute value of a row being 127.
     """
 
     name: str

@@ -5,21 +5,35 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from headwater.digests import digest_of
 from headwater.errors import SnapshotError, SpaceMismatch
-from headwater.files import digest_of
 
 EPOCH = dt.date(1970, 1, 1)
+INFERRED_STEPS = 255  # marks a kept vector that was inferred; no policy counts that far
 
 
 def day_number(day: dt.date) -> int:
     """Days since 1970-01-01."""
     return (day - EPOCH).days
+
+
+class Basis(IntEnum):
+    """What a vector rests on: rows that show its entity, its content alone, or others' rows.
+
+    Only what was SEEN renews an expiry or an average; the others stand in for who has no vector of
+    that kind, and are forgotten at first sight.
+    """
+
+    CONTENT = 0
+    SEEN = 1
+    INFERRED = 2
 
 
 @dataclass(frozen=True)
@@ -57,9 +71,9 @@ class Snapshot:
     `vectors_ND` float32 finite.
 
     `seen_N` int32 is the day (since 1970) on which each entity was last seen; `ids` are the
-    originals, for people. `content_N` marks those that no log has shown yet: their vectors are of
-    their content alone, and their `seen_N` is the day on which these were made. Arrays are made
-    read-only. Raises SnapshotError.
+    originals, for people. `basis_N` uint8 says what each vector rests on (None: all were SEEN); the
+    `seen_N` of one that was not is the day on which it was made. Arrays are made read-only. Raises
+    SnapshotError.
     """
 
     space: Space
@@ -69,7 +83,7 @@ class Snapshot:
     vectors_ND: np.ndarray
     seen_N: np.ndarray
     ids: pl.Series
-    content_N: np.ndarray | None = None
+    basis_N: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.keys_N)
@@ -87,12 +101,10 @@ class Snapshot:
                     f" {array.shape}."
                 )
             array.flags.writeable = False
-        if self.content_N is not None and (
-            self.content_N.dtype != bool or self.content_N.shape != (n,)
-        ):
+        basis = self.basis_N
+        if basis is not None and (basis.dtype != np.uint8 or basis.shape != (n,)):
             raise SnapshotError(
-                f"{where}: content_N should be bool ({n},). Received: {self.content_N.dtype}"
-                f" {self.content_N.shape}."
+                f"{where}: basis_N should be uint8 ({n},). Received: {basis.dtype} {basis.shape}."
             )
         if len(self.ids) != n:
             raise SnapshotError(f"{where}: {n} keys and {len(self.ids)} ids.")
@@ -119,7 +131,7 @@ class Snapshot:
     def digest(self) -> str:
         """Of all but the day: equal vectors of equal entities have equal digests."""
         ids = self.ids.cast(pl.String)
-        marks = [] if self.content_N is None else [self.content_N]
+        marks = [] if self.basis_N is None else [self.basis_N]
         return digest_of(
             str(self.space),
             self.entity,
@@ -136,6 +148,29 @@ class Snapshot:
             return np.zeros(len(keys_M), np.int64), np.zeros(len(keys_M), bool)
         rows = np.minimum(np.searchsorted(self.keys_N, keys_M), len(self) - 1)
         return rows, self.keys_N[rows] == keys_M
+
+
+def steps_of(snapshot: Snapshot) -> np.ndarray:
+    """How a snapshot's vectors are marked where they are kept, uint8 [N]: the number of daily
+    vectors that made each, 0 for one of content alone, INFERRED_STEPS for an inferred one.
+    """
+    if snapshot.basis_N is None:
+        return np.ones(len(snapshot), np.uint8)
+    steps = snapshot.basis_N.copy()
+    steps[snapshot.basis_N == Basis.INFERRED] = INFERRED_STEPS
+    return steps
+
+
+def basis_of(steps_N: np.ndarray) -> np.ndarray:
+    """What kept vectors rest on, Basis as uint8 [N]."""
+    basis = np.minimum(steps_N, np.uint8(Basis.SEEN))
+    basis[steps_N == INFERRED_STEPS] = Basis.INFERRED
+    return basis
+
+
+def counted(steps_N: np.ndarray) -> np.ndarray:
+    """How many daily vectors stand in each state, at least one."""
+    return np.where(steps_N == INFERRED_STEPS, 1, np.maximum(steps_N, 1))
 
 
 def one_space(*spaces: Space) -> Space:

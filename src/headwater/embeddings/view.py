@@ -15,12 +15,11 @@ NEVER_SEEN = -1
 
 @dataclass(frozen=True)
 class Served:
-    """What a consumer got for N rows: `vectors_ND` (zeros where absent), `found_N`, and the days
-    since last seen: -1 where no log has shown the entity yet, so that its vector is of its content
-    alone.
+    """What a consumer got for N rows: vectors (zeros where absent), and whether each was found.
 
-    Where the policy serves sequences: `sequence_NKD`, newest first, of which the first `steps_N`
-    are filled.
+    The age is days since last seen; -1 where no log has shown the entity yet, so that its vector is
+    of its content alone. Where the policy serves sequences: `sequence_NKD`, newest first, of which
+    the first `steps_N` are filled.
     """
 
     space: Space
@@ -32,16 +31,16 @@ class Served:
 
 
 class View(Protocol):
-    """The store as of the end of a day; the only thing through which a downstream model reads
-    vectors.
+    """The store as of the end of a day.
+
+    It is the only thing through which a downstream model reads vectors.
     """
 
     @property
     def day(self) -> dt.date: ...
 
     def read(self, name: str, keys_N: np.ndarray, rows_of: dt.date) -> Served | None:
-        """The vectors `name` (such as `ctr_user`) served to rows of the day `rows_of`; None before
-        the first edition.
+        """The vectors `name` (such as `ctr_user`) served to rows of the day `rows_of`.
 
-        Raises LeakError where the rows are not later than the view.
+        None before the first edition. Raises LeakError where the rows are not later than the view.
         """

@@ -1,5 +1,7 @@
-"""Where work runs. An engine maps a function over tasks and does not know what it runs."""
+"""Where work runs. An engine maps a function over jobs and does not know what it runs."""
 
-from headwater.engine.local import Engine, LocalEngine, make_engine
+from headwater.engine.base import ONE_CORE, Engine, Need
+from headwater.engine.kinds import ENGINES, engine_maker, make_engine
+from headwater.engine.local import LocalEngine
 
-__all__ = ["Engine", "LocalEngine", "make_engine"]
+__all__ = ["ENGINES", "ONE_CORE", "Engine", "LocalEngine", "Need", "engine_maker", "make_engine"]

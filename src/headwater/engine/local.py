@@ -9,44 +9,36 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import Protocol, TypeVar
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+from headwater.engine.base import ONE_CORE, Job, Need, Result
 
-
-class Engine(Protocol):
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Results in the order of the tasks, as they come; an exception of a task is
-        raised here.
-        """
-
-    def close(self) -> None:
-        """Free what the engine holds."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+PR_SET_PDEATHSIG = 1
 
 
 class LocalEngine:
     """`workers` processes, each limited to one thread so that results do not depend on the number
-    of cores.
+    of cores; every job has one core, whatever it needs.
 
-    With 0 workers the tasks run here, one by one. Functions and tasks must be picklable otherwise.
+    With 0 workers the jobs run here, one by one. Functions and jobs must be picklable otherwise.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    def map(
+        self, function: Callable[[Job], Result], jobs: Iterable[Job], need: Need = ONE_CORE
+    ) -> Iterator[Result]:
         if self.workers == 0:
-            return map(function, tasks)
+            return map(function, jobs)
         if self._pool is None:
-            context = multiprocessing.get_context(
-                "spawn"
-            )  # a fork would inherit the locks of OpenMP threads
+            # A fork would inherit the locks of OpenMP threads.
+            context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
                 self.workers, mp_context=context, initializer=_start_worker
             )
-        return self._pool.map(function, tasks)
+        return self._pool.map(function, jobs)
 
     def close(self) -> None:
         if self._pool is not None:
@@ -55,21 +47,10 @@ class LocalEngine:
 
 
 def _start_worker() -> None:
-    for name in (
-        "OMP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "POLARS_MAX_THREADS",
-    ):
+    for name in THREADS:
         os.environ[name] = "1"
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the parent, which then ends the pool
+    # Ctrl-C is for the parent, which then ends the pool.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(
-            1, signal.SIGKILL
-        )  # PR_SET_PDEATHSIG: a killed parent leaves no orphans
-
-
-def make_engine(workers: int) -> Engine:
-    return LocalEngine(workers)
+        # A killed parent leaves no orphans.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

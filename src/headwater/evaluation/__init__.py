@@ -1,8 +1,10 @@
-"""Does it help, how much, how sure: metrics, paired bootstrap, variants, lifts and tables. Runs
-without torch.
+"""Does it help, how much, how sure: metrics, paired bootstrap, variants, lifts and tables.
+
+Runs without torch.
 """
 
-from headwater.evaluation.lift import Judged, Lift, lift_table, quick_lift
+from headwater.evaluation.judged import Judged
+from headwater.evaluation.lift import Lift, lift_table, quick_lift
 from headwater.evaluation.metrics import Metrics, metrics_of
 from headwater.evaluation.table import Chart, Column, Series, Table
 from headwater.evaluation.variants import Variant, subsets

@@ -1,8 +1,7 @@
-"""Leaks, measured: does a feature know the chance in rows that came after it, does a history know
-the label of its own row.
+"""Leaks, measured: what a feature knows of later rows, a history of its own row's label.
 
-Shape suffixes: E entities, D parts of the judged span (its days, or parts of its one day), P
-columns of a design, N rows.
+Of later rows, an honest feature knows no chance. Shape suffixes: E entities, D parts of the judged
+span (its days, or parts of its one day), P columns of a design, N rows.
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ SHARE = 0.3
 P_VALUE = 1e-6  # of one audit, over all its features
 MIN_ENTITIES = 20
 _FOLDS = 10
-_PRIOR_ROWS = (
-    10  # an entity's rate in other days is shrunk as if it had so many rows of the mean rate
-)
+# an entity's rate in other days is shrunk as if it had so many rows of the mean rate
+_PRIOR_ROWS = 10
 _RIDGE = 1e-7
 # what one entity may add, so that a few odd ones do not hide a leak; of a chi-square that cuts 3 in
 # 1,000
@@ -35,9 +33,7 @@ _LARGEST_LOG = 15  # of a count of three million
 
 @dataclass(frozen=True)
 class Tally:
-    """What befell each entity: judged rows and positives, part by part, and the rows and positives
-    of the other days.
-    """
+    """What befell each entity: rows and positives, judged ones part by part, and on other days."""
 
     rows_ED: np.ndarray
     positives_ED: np.ndarray
@@ -55,9 +51,11 @@ class Tally:
 
 @dataclass(frozen=True)
 class Foreknowledge:
-    """How much of the chance in the judged rows a feature knows: `what` (positives or rows), the
-    dispersion that is left beside what was `usual` without the feature, and `z`, standard errors
-    from the 1 of an honest feature that knows every true rate.
+    """How much of the chance in the judged rows a feature knows.
+
+    `what` is positives or rows, `left` the dispersion that is left beside what was `usual` without
+    the feature, and `z` how many standard errors that is from the 1 of an honest feature that knows
+    every true rate.
     """
 
     what: str
@@ -73,15 +71,17 @@ class Foreknowledge:
 
 
 def is_leak(found: Foreknowledge, tests: int) -> bool:
-    """Whether a feature knows too much to be chance: a share above SHARE, and P_VALUE after
-    Bonferroni over `tests`.
+    """Whether a feature knows too much to be chance.
+
+    It has a share above SHARE, and P_VALUE after Bonferroni over `tests`.
     """
     return found.share > SHARE and found.z < NormalDist().inv_cdf(P_VALUE / tests)
 
 
 def foreknowledge(values_E: np.ndarray, tallies: Sequence[Tally]) -> list[Foreknowledge]:
-    """What a numeric feature knows of the positives and of the number of the rows of each tally,
-    where that can be told: at least MIN_ENTITIES entities with enough rows, and three values.
+    """What a numeric feature knows of the positives, and of the number, of each tally's rows.
+
+    It can be told of at least MIN_ENTITIES entities with enough rows, and of three values.
 
     A feature made before the judged days may know each entity's true rate p, and everything of the
     other days, but no more: then any two of an entity's rows are independent. One that holds their
@@ -109,10 +109,14 @@ def _positives(values_E: np.ndarray, tally: Tally) -> Foreknowledge | None:
     n_E = tally.rows_ED.sum(axis=1)
     rate = tally.positives_ED.sum() / max(1.0, n_E.sum())
     kept = np.isfinite(values_E) & (n_E >= 2) & (n_E * min(rate, 1 - rate) >= 1)
-    values_E, tally, n_E = values_E[kept], tally.take(kept), n_E[kept]
+    values_E = values_E[kept]
+    tally = tally.take(kept)
+    n_E = n_E[kept]
     if not _enough(values_E):
         return None
-    m_E, c_E, k_E = tally.other_rows_E, tally.other_positives_E, tally.positives_ED.sum(axis=1)
+    m_E = tally.other_rows_E
+    c_E = tally.other_positives_E
+    k_E = tally.positives_ED.sum(axis=1)
     past_E = (c_E + _PRIOR_ROWS * rate) / (m_E + _PRIOR_ROWS)
     without_EP = np.stack([n_E, n_E * past_E, n_E * past_E**2, m_E, c_E, np.ones(len(n_E))], axis=1)
     # a mean f of all rows says k = f (n + m) - c, a sum k = f - c: each a line of this design, as
@@ -120,36 +124,36 @@ def _positives(values_E: np.ndarray, tally: Tally) -> Foreknowledge | None:
     curve_EP = _curve(values_E)
     with_EP = np.hstack([without_EP, curve_EP * n_E[:, None], curve_EP * m_E[:, None], curve_EP])
     spread_E = np.sqrt(n_E)
-    usual_E, known_E = (_predicted(design, k_E, spread_E) / n_E for design in (without_EP, with_EP))
-    usual_E, known_E = np.clip(usual_E, rate / 4, 1 - (1 - rate) / 4), np.clip(known_E, 0, 1)
+    usual_E = _predicted(without_EP, k_E, spread_E) / n_E
+    usual_E = np.clip(usual_E, rate / 4, 1 - (1 - rate) / 4)
+    known_E = np.clip(_predicted(with_EP, k_E, spread_E) / n_E, 0, 1)
     chance_E = usual_E * (1 - usual_E)
+    usual, _ = _dispersion_of_positives(tally, usual_E, chance_E)
     left, z = _dispersion_of_positives(tally, known_E, chance_E)
-    return Foreknowledge(
-        "positives", left, _dispersion_of_positives(tally, usual_E, chance_E)[0], z, len(n_E)
-    )
+    return Foreknowledge("positives", left, usual, z, len(n_E))
 
 
 def _rows(values_E: np.ndarray, tally: Tally) -> Foreknowledge | None:
-    n_E, m_E = tally.rows_ED.sum(axis=1), tally.other_rows_E
+    n_E = tally.rows_ED.sum(axis=1)
+    m_E = tally.other_rows_E
     ratio = n_E[m_E > 0].sum() / max(1.0, m_E.sum())
-    kept = np.isfinite(values_E) & (
-        m_E * ratio >= 1
-    )  # chosen by the other days: whom the judged ones show is what is in question
-    values_E, tally, n_E, m_E = values_E[kept], tally.take(kept), n_E[kept], m_E[kept]
+    # chosen by the other days: whom the judged ones show is what is in question
+    kept = np.isfinite(values_E) & (m_E * ratio >= 1)
+    values_E = values_E[kept]
+    tally = tally.take(kept)
+    n_E = n_E[kept]
+    m_E = m_E[kept]
     if not _enough(values_E) or n_E.sum() == 0:
         return None
-    without_EP, curve_EP = (
-        np.stack([np.ones(len(m_E)), m_E, np.sqrt(m_E)], axis=1),
-        _curve(values_E),
-    )
+    without_EP = np.stack([np.ones(len(m_E)), m_E, np.sqrt(m_E)], axis=1)
+    curve_EP = _curve(values_E)
+    with_EP = np.hstack([without_EP, curve_EP, curve_EP * m_E[:, None]])
     spread_E = np.sqrt(m_E)
-    usual_E, known_E = (
-        _predicted(design, n_E, spread_E)
-        for design in (without_EP, np.hstack([without_EP, curve_EP, curve_EP * m_E[:, None]]))
-    )
-    usual_E, known_E = np.maximum(usual_E, ratio * m_E / 4), np.maximum(known_E, 0)
+    usual_E = np.maximum(_predicted(without_EP, n_E, spread_E), ratio * m_E / 4)
+    known_E = np.maximum(_predicted(with_EP, n_E, spread_E), 0)
+    usual, _ = _dispersion_of_rows(tally, usual_E, usual_E)
     left, z = _dispersion_of_rows(tally, known_E, usual_E)
-    return Foreknowledge("rows", left, _dispersion_of_rows(tally, usual_E, usual_E)[0], z, len(n_E))
+    return Foreknowledge("rows", left, usual, z, len(n_E))
 
 
 def _enough(values_E: np.ndarray) -> bool:
@@ -157,11 +161,14 @@ def _enough(values_E: np.ndarray) -> bool:
 
 
 def _curve(values_E: np.ndarray) -> np.ndarray:
-    """Smooth functions of a feature, [E, P]: itself, splines of its logarithm (more knots for more
-    entities) and, where it may be a logarithm already, its exponential.
+    """Smooth functions of a feature, [E, P].
+
+    They are itself, splines of its logarithm (more knots for more entities) and, where it may be a
+    logarithm already, its exponential.
     """
     logs_E = np.sign(values_E) * np.log1p(np.abs(values_E))
-    knots = np.unique(np.quantile(logs_E, np.linspace(0, 1, int(np.clip(len(logs_E) // 25, 2, 9)))))
+    most_knots = int(np.clip(len(logs_E) // 25, 2, 9))
+    knots = np.unique(np.quantile(logs_E, np.linspace(0, 1, most_knots)))
     parts = [values_E[:, None]]
     if np.abs(values_E).max() <= _LARGEST_LOG:
         parts.append(np.expm1(values_E[:, None]))
@@ -181,9 +188,8 @@ def _predicted(design_EP: np.ndarray, target_E: np.ndarray, spread_E: np.ndarray
     scaled_EP = design_EP / spread_E[:, None]
     size_P = np.maximum(np.sqrt((scaled_EP**2).mean(axis=0)), 1e-12)
     scaled_EP = scaled_EP / size_P
-    folds = [
-        slice(fold, None, _FOLDS) for fold in range(_FOLDS)
-    ]  # the order of hashed keys is chance
+    # the order of hashed keys is chance
+    folds = [slice(fold, None, _FOLDS) for fold in range(_FOLDS)]
     grams = np.stack([scaled_EP[fold].T @ scaled_EP[fold] for fold in folds])
     moments = np.stack([scaled_EP[fold].T @ (target_E[fold] / spread_E[fold]) for fold in folds])
     ridge = _RIDGE * len(target_E) * np.eye(scaled_EP.shape[1])
@@ -228,34 +234,31 @@ def _dispersion_of_rows(
 
 
 def _dispersion(twice_pairs_E: np.ndarray, freedom_E: np.ndarray) -> tuple[float, float]:
-    """D, and its z by the cube root of Wilson & Hilferty (1931), which holds far into the lower
-    tail of a chi-square.
+    """D, and its z by the cube root of Wilson & Hilferty (1931).
+
+    That holds far into the lower tail of a chi-square.
     """
     freedom = freedom_E.sum()
     if freedom <= 0:  # a span of one part has no two
         return -np.inf, -np.inf
-    dispersion, variance = (
-        1 + np.minimum(twice_pairs_E, _MOST * freedom_E).sum() / freedom,
-        2 / (9 * freedom),
-    )
+    dispersion = 1 + np.minimum(twice_pairs_E, _MOST * freedom_E).sum() / freedom
+    variance = 2 / (9 * freedom)
     return float(dispersion), float((np.cbrt(dispersion) - (1 - variance)) / np.sqrt(variance))
 
 
 def auc_above(
     labels_N: np.ndarray, scores_N: np.ndarray, errors: float = 4.0
 ) -> tuple[float, float]:
-    """How far scores tell positives from negatives, whichever way: max(AUC, 1 - AUC), and that less
-    some standard errors (DeLong et al. 1988). 0.5 of both where a class has fewer than 20 rows.
+    """How far scores tell positives from negatives, whichever way.
+
+    Returns max(AUC, 1 - AUC), and that less some standard errors (DeLong et al. 1988); 0.5 of both
+    where a class has fewer than 20 rows.
     """
     positive_N = labels_N == 1
     if min(positive_N.sum(), (~positive_N).sum()) < _FEWEST:
         return 0.5, 0.5
     shares_N = placements(labels_N, scores_N)
     auc = float(shares_N[positive_N].mean())
-    error = np.sqrt(
-        sum(
-            shares.var(ddof=1) / len(shares)
-            for shares in (shares_N[positive_N], shares_N[~positive_N])
-        )
-    )
+    classes = (shares_N[positive_N], shares_N[~positive_N])
+    error = np.sqrt(sum(shares.var(ddof=1) / len(shares) for shares in classes))
     return max(auc, 1 - auc), max(auc, 1 - auc) - errors * float(error)

@@ -1,10 +1,10 @@
-"""Lift: the relative change of a metric against the same model without embeddings, with paired
-intervals.
+"""Lift: the relative change of a metric against the same model without embeddings.
+
+Intervals are paired. Shape suffix: N rows.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,49 +13,30 @@ import numpy as np
 from scipy.stats import norm
 
 from headwater.errors import ExperimentError
-from headwater.evaluation.metrics import Metrics, WeightedRanking, metrics_of, placements
+from headwater.evaluation.bootstrap import replicates
+from headwater.evaluation.judged import Judged
+from headwater.evaluation.metrics import Metrics, metrics_of, placements
 
 LEAST_USERS = 30
 POWER = 0.8  # with which the rows needed would show an effect of the size seen
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Rows that were predicted before their labels were known. `scores[variant][seed]` are
-    probabilities, [N], pooled over days.
-    """
-
-    labels_N: np.ndarray
-    users_N: np.ndarray
-    days_N: np.ndarray
-    scores: Mapping[str, Mapping[int, np.ndarray]]
-    items_N: np.ndarray | None = None
-    times_us_N: np.ndarray | None = None
-
-    def day(self, row: int) -> dt.date:
-        return dt.date.fromordinal(int(self.days_N[row]))
-
-    def take(self, rows_N: np.ndarray) -> Judged:
-        scores = {
-            variant: {seed: values[rows_N] for seed, values in by_seed.items()}
-            for variant, by_seed in self.scores.items()
-        }
-        items, times = (
-            None if part is None else part[rows_N] for part in (self.items_N, self.times_us_N)
-        )
-        return Judged(
-            self.labels_N[rows_N], self.users_N[rows_N], self.days_N[rows_N], scores, items, times
-        )
-
-    @property
-    def has_two_classes(self) -> bool:
-        return len(self.labels_N) > 0 and 0 < self.labels_N.mean() < 1
+# of a baseline against itself, there is nothing to say of these
+_COMPARED = (
+    "roc_auc_lift_pct",
+    "pr_auc_lift_pct",
+    "low",
+    "high",
+    "row_low",
+    "row_high",
+    "pr_low",
+    "pr_high",
+)
 
 
 @dataclass(frozen=True)
 class Lift:
-    """One row of a table: `variant` against `baseline`. Metrics are means over seeds; lifts and
-    their bounds are in per cent.
+    """One row of a table: `variant` against `baseline`.
+
+    Metrics are means over seeds; lifts and their bounds are in per cent.
 
     `low`, `high`: of the ROC-AUC lift, over users and seeds; `row_low`, `row_high`: over rows alone
     (DeLong), which is too narrow where a user's rows are alike. `p_value` is two-sided, `p_holm`
@@ -83,25 +64,25 @@ class Lift:
     seeds: int
     n: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON has it. Of a baseline against itself there is nothing to say: its lifts are None,
-        as is what was not made.
+    def as_json(self) -> dict[str, Any]:
+        """As JSON has it: what was not made is None.
+
+        So are the lifts of a baseline against itself.
         """
-        compared = {
-            "roc_auc_lift_pct",
-            "pr_auc_lift_pct",
-            "low",
-            "high",
-            "row_low",
-            "row_high",
-            "pr_low",
-            "pr_high",
-        }
-        void = compared if self.variant == self.baseline else ()
+        void = _COMPARED if self.variant == self.baseline else ()
         return {
             key: None if key in void or value != value else value
             for key, value in asdict(self).items()
         }
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """By variant: mean metrics, bootstrap draws [bootstrap, 2], and mean placements [N]."""
+
+    means: Mapping[str, Metrics]
+    draws: Mapping[str, np.ndarray]
+    shares: Mapping[str, np.ndarray]
 
 
 def lift_table(
@@ -112,14 +93,16 @@ def lift_table(
     baseline: str = "none",
     further: Sequence[tuple[str, str]] = (),
 ) -> list[Lift]:
-    """A Lift for every variant against `baseline`, then for each (variant, other baseline) of
-    `further`; see also `quick_lift`.
+    """A Lift for every variant against `baseline`, then for each pair of `further`.
+
+    A pair is (variant, other baseline). See also `quick_lift`.
 
     Intervals: percentile bootstrap, paired (each replicate draws the same users and the same seeds
     for a variant and its baseline), clustered by user (a user's rows come or go together) and over
     seeds, so that they cover both the chance in the rows and the chance in training. p values:
-    normal, with the bootstrap's standard error, corrected over the whole table (Holm 1979). Raises
-    ExperimentError where a variant was not judged or the rows hold one class only.
+    normal, with the bootstrap's standard error, corrected over the whole table (Holm 1979).
+
+    Raises ExperimentError where a variant was not judged or the rows hold one class only.
     """
     pairs = [*((variant, baseline) for variant in judged.scores), *further]
     unknown = [name for pair in pairs for name in pair if name not in judged.scores]
@@ -129,29 +112,27 @@ def lift_table(
             f" {', '.join(judged.scores)}."
         )
     _expect_two_classes(judged)
-    means = {
-        variant: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()])
-        for variant, by_seed in judged.scores.items()
-    }
-    draws = replicates(judged, bootstrap, seed)
-    shares = {
-        variant: np.mean(
-            [placements(judged.labels_N, scores) for scores in by_seed.values()], axis=0
-        )
-        for variant, by_seed in judged.scores.items()
-    }
-    rows = [
-        _lift(judged, variant, base, means, draws, shares, confidence) for variant, base in pairs
-    ]
-    return _holm(rows)
+    figures = _Figures(
+        means={
+            variant: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()])
+            for variant, by_seed in judged.scores.items()
+        },
+        draws=replicates(judged, bootstrap, seed),
+        shares={variant: _shares(judged, variant) for variant in judged.scores},
+    )
+    return holm([_lift(judged, figures, variant, base, confidence) for variant, base in pairs])
 
 
 def quick_lift(judged: Judged, variant: str, confidence: float, baseline: str = "none") -> Lift:
-    """A Lift without a bootstrap, where there are many to make. `low` and `high` cover the same as
-    there, in closed form: the variance over users is the sum of the squares of each user's share in
-    the difference (DeLong's placements summed by user, Obuchowski 1997), that over seeds the lifts'
-    own; PR-AUC has no bounds, and p is of this comparison alone. Raises ExperimentError for rows of
-    one class, or of fewer than LEAST_USERS users: of so few the variance cannot be told.
+    """A Lift without a bootstrap, where there are many to make.
+
+    `low` and `high` cover the same as those of `lift_table`, in closed form: the variance over
+    users is the sum of the squares of each user's share in the difference (DeLong's placements
+    summed by user, Obuchowski 1997), that over seeds the lifts' own. PR-AUC has no bounds, and p is
+    of this comparison alone.
+
+    Raises ExperimentError for rows of one class, or of fewer than LEAST_USERS users: of so few the
+    variance cannot be told.
     """
     _expect_two_classes(judged)
     if len(np.unique(judged.users_N)) < LEAST_USERS:
@@ -159,53 +140,35 @@ def quick_lift(judged: Judged, variant: str, confidence: float, baseline: str = 
             f"lift: {len(np.unique(judged.users_N))} users are too few for an interval over users;"
             f" expected at least {LEAST_USERS}."
         )
-    labels_N, n = judged.labels_N, len(judged.labels_N)
     by_seed = [
-        [metrics_of(labels_N, judged.scores[name][seed]) for name in (variant, baseline)]
+        [metrics_of(judged.labels_N, judged.scores[name][seed]) for name in (variant, baseline)]
         for seed in judged.scores[variant]
     ]
     now, base = (_mean([pair[side] for pair in by_seed]) for side in (0, 1))
-    shares = [
-        np.mean([placements(labels_N, scores) for scores in judged.scores[name].values()], axis=0)
-        for name in (variant, baseline)
-    ]
-    parts_N = (
-        (shares[0] - now.roc_auc / base.roc_auc * shares[1])
-        / base.roc_auc
-        / np.where(labels_N == 1, labels_N.sum(), n - labels_N.sum())
-    )
-    by_user = np.bincount(np.unique(judged.users_N, return_inverse=True)[1], weights=parts_N)
+    shares_N, base_shares_N = _shares(judged, variant), _shares(judged, baseline)
     changes = np.array([100 * (one.roc_auc / other.roc_auc - 1) for one, other in by_seed])
     over_seeds = changes.var(ddof=1) / len(changes) if len(changes) > 1 else 0.0
-    over_users = np.square(by_user).sum() * len(by_user) / (len(by_user) - 1)
+    over_users = _variance_over_users(judged, shares_N, base_shares_N, now, base)
     error = max(float(np.sqrt(100**2 * over_users + over_seeds)), 1e-12)
-    lift, wide = 100 * (now.roc_auc / base.roc_auc - 1), norm.ppf((1 + confidence) / 2)
-    row_wide, p_value = (
-        wide * _row_error(labels_N, shares[0], shares[1], now.roc_auc, base.roc_auc),
-        float(2 * norm.sf(abs(lift) / error)),
-    )
-    low, high, none = lift - wide * error, lift + wide * error, float("nan")
-    needed = _rows_needed(n, lift, error, confidence) if low <= 0 <= high else None
-    return Lift(
-        variant,
-        baseline,
-        now.roc_auc,
-        lift,
-        float(low),
-        float(high),
-        float(lift - row_wide),
-        float(lift + row_wide),
-        p_value,
-        p_value,
-        needed,
-        now.pr_auc,
-        100 * (now.pr_auc / base.pr_auc - 1),
-        none,
-        none,
-        now.log_loss,
-        now.ne,
-        len(changes),
-        n,
+
+    found = _without_bounds(judged, variant, baseline, now, base)
+    lift = found.roc_auc_lift_pct
+    wide = norm.ppf((1 + confidence) / 2)
+    row_wide = wide * _row_error(judged.labels_N, shares_N, base_shares_N, now, base)
+    low, high = lift - wide * error, lift + wide * error
+    p_value = float(2 * norm.sf(abs(lift) / error))
+    zero_inside = low <= 0 <= high
+    return replace(
+        found,
+        low=float(low),
+        high=float(high),
+        row_low=float(lift - row_wide),
+        row_high=float(lift + row_wide),
+        p_value=p_value,
+        p_holm=p_value,
+        rows_needed=_rows_needed(found.n, lift, error, confidence) if zero_inside else None,
+        pr_low=float("nan"),
+        pr_high=float("nan"),
     )
 
 
@@ -217,114 +180,113 @@ def _expect_two_classes(judged: Judged) -> None:
         )
 
 
-def replicates(judged: Judged, bootstrap: int, seed: int) -> dict[str, np.ndarray]:
-    """Mean ROC-AUC and PR-AUC over drawn seeds under drawn users, [bootstrap, 2], for every
-    variant. Variants share each draw.
-    """
-    generator = np.random.default_rng(seed)
-    users, user_N = np.unique(judged.users_N, return_inverse=True)
-    seeds = sorted(next(iter(judged.scores.values())))
-    rankings = {
-        variant: {s: WeightedRanking(judged.labels_N, by_seed[s], user_N) for s in seeds}
-        for variant, by_seed in judged.scores.items()
-    }
-    draws = {variant: np.empty((bootstrap, 2)) for variant in judged.scores}
-    n_drawn = max(
-        1, len(seeds) - 1
-    )  # of S seeds S - 1: then the variance of their mean is s^2 / S and not (S - 1) / S of it
-    for replicate in range(bootstrap):
-        weights_U = np.bincount(
-            generator.integers(0, len(users), len(users)), minlength=len(users)
-        ).astype(np.float64)
-        drawn, times = np.unique(generator.choice(seeds, n_drawn), return_counts=True)
-        for variant, by_seed in rankings.items():
-            found = np.array([by_seed[int(s)](weights_U) for s in drawn])
-            draws[variant][replicate] = times @ found / n_drawn
-    return draws
-
-
 def _lift(
-    judged: Judged,
-    variant: str,
-    baseline: str,
-    means: Mapping[str, Metrics],
-    draws: Mapping[str, np.ndarray],
-    shares: Mapping[str, np.ndarray],
-    confidence: float,
+    judged: Judged, figures: _Figures, variant: str, baseline: str, confidence: float
 ) -> Lift:
-    now, base, n = means[variant], means[baseline], len(judged.labels_N)
-    figures = (100 * (now.roc_auc / base.roc_auc - 1), 100 * (now.pr_auc / base.pr_auc - 1))
-    low = high = row_low = row_high = pr_low = pr_high = 0.0
-    p_value = rows_needed = None
-    if variant != baseline:
-        changes = 100 * (draws[variant] / draws[baseline] - 1)
-        tail = (1 - confidence) / 2
-        (low, pr_low), (high, pr_high) = np.nanquantile(changes, [tail, 1 - tail], axis=0)
-        error = max(float(np.nanstd(changes[:, 0], ddof=1)), 1e-12)
-        p_value = float(2 * norm.sf(abs(figures[0]) / error))
-        if low <= 0 <= high:
-            rows_needed = _rows_needed(n, figures[0], error, confidence)
-        wide = norm.ppf(1 - tail) * _row_error(
-            judged.labels_N, shares[variant], shares[baseline], now.roc_auc, base.roc_auc
-        )
-        row_low, row_high = figures[0] - wide, figures[0] + wide
-    return Lift(
-        variant,
-        baseline,
-        now.roc_auc,
-        figures[0],
-        float(low),
-        float(high),
-        float(row_low),
-        float(row_high),
-        p_value,
-        None,
-        rows_needed,
-        now.pr_auc,
-        figures[1],
-        float(pr_low),
-        float(pr_high),
-        now.log_loss,
-        now.ne,
-        len(judged.scores[variant]),
-        n,
+    now, base = figures.means[variant], figures.means[baseline]
+    found = _without_bounds(judged, variant, baseline, now, base)
+    if variant == baseline:
+        return found
+    lift = found.roc_auc_lift_pct
+    changes = 100 * (figures.draws[variant] / figures.draws[baseline] - 1)
+    tail = (1 - confidence) / 2
+    (low, pr_low), (high, pr_high) = np.nanquantile(changes, [tail, 1 - tail], axis=0)
+    error = max(float(np.nanstd(changes[:, 0], ddof=1)), 1e-12)
+    row_error = _row_error(
+        judged.labels_N, figures.shares[variant], figures.shares[baseline], now, base
     )
+    row_wide = norm.ppf(1 - tail) * row_error
+    zero_inside = low <= 0 <= high
+    return replace(
+        found,
+        low=float(low),
+        high=float(high),
+        row_low=float(lift - row_wide),
+        row_high=float(lift + row_wide),
+        p_value=float(2 * norm.sf(abs(lift) / error)),
+        rows_needed=_rows_needed(found.n, lift, error, confidence) if zero_inside else None,
+        pr_low=float(pr_low),
+        pr_high=float(pr_high),
+    )
+
+
+def _without_bounds(
+    judged: Judged, variant: str, baseline: str, now: Metrics, base: Metrics
+) -> Lift:
+    """The lifts of `now` over `base`, all bounds 0, no p value."""
+    return Lift(
+        variant=variant,
+        baseline=baseline,
+        roc_auc=now.roc_auc,
+        roc_auc_lift_pct=100 * (now.roc_auc / base.roc_auc - 1),
+        low=0.0,
+        high=0.0,
+        row_low=0.0,
+        row_high=0.0,
+        p_value=None,
+        p_holm=None,
+        rows_needed=None,
+        pr_auc=now.pr_auc,
+        pr_auc_lift_pct=100 * (now.pr_auc / base.pr_auc - 1),
+        pr_low=0.0,
+        pr_high=0.0,
+        log_loss=now.log_loss,
+        ne=now.ne,
+        seeds=len(judged.scores[variant]),
+        n=len(judged.labels_N),
+    )
+
+
+def _shares(judged: Judged, variant: str) -> np.ndarray:
+    """Each row's share in the variant's ROC-AUC, [N], mean over seeds."""
+    by_seed = judged.scores[variant]
+    return np.asarray(
+        np.mean([placements(judged.labels_N, scores) for scores in by_seed.values()], axis=0)
+    )
+
+
+def _variance_over_users(
+    judged: Judged, variant_N: np.ndarray, base_N: np.ndarray, now: Metrics, base: Metrics
+) -> float:
+    """Variance of A / B over users, of each row's shares in the two ROC-AUCs."""
+    positives = judged.labels_N.sum()
+    class_N = np.where(judged.labels_N == 1, positives, len(judged.labels_N) - positives)
+    parts_N = (variant_N - now.roc_auc / base.roc_auc * base_N) / base.roc_auc / class_N
+    by_user = np.bincount(np.unique(judged.users_N, return_inverse=True)[1], weights=parts_N)
+    return float(np.square(by_user).sum() * len(by_user) / (len(by_user) - 1))
 
 
 def _row_error(
-    labels_N: np.ndarray, variant_N: np.ndarray, base_N: np.ndarray, auc: float, base_auc: float
+    labels_N: np.ndarray, variant_N: np.ndarray, base_N: np.ndarray, now: Metrics, base: Metrics
 ) -> float:
-    """Standard error of 100 (A / B - 1) over rows: DeLong's variance of A - (A / B) B, by the delta
-    method.
+    """Standard error of 100 (A / B - 1) over rows, A and B being the ROC-AUCs.
+
+    It is DeLong's variance of A - (A / B) B, by the delta method.
     """
-    parts = (variant_N - auc / base_auc * base_N) / base_auc
-    positive = labels_N == 1
-    return float(
-        100
-        * np.sqrt(
-            parts[positive].var(ddof=1) / positive.sum()
-            + parts[~positive].var(ddof=1) / (~positive).sum()
-        )
-    )
+    parts_N = (variant_N - now.roc_auc / base.roc_auc * base_N) / base.roc_auc
+    positive_N = labels_N == 1
+    of_positives = parts_N[positive_N].var(ddof=1) / positive_N.sum()
+    of_negatives = parts_N[~positive_N].var(ddof=1) / (~positive_N).sum()
+    return float(100 * np.sqrt(of_positives + of_negatives))
 
 
 def _rows_needed(n: int, lift: float, error: float, confidence: float) -> int | None:
-    """n ((z_confidence + z_power) error / lift)^2: the error shrinks as 1/sqrt(rows). None where no
-    number would do.
+    """n ((z_confidence + z_power) error / lift)^2: the error shrinks as 1/sqrt(rows).
+
+    None where no number would do.
     """
-    needed = (
-        n
-        * ((norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)) * error / max(abs(lift), 1e-12)) ** 2
-    )
+    z = norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)
+    needed = n * (z * error / max(abs(lift), 1e-12)) ** 2
     return int(np.ceil(needed)) if needed < 1e12 else None
 
 
-def _holm(rows: list[Lift]) -> list[Lift]:
-    """Holm's step-down correction over the rows that compare something."""
+def holm(rows: Sequence[Lift]) -> list[Lift]:
+    """The rows with p values corrected over all that compare something (Holm 1979)."""
     tested = sorted(
         (row.p_value, place) for place, row in enumerate(rows) if row.p_value is not None
     )
-    worst, corrected = 0.0, dict[int, float]()
+    worst = 0.0
+    corrected: dict[int, float] = {}
     for rank, (p_value, place) in enumerate(tested):
         worst = max(worst, min(1.0, (len(tested) - rank) * p_value))
         corrected[place] = worst

@@ -1,4 +1,4 @@
-"""Metrics of binary predictions."""
+"""Metrics of binary predictions. Shape suffixes: N rows, G groups of rows, P positives."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ FLOOR = 1e-7
 
 @dataclass(frozen=True)
 class Metrics:
-    """`ne` is normalised entropy (He et al. 2014): log loss over the entropy of the base rate; 1 is
-    no better than that rate.
+    """How well probabilities rank and how well they are calibrated.
+
+    `ne` is normalised entropy (He et al. 2014): log loss over the entropy of the base rate; 1 is no
+    better than that rate.
     """
 
     roc_auc: float
@@ -40,17 +42,18 @@ def metrics_of(labels_N: np.ndarray, scores_N: np.ndarray) -> Metrics:
 
 
 class WeightedRanking:
-    """ROC-AUC and average precision of fixed scores under changing weights: sorted once, then one
-    pass over the rows for each set of weights.
+    """ROC-AUC and average precision of fixed scores under changing weights.
 
-    `groups_N` says whose weight a row has (such as its user's); without it, each row has its own.
+    Sorted once, then one pass over the rows for each set of weights. `groups_N` says whose weight a
+    row has (such as its user's); without it, each row has its own.
     """
 
     def __init__(
         self, labels_N: np.ndarray, scores_N: np.ndarray, groups_N: np.ndarray | None = None
     ) -> None:
         order = np.argsort(scores_N, kind="stable")
-        ranked, positive = scores_N[order], labels_N[order] == 1
+        ranked = scores_N[order]
+        positive = labels_N[order] == 1
         self._groups = (order if groups_N is None else groups_N[order]).astype(np.int32)
         # of each positive: where the rows of its score begin and end, among all rows and among the
         # positives
@@ -58,20 +61,18 @@ class WeightedRanking:
         ends = np.append(starts[1:], len(ranked))
         self._positives = np.flatnonzero(positive)
         tie = np.searchsorted(starts, self._positives, side="right") - 1
-        self._start, self._end = starts[tie], ends[tie]
+        self._start_P = starts[tie]
+        self._end_P = ends[tie]
         positives_before = np.concatenate([[0], np.cumsum(positive)])
-        self._positive_start, self._positive_end = (
-            positives_before[self._start],
-            positives_before[self._end],
-        )
+        self._positive_start_P = positives_before[self._start_P]
+        self._positive_end_P = positives_before[self._end_P]
 
     def __call__(self, weights_G: np.ndarray) -> tuple[float, float]:
-        """(ROC-AUC, average precision) under the groups' weights; NaN where only one class has
-        weight.
+        """(ROC-AUC, average precision) under the groups' weights.
 
-        ROC-AUC = P(score of a positive > score of a negative), ties counted half. Average precision
-        = the mean over positives of the precision among the rows that score as high or higher,
-        which is scikit-learn's sum over thresholds.
+        NaN where only one class has weight. ROC-AUC = P(score of a positive > score of a negative),
+        ties counted half. Average precision = the mean over positives of the precision among the
+        rows that score as high or higher, which is scikit-learn's sum over thresholds.
         """
         weights = weights_G[self._groups]
         below = np.concatenate([[0.0], np.cumsum(weights)])
@@ -80,25 +81,29 @@ class WeightedRanking:
         total, positives = below[-1], positive_below[-1]
         if positives <= 0 or total - positives <= 0:
             return float("nan"), float("nan")
-        before, positive_before = below[self._start], positive_below[self._positive_start]
-        negatives_below = (
-            before - positive_before + below[self._end] - positive_below[self._positive_end]
-        ) / 2
-        precision = (positives - positive_before) / np.maximum(total - before, 1e-300)
-        return float(positive @ negatives_below / (positives * (total - positives))), float(
-            positive @ precision / positives
-        )
+        before_P = below[self._start_P]
+        positive_before_P = positive_below[self._positive_start_P]
+        upto_P = below[self._end_P]
+        positive_upto_P = positive_below[self._positive_end_P]
+        # mean of the negatives that score lower, and of those that score lower or the same
+        negatives_below_P = (before_P - positive_before_P + upto_P - positive_upto_P) / 2
+        precision_P = (positives - positive_before_P) / np.maximum(total - before_P, 1e-300)
+        roc_auc = float(positive @ negatives_below_P / (positives * (total - positives)))
+        return roc_auc, float(positive @ precision_P / positives)
 
 
 def placements(labels_N: np.ndarray, scores_N: np.ndarray) -> np.ndarray:
-    """Each row's share in the ROC-AUC, [N] (DeLong et al. 1988, by ranks as in Sun & Xu 2014): of a
-    positive, the share of negatives that score below it (ties half); of a negative, the share of
-    positives that score above it. Either class's mean is the ROC-AUC.
+    """Each row's share in the ROC-AUC, [N].
+
+    Of a positive, it is the share of negatives that score below it (ties half); of a negative, the
+    share of positives that score above it. Either class's mean is the ROC-AUC. DeLong et al. 1988,
+    by ranks as in Sun & Xu 2014.
     """
     positive = labels_N == 1
     ranks = rankdata(scores_N)
     found = np.empty(len(labels_N))
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    n_positive = int(positive.sum())
+    n_negative = int((~positive).sum())
     found[positive] = (ranks[positive] - rankdata(scores_N[positive])) / n_negative
     found[~positive] = 1 - (ranks[~positive] - rankdata(scores_N[~positive])) / n_positive
     return found

@@ -1,5 +1,6 @@
-"""Table: what an offline table says, once, for the terminal, JSON, CSV and the report; with the
-charts that draw it.
+"""Table: what an offline table says, once, for the terminal, JSON, CSV and the report.
+
+It carries the charts that draw it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the rows' key, its title, and how its numbers are written (a format spec such as
-    `+.2f`; text where empty).
+    """A column: the rows' key, its title, and how its numbers are written.
 
-    With `low` and `high`, keys of an interval's bounds, the cell reads `value (low, high)`.
+    `spec` is a format spec such as `+.2f`; text where empty. With `low` and `high`, keys of an
+    interval's bounds, the cell reads `value (low, high)`.
     """
 
     key: str
@@ -40,8 +41,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Series:
-    """One line, set of bars or cloud of points: `values` over `x` (categories or numbers), with
-    bounds and labels where there are any.
+    """One line, set of bars or cloud of points: `values` over `x` (categories or numbers).
+
+    Bounds and labels are empty where there are none.
     """
 
     name: str
@@ -54,9 +56,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture of a table. `bars` lie on their side, one for each category of their one series;
-    `lines` may have bands; `points` have labels. `name` is fit for a file's name; a `diagonal` is
-    drawn where values on it are right (calibration).
+    """A picture of a table.
+
+    `bars` lie on their side, one for each category of their one series; `lines` may have bands;
+    `points` have labels. `name` is fit for a file's name; a `diagonal` is drawn where values on it
+    are right (calibration).
     """
 
     name: str
@@ -71,8 +75,10 @@ class Chart:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `answer` says in a sentence what it shows; `rows` are mappings, of which `columns`
-    are shown. Rows of lifts have the fields of `evaluation.Lift`.
+    """One table.
+
+    `answer` says in a sentence what it shows; `rows` are mappings, of which `columns` are shown.
+    Rows of lifts have the fields of `evaluation.Lift`.
     """
 
     name: str
@@ -88,20 +94,18 @@ class Table:
 
     @property
     def slug(self) -> str:
-        """A name for its files: that of the table, and of the consumer where it is not the usual
-        one.
-        """
+        """A name for its files: that of the table and of the consumer."""
         return f"{self.name}-{self.consumer}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
         return {"table": self.name} | {
             key: value for key, value in asdict(self).items() if key != "name"
         }
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Table:
-        """The inverse of `as_dict`."""
+    def from_json(cls, raw: Mapping[str, Any]) -> Table:
+        """The inverse of `as_json`."""
         charts = tuple(
             Chart(**{**chart, "series": tuple(_series(one) for one in chart["series"])})
             for chart in raw["charts"]

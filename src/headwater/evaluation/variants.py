@@ -12,8 +12,9 @@ from headwater.errors import ConfigError
 
 @dataclass(frozen=True)
 class Variant:
-    """Which embeddings it reads (none of them for `none`), and which of these are each day dealt
-    out to the wrong entities.
+    """Which embeddings it reads, none of them for `none`.
+
+    Those of `shuffled` are each day dealt out to the wrong entities.
     """
 
     name: str
@@ -22,9 +23,10 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str, known: Sequence[str]) -> Variant:
-        """`none`, `all`, `shuffled` (all, as a control), or names joined by `+`; then `-NAME`
-        leaves one out and `~NAME` shuffles one, such as `all-ctr_user` and `all~ctr_user`. Raises
-        ConfigError.
+        """From its name: `none`, `all`, `shuffled` (all, as a control), or names joined by `+`.
+
+        Then `-NAME` leaves one out and `~NAME` shuffles one, such as `all-ctr_user` and
+        `all~ctr_user`. Raises ConfigError.
         """
         faults, (reads, shuffled) = read_by(name, known)
         if faults:
@@ -37,8 +39,9 @@ class Variant:
 
 
 def subsets(known: Sequence[str]) -> tuple[str, ...]:
-    """The names of the variants that read every subset of the embeddings, smallest first: `none`,
-    each one, ..., `all`.
+    """The names of the variants that read every subset of the embeddings, smallest first.
+
+    That is `none`, each one, ..., `all`.
     """
     sizes = range(1, len(known))
     return (

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from headwater.digests import digest_of
 from headwater.events.blocks import Block
 from headwater.events.examples import Examples
 from headwater.events.histories import Histories
-from headwater.files import digest_of, new_folder, read_json, write_json
+from headwater.files import new_folder, read_json, write_json
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -74,23 +75,29 @@ class ExampleCache:
             / digest_of(FORMAT, self._made_from, stats, tasks, matured)[:24]
         )
 
-    def get(self, log: str, day: dt.date, tasks: tuple[str, ...], matured: bool) -> Examples | None:
-        """The day's examples with the labels of `tasks`, if they were encoded before from the same
-        data.
+    def find(self, log: str, day: dt.date, tasks: tuple[str, ...], matured: bool) -> Path | None:
+        """Where the day's examples with the labels of `tasks` lie, if they were encoded before from
+        the same data.
         """
         folder = self._path(log, day, tasks, matured)
-        return open_examples(folder) if (folder / MANIFEST).is_file() else None
+        return folder if (folder / MANIFEST).is_file() else None
 
-    def put(
+    def keep(
         self, tasks: tuple[str, ...], matured: bool, parts: Iterable[Examples], rows: int
-    ) -> Examples:
-        """Keep a day, encoded part after part, and return it as it will be read."""
+    ) -> Path:
+        """Keep a day, encoded part after part; returns where it lies."""
         parts = iter(parts)
         first = next(parts)
         folder = self._path(first.log, first.day, tasks, matured)
         with new_folder(folder) as aside:
             write_examples(aside, first, parts, rows)
-        return open_examples(folder)
+        return folder
+
+    def beside(self, day: dt.date, name: str) -> Path:
+        """Where something else of a day is kept: it is written again whenever it is asked for, and
+        goes with the day.
+        """
+        return self.folder / "beside" / str(day) / name
 
     def forget(self, before: dt.date) -> None:
         """Let the days before one go."""
@@ -134,7 +141,7 @@ def open_examples(folder: Path) -> Examples:
     raw = read_json(folder / MANIFEST)
     load = map_array if raw["rows"] > MAPPED_ROWS else np.load
     arrays = {name: load(folder / f"{name}.npy") for name in raw["arrays"]}
-    blocks = {name: _block(arrays, name) for name in _names(arrays, "block.")}
+    blocks, histories = rows_of_arrays(arrays)
     return Examples(
         raw["log"],
         dt.date.fromisoformat(raw["day"]),
@@ -142,12 +149,7 @@ def open_examples(folder: Path) -> Examples:
         {name: arrays[f"keys.{name}"] for name in _names(arrays, "keys.")},
         {name: block for name, block in blocks.items() if name != "context"},
         blocks["context"],
-        {
-            name: Histories(
-                *(arrays[f"history.{name}.{part}"] for part in ("keys", "actions", "gaps"))
-            )
-            for name in _names(arrays, "history.")
-        },
+        histories,
         {name: arrays[f"counters.{name}"] for name in _names(arrays, "counters.")},
         {name: arrays[f"label.{name}"] for name in _names(arrays, "label.")},
         raw["rejected"],
@@ -159,26 +161,47 @@ def arrays_of(examples: Examples) -> dict[str, np.ndarray]:
     found = {"times": examples.times_us_N} | {
         f"keys.{name}": keys for name, keys in examples.keys.items()
     }
-    for name, block in {**examples.entities, "context": examples.context}.items():
+    blocks = {**examples.entities, "context": examples.context}
+    found |= rows_as_arrays(blocks, examples.histories)
+    found |= {f"counters.{name}": counts for name, counts in examples.counters.items()}
+    return found | {f"label.{name}": labels for name, labels in examples.labels.items()}
+
+
+def rows_as_arrays(
+    blocks: Mapping[str, Block], histories: Mapping[str, Histories]
+) -> dict[str, np.ndarray]:
+    """Features and histories of some rows as arrays, by a name from which they can be put together
+    again.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, block in blocks.items():
         found |= {
             f"block.{name}.categorical": block.categorical_NC,
             f"block.{name}.numeric": block.numeric_NF,
             f"block.{name}.moments": block.moments_NT,
         }
-        found |= {
-            f"block.{name}.multi{place}": values for place, values in enumerate(block.multi_NK)
-        }
-        found |= {
-            f"block.{name}.vector{place}": values for place, values in enumerate(block.vectors_ND)
-        }
-    for name, past in examples.histories.items():
+        for kind, several in (("multi", block.multi_NK), ("vector", block.vectors_ND)):
+            found |= {f"block.{name}.{kind}{place}": one for place, one in enumerate(several)}
+    for name, past in histories.items():
         found |= {
             f"history.{name}.keys": past.keys_NL,
             f"history.{name}.actions": past.actions_NL,
             f"history.{name}.gaps": past.gaps_s_NL,
         }
-    found |= {f"counters.{name}": counts for name, counts in examples.counters.items()}
-    return found | {f"label.{name}": labels for name, labels in examples.labels.items()}
+    return found
+
+
+def rows_of_arrays(
+    arrays: Mapping[str, np.ndarray],
+) -> tuple[dict[str, Block], dict[str, Histories]]:
+    """The inverse of `rows_as_arrays`; other arrays are passed over."""
+    blocks = {name: _block(arrays, name) for name in _names(arrays, "block.")}
+    parts = ("keys", "actions", "gaps")
+    histories = {
+        name: Histories(*(arrays[f"history.{name}.{part}"] for part in parts))
+        for name in _names(arrays, "history.")
+    }
+    return blocks, histories
 
 
 def _names(arrays: Mapping[str, np.ndarray], prefix: str) -> list[str]:

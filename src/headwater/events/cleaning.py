@@ -13,16 +13,16 @@ TIME = "time_us"
 
 
 def typed(frame: pl.DataFrame, log: Log) -> pl.DataFrame:
-    """Text cells (CSV) of labels and numeric features as numbers; what is no number
-    becomes null.
+    """Text cells (CSV) of labels and numeric features as numbers.
+
+    What is no number becomes null.
     """
-    casts = []
-    for column in [
-        *log.labels,
-        *(name for name, kind in log.features.items() if isinstance(kind, Numeric)),
-    ]:
-        if frame.schema[column] in (pl.String, pl.Boolean):
-            casts.append(pl.col(column).cast(pl.Float64, strict=False))
+    numeric = [name for name, kind in log.features.items() if isinstance(kind, Numeric)]
+    casts = [
+        pl.col(column).cast(pl.Float64, strict=False)
+        for column in [*log.labels, *numeric]
+        if frame.schema[column] in (pl.String, pl.Boolean)
+    ]
     return frame.with_columns(casts)
 
 
@@ -41,28 +41,22 @@ def reasons(frame: pl.DataFrame, raw: pl.DataFrame, log: Log) -> pl.Series:
         if isinstance(kind, Numeric) and frame.schema[name].is_float():
             found = found.when(pl.col(name).is_infinite()).then(pl.lit(f"{name}: not finite"))
         if isinstance(kind, Numeric) and raw.schema[name] == pl.String:
-            garbled = (
-                pl.col(name).is_null()
-                & raw[name].is_not_null()
-                & (raw[name].str.strip_chars() != "")
-            )
+            written = raw[name].is_not_null() & (raw[name].str.strip_chars() != "")
+            garbled = pl.col(name).is_null() & written
             found = found.when(garbled).then(pl.lit(f"{name}: not a number"))
     first = frame.select(found.otherwise(pl.lit(None, dtype=pl.String)).alias(REASON))[REASON]
+    return _with_duplicates(first, frame, log)
+
+
+def _with_duplicates(first: pl.Series, frame: pl.DataFrame, log: Log) -> pl.Series:
+    """The reasons, and those of rows without one that repeat an earlier such row."""
     identity = [log.event_id] if log.event_id else [TIME, *log.entities.values()]
     valid = frame.with_row_index("_row").filter(first.is_null())
     repeated = valid.filter(~pl.struct(identity).is_first_distinct())["_row"]
-    return (
-        pl.DataFrame({REASON: first})
-        .with_row_index("_row")
-        .select(
-            pl.when(pl.col("_row").is_in(repeated.implode()))
-            .then(
-                pl.lit(
-                    "duplicate of an earlier row"
-                    f" ({', '.join(c if c != TIME else log.time for c in identity)})"
-                )
-            )
-            .otherwise(pl.col(REASON))
-            .alias(REASON)
-        )[REASON]
+    told = ", ".join(column if column != TIME else log.time for column in identity)
+    reason = (
+        pl.when(pl.col("_row").is_in(repeated.implode()))
+        .then(pl.lit(f"duplicate of an earlier row ({told})"))
+        .otherwise(pl.col(REASON))
     )
+    return pl.DataFrame({REASON: first}).with_row_index("_row").select(reason.alias(REASON))[REASON]

@@ -9,15 +9,18 @@ import numpy as np
 import polars as pl
 
 from headwater.errors import LogError
-from headwater.events.blocks import Block, codes, encode, moments_in, with_missing_row
+from headwater.events.blocks import Block, with_missing_row
+from headwater.events.encoding import codes, encode
+from headwater.events.moments import moments_in
 from headwater.events.tables import collect, matching_files, scan
 from headwater.ids import is_id, keys_of
 from headwater.schema import Categorical, Entity, MultiCategorical
 
 
 def read_table(entity: Entity) -> tuple[np.ndarray, pl.DataFrame]:
-    """Keys, ascending, of an entity's table and, beside each, its row: key and features as they
-    stand there. Raises LogError.
+    """Keys, ascending, of an entity's table and, beside each, its row.
+
+    A row is the key and the features as they stand there. Raises LogError.
     """
     assert entity.key is not None
     what = f"entity {entity.name}"
@@ -49,37 +52,38 @@ def read_table(entity: Entity) -> tuple[np.ndarray, pl.DataFrame]:
 
 
 class EntityTable:
-    """The features of all entities of one kind; an entity that the table lacks has every feature
-    missing.
+    """The features of all entities of one kind.
+
+    An entity that the table lacks has every feature missing.
     """
 
     def __init__(self, entity: Entity, zone: ZoneInfo) -> None:
-        self.entity, self._zone = entity, zone
+        self.entity = entity
+        self._zone = zone
         what = f"entity {entity.name}"
+        self.keys = np.zeros(0, np.uint64)
+        self.ids = pl.Series("key", [], dtype=pl.Int64)
+        self._texts: dict[str, tuple[pl.Series, Categorical | MultiCategorical]] = {}
         if not entity.paths or not entity.features or entity.key is None:
-            frame, keys = pl.DataFrame({"key": []}), np.zeros(0, np.uint64)
-            self._block = with_missing_row(encode(frame, {}, what, zone.key))
+            self._block = with_missing_row(encode(pl.DataFrame({"key": []}), {}, what, zone.key))
         else:
-            keys, frame = read_table(entity)
+            self.keys, frame = read_table(entity)
             self._block = with_missing_row(encode(frame, entity.features, what, zone.key))
-        self.keys = keys
-        self.ids = (
-            frame[entity.key]
-            if len(keys) and entity.key is not None
-            else pl.Series("key", [], dtype=pl.Int64)
-        )
-        self._texts = {
-            name: (frame[name], kind)
-            for name, kind in entity.features.items()
-            if len(keys) and isinstance(kind, Categorical | MultiCategorical)
-        }
+            if len(self.keys):
+                self.ids = frame[entity.key]
+                self._texts = {
+                    name: (frame[name], kind)
+                    for name, kind in entity.features.items()
+                    if isinstance(kind, Categorical | MultiCategorical)
+                }
         self._codes: dict[str, np.ndarray] = {}
 
     def gather(
         self, keys_N: np.ndarray, day: dt.date, times_us_N: np.ndarray | None = None
     ) -> Block:
-        """What is known of each of `keys_N` on `day`, at the event's time (None: at the end of the
-        day).
+        """What is known of each of `keys_N` on `day`, at the event's time.
+
+        Without times, it is what is known at the end of the day.
         """
         block = self._block.take(self._rows(keys_N))
         return block.read_moments(
@@ -87,17 +91,16 @@ class EntityTable:
         )
 
     def codes(self, feature: str, keys_N: np.ndarray) -> np.ndarray:
-        """A categorical feature of some entities, [N, K]; equal values have equal codes, 0 is none.
+        """A categorical feature of some entities, [N, K]: equal values have equal codes, 0 is none.
+
         `id` is the entity itself.
         """
         if feature == "id":
             return keys_N.view(np.int64)[:, None]
         if feature not in self._codes:
-            found = (
-                codes(*self._texts[feature])
-                if feature in self._texts
-                else np.zeros((0, 1), np.int64)
-            )
+            found = np.zeros((0, 1), np.int64)
+            if feature in self._texts:
+                found = codes(*self._texts[feature])
             self._codes[feature] = np.vstack([found, np.zeros((1, found.shape[1]), np.int64)])
         return self._codes[feature][self._rows(keys_N)]
 

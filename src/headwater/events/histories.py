@@ -1,5 +1,7 @@
-"""User histories as of the event: what happened strictly before it, never the row itself nor
-anything later.
+"""Histories as of an event: what happened strictly before it.
+
+Never the row itself, nor anything later. Shape suffixes: N events, M past ones, L events of a
+history, K codes of a row, J codes of a past event.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ SEED_TIME = -1  # events known only to lie before the first day
 
 @dataclass(frozen=True)
 class Histories:
-    """For N events, the newest first: `keys_NL` (0: none), `actions_NL` bit masks, `gaps_s_NL`
-    (NaN: unknown).
+    """The last L events before each of N, the newest first.
+
+    Keys (0: none), actions as bit masks, and seconds that have passed since (NaN: unknown).
     """
 
     keys_NL: np.ndarray
@@ -32,6 +35,7 @@ class Histories:
         return Histories(self.keys_NL[rows_N], self.actions_NL[rows_N], self.gaps_s_NL[rows_N])
 
     def newest(self, length: int) -> Histories:
+        """The same without the events before the last `length`."""
         return Histories(
             self.keys_NL[:, :length], self.actions_NL[:, :length], self.gaps_s_NL[:, :length]
         )
@@ -41,9 +45,10 @@ class Histories:
 
 
 def counters(history: Histories, actions: int, seeded: bool) -> np.ndarray:
-    """Counting features of N histories, float32 [N, 2 + actions]: log(1 + events), the smoothed
-    share of each action, and log(1 + hours since the newest event), NaN where there is none. With
-    `seeded`, the seed's events count as well.
+    """Counting features of N histories, float32 [N, 2 + actions].
+
+    log(1 + events), the smoothed share of each action, and log(1 + hours since the newest event),
+    NaN where there is none. With `seeded`, the seed's events count as well.
     """
     present_NL = history.keys_NL != 0
     if not seeded:
@@ -51,18 +56,18 @@ def counters(history: Histories, actions: int, seeded: bool) -> np.ndarray:
     seen_N = present_NL.sum(axis=1)
     taken = [(((history.actions_NL >> bit) & 1) * present_NL).sum(axis=1) for bit in range(actions)]
     shares = [(count + 1) / (seen_N + 2) for count in taken]
-    return np.stack(
-        [np.log1p(seen_N), *shares, np.log1p(history.gaps_s_NL[:, 0] / 3600)], axis=1
-    ).astype(np.float32)
+    hours_N = history.gaps_s_NL[:, 0] / 3600
+    return np.stack([np.log1p(seen_N), *shares, np.log1p(hours_N)], axis=1).astype(np.float32)
 
 
 def pair_numbers(
     history: Histories, actions: int, own_NK: np.ndarray, past_NLJ: np.ndarray
 ) -> np.ndarray:
-    """What N histories tell of rows whose codes are `own_NK`, the events' being `past_NLJ` (0:
-    none), float32 [N, 2 + actions]: of the events that share a code with the row, log(1 + how
-    many), the smoothed share of each action, log(1 + hours since the newest), NaN where there is
-    none or its time is not known.
+    """What N histories tell of the events that share a code with the row, float32 [N, 2 + actions].
+
+    A row's codes are `own_NK`, the events' `past_NLJ` (0: none). Of the events that share one:
+    log(1 + how many), the smoothed share of each action, and log(1 + hours since the newest), NaN
+    where there is none or its time is not known.
     """
     alike_NL = np.zeros(history.keys_NL.shape, bool)
     for k in range(own_NK.shape[1]):
@@ -74,20 +79,15 @@ def pair_numbers(
     taken = [(((history.actions_NL >> bit) & 1) * alike_NL).sum(axis=1) for bit in range(actions)]
     newest_N = np.where(found_N > 0, alike_NL.argmax(axis=1), 0)
     gap_N = np.where(found_N > 0, history.gaps_s_NL[np.arange(len(found_N)), newest_N], np.nan)
-    return np.stack(
-        [
-            np.log1p(found_N),
-            *((count + 1) / (found_N + 2) for count in taken),
-            np.log1p(gap_N / 3600),
-        ],
-        axis=1,
-    ).astype(np.float32)
+    shares = [(count + 1) / (found_N + 2) for count in taken]
+    return np.stack([np.log1p(found_N), *shares, np.log1p(gap_N / 3600)], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class PastEvents:
-    """Events that may enter a history, sorted by (owner, time): whose, when, what, and the actions
-    taken.
+    """Events that may enter a history, sorted by (owner, time).
+
+    Whose they are, when, what was met, and the actions taken, as bit masks.
     """
 
     owners_M: np.ndarray
@@ -97,12 +97,15 @@ class PastEvents:
 
     @classmethod
     def merge(cls, *parts: PastEvents) -> PastEvents:
-        owners, times, keys, actions = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("owners_M", "times_us_M", "keys_M", "actions_M")
+        """The events of all parts; within a time, in the order of the parts."""
+        together = cls(
+            np.concatenate([part.owners_M for part in parts]),
+            np.concatenate([part.times_us_M for part in parts]),
+            np.concatenate([part.keys_M for part in parts]),
+            np.concatenate([part.actions_M for part in parts]),
         )
-        order = np.lexsort((times, owners))  # stable: within a time, the order given
-        return cls(owners[order], times[order], keys[order], actions[order])
+        # stable: within a time, the order given
+        return together.keep(np.lexsort((together.times_us_M, together.owners_M)))
 
     def keep(self, rows: np.ndarray) -> PastEvents:
         return PastEvents(
@@ -117,9 +120,8 @@ def past_events(frame: pl.DataFrame, log: Log, history: History) -> PastEvents:
     actions = np.zeros(len(frame), np.uint8)
     for bit, action in enumerate(history.actions):
         actions |= (frame[action].to_numpy().astype(np.uint8) << bit).astype(np.uint8)
-    owners, items = (
-        keys_of(frame[log.entities[entity]]) for entity in (history.entity, history.of)
-    )
+    owners = keys_of(frame[log.entities[history.entity]])
+    items = keys_of(frame[log.entities[history.of]])
     return PastEvents(owners, frame[TIME].to_numpy(), items, actions)
 
 
@@ -127,12 +129,8 @@ def seed_events(history: History) -> PastEvents:
     """The events of the seed table, all before the first day, oldest first."""
     seed = history.seed
     if seed is None:
-        return PastEvents(
-            np.zeros(0, np.uint64),
-            np.zeros(0, np.int64),
-            np.zeros(0, np.uint64),
-            np.zeros(0, np.uint8),
-        )
+        no_keys = np.zeros(0, np.uint64)
+        return PastEvents(no_keys, np.zeros(0, np.int64), no_keys, np.zeros(0, np.uint8))
     what = f"histories.{history.entity}.seed"
     lists = {seed.ids, *seed.actions.values()}
     frames = [
@@ -148,25 +146,19 @@ def seed_events(history: History) -> PastEvents:
     actions = np.zeros(len(flat), np.uint8)
     for bit, action in enumerate(history.actions):
         if action in seed.actions:
-            acted = (
-                frame.select(seed.key, pl.col(seed.actions[action]).alias(seed.ids))
-                .explode(seed.ids)
-                .drop_nulls()
-            )
-            hit = flat.join(
-                acted.unique().with_columns(hit=1),
-                on=[seed.key, seed.ids],
-                how="left",
-                maintain_order="left",
-            )
-            actions |= (hit["hit"].fill_null(0).to_numpy().astype(np.uint8) << bit).astype(np.uint8)
+            acted = frame.select(seed.key, pl.col(seed.actions[action]).alias(seed.ids))
+            acted = acted.explode(seed.ids).drop_nulls().unique().with_columns(hit=1)
+            on = [seed.key, seed.ids]
+            hit = flat.join(acted, on=on, how="left", maintain_order="left")["hit"]
+            actions |= (hit.fill_null(0).to_numpy().astype(np.uint8) << bit).astype(np.uint8)
     past = PastEvents(owners, np.full(len(flat), SEED_TIME, np.int64), items, actions)
     return past if history.where is None else past.keep(_acted(past, history))
 
 
 def _acted(past: PastEvents, history: History) -> np.ndarray:
-    """With `where`, a seed counts only where that action was taken (all of it, if the seed does not
-    tell).
+    """With `where`, a seed counts only where that action was taken.
+
+    All of it counts if the seed does not tell.
     """
     if (
         history.where in history.actions
@@ -184,50 +176,57 @@ def as_of(
     length: int,
     window_us: int | None = None,
 ) -> Histories:
-    """The last `length` events of each owner strictly before each time and, but for those of a
-    seed, at most `window_us` before it.
+    """The last `length` events of each owner strictly before each time.
+
+    But for those of a seed, they are at most `window_us` before it.
     """
-    _, owner_codes = np.unique(np.concatenate([past.owners_M, owners_N]), return_inverse=True)
-    times, time_codes = np.unique(
-        np.concatenate([past.times_us_M, times_us_N]), return_inverse=True
-    )
-    stride = np.int64(len(times) + 1)
-    m = len(past.owners_M)
-    places_M = (
-        owner_codes[:m] * stride + time_codes[:m]
-    )  # sorted, because `past` is sorted by (owner, time)
-    ends_N = np.searchsorted(places_M, owner_codes[m:] * stride + time_codes[m:], side="left")
-    starts_N = np.searchsorted(places_M, owner_codes[m:] * stride, side="left")
-    spots_NL = ends_N[:, None] - 1 - np.arange(length)[None, :]
-    if (
-        window_us is not None
-    ):  # of events before the window only those of the seed are left: they come first
-        first_N = owner_codes[m:] * stride
-        oldest_N = np.searchsorted(
-            places_M,
-            first_N + np.searchsorted(times, times_us_N - window_us, side="left"),
-            side="left",
-        )
-        seeded_N = np.searchsorted(
-            places_M, first_N + np.searchsorted(times, SEED_TIME, side="right"), side="left"
-        )
-        between_N = np.maximum(oldest_N - seeded_N, 0)
-        spots_NL = np.where(spots_NL < oldest_N[:, None], spots_NL - between_N[:, None], spots_NL)
-    present_NL = spots_NL >= starts_N[:, None]
-    spots_NL = np.where(present_NL, spots_NL, 0)
-    if m == 0:
+    if len(past.owners_M) == 0:
         shape = (len(owners_N), length)
         return Histories(
             np.zeros(shape, np.uint64),
             np.zeros(shape, np.uint8),
             np.full(shape, np.nan, np.float32),
         )
+    spots_NL = _spots(past, owners_N, times_us_N, length, window_us)
+    present_NL = spots_NL >= 0
     then_NL = past.times_us_M[spots_NL]
-    gaps = np.where(
+    gaps_NL = np.where(
         present_NL & (then_NL != SEED_TIME), (times_us_N[:, None] - then_NL) / 1e6, np.nan
     )
     return Histories(
         np.where(present_NL, past.keys_M[spots_NL], 0).astype(np.uint64),
         np.where(present_NL, past.actions_M[spots_NL], 0).astype(np.uint8),
-        gaps.astype(np.float32),
+        gaps_NL.astype(np.float32),
     )
+
+
+def _spots(
+    past: PastEvents,
+    owners_N: np.ndarray,
+    times_us_N: np.ndarray,
+    length: int,
+    window_us: int | None,
+) -> np.ndarray:
+    """Rows [N, L] of the past events that make each history, newest first; -1: none."""
+    m = len(past.owners_M)
+    _, owner_codes = np.unique(np.concatenate([past.owners_M, owners_N]), return_inverse=True)
+    every_time = np.concatenate([past.times_us_M, times_us_N])
+    times, time_codes = np.unique(every_time, return_inverse=True)
+    stride = np.int64(len(times) + 1)
+    # sorted, because `past` is sorted by (owner, time)
+    places_M = owner_codes[:m] * stride + time_codes[:m]
+    first_N = owner_codes[m:] * stride
+
+    def row_from(codes_N: np.ndarray | np.intp) -> np.ndarray:
+        """Row of each owner's first event that is not before the time with that code."""
+        return np.searchsorted(places_M, first_N + codes_N, side="left")
+
+    starts_N = np.searchsorted(places_M, first_N, side="left")
+    spots_NL = row_from(time_codes[m:])[:, None] - 1 - np.arange(length)[None, :]
+    if window_us is not None:
+        # of events before the window only those of the seed are left: they come first
+        oldest_N = row_from(np.searchsorted(times, times_us_N - window_us, side="left"))
+        seeded_N = row_from(np.searchsorted(times, SEED_TIME, side="right"))
+        between_N = np.maximum(oldest_N - seeded_N, 0)
+        spots_NL = np.where(spots_NL < oldest_N[:, None], spots_NL - between_N[:, None], spots_NL)
+    return np.where(spots_NL >= starts_N[:, None], spots_NL, -1)

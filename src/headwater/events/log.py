@@ -26,8 +26,10 @@ Erased = Callable[[str, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class EventDay:
-    """The usable rows of one day, oldest first: `time_us`, ids, features, labels; how many were
-    refused, by reason; and how many were passed over because their user or item was erased.
+    """The usable rows of one day, oldest first: `time_us`, ids, features, labels.
+
+    Also how many were refused, by reason, and how many were passed over because their user or item
+    was erased.
     """
 
     log: Log
@@ -49,26 +51,31 @@ class EventDay:
 
 
 class EventLog:
-    """A log on disk. Only the rows asked for are ever in memory. `erased` says which keys of an
-    entity were erased.
+    """A log on disk, of which only the rows asked for are ever in memory.
+
+    `erased` says which keys of an entity were erased.
     """
 
     def __init__(
         self, log: Log, zone: ZoneInfo, quarantine: Path | None = None, erased: Erased | None = None
     ) -> None:
-        self.log, self.zone, self._erased = log, zone, erased
+        self.log = log
+        self.zone = zone
+        self._erased = erased
         self._quarantine = quarantine / log.name if quarantine else None
         self._what = f"log {log.name}"
 
     def day(self, day: dt.date) -> EventDay:
-        """The rows of one local day. Raises LogError: no rows, unreadable files, wrong unit, too
-        many rejects.
+        """The rows of one local day.
+
+        Raises LogError: no rows, unreadable files, wrong unit, too many rejects.
         """
         low, high = day_bounds_us(day, self.zone)
         frame = self._rows(low, high)
         if frame.is_empty():
             raise self._empty(day)
-        rows, frame = len(frame), self._without_erased(frame)
+        rows = len(frame)
+        frame = self._without_erased(frame)
         if frame.is_empty():
             raise LogError(
                 f"{self._what}, day {day}: each of its {rows:,} rows is of an entity that was"
@@ -77,41 +84,40 @@ class EventLog:
         used, refused = self._split(frame)
         self._keep_aside(refused, f"{day}.parquet")
         self._keep_aside(self.undated(), "undated.parquet")
-        share = len(refused) / max(1, len(frame))
         counts = {
             str(reason): int(n)
             for reason, n in refused[REASON].value_counts().sort(REASON).iter_rows()
         }
+        self._expect_few(counts, len(frame), day)
+        return EventDay(self.log, day, used, counts, rows - len(frame))
+
+    def _expect_few(self, refused: Mapping[str, int], rows: int, day: dt.date) -> None:
+        total = sum(refused.values())
+        share = total / max(1, rows)
         if share > self.log.max_reject_share:
-            listed = "; ".join(f"{n} x {reason}" for reason, n in counts.items())
+            listed = "; ".join(f"{n} x {reason}" for reason, n in refused.items())
             raise LogError(
-                f"{self._what}, day {day}: {len(refused):,} of {len(frame):,} rows are bad"
+                f"{self._what}, day {day}: {total:,} of {rows:,} rows are bad"
                 f" ({share:.1%}, allowed {self.log.max_reject_share:.1%}): {listed}. They lie in"
                 f" quarantine/{self.log.name}/{day}.parquet; mend the log, or raise"
                 f" logs.{self.log.name}.max_reject_share."
             )
-        return EventDay(self.log, day, used, counts, rows - len(frame))
 
     def between(self, low_us: int, high_us: int) -> pl.DataFrame:
-        """The usable rows of a half-open interval of UTC microseconds, oldest first; may
-        be none.
-        """
+        """The usable rows of a half-open interval of UTC microseconds, oldest first, if any."""
         return self._split(self._without_erased(self._rows(low_us, high_us)))[0]
 
     def join_keys_seen(self, key: str, known_by_us: int) -> pl.Series:
-        """The distinct `key`s of the rows earlier than `known_by_us`, for labels that arrive in
-        this log.
+        """The distinct `key`s of the rows earlier than `known_by_us`.
+
+        For labels that arrive in this log.
         """
         frames = []
         for file in self._files():
             lazy = scan(file, (self.log.time, key), self._what)
-            when = to_us(
-                self.log.time,
-                lazy.collect_schema()[self.log.time],
-                self.log.time_unit,
-                self.zone.key,
-            )
-            dtype = lazy.collect_schema()[key]
+            schema = lazy.collect_schema()
+            when = self._us(schema[self.log.time])
+            dtype = schema[key]
             if not is_id(dtype):
                 raise LogError(
                     f"{self._what}: {key!r}, by which labels are joined, holds {dtype}; write it as"
@@ -122,10 +128,12 @@ class EventLog:
         return pl.concat(frames).unique()
 
     def undated(self) -> pl.DataFrame:
-        """The rows whose time cannot be read, and so belong to no day. Raises LogError where they
-        are too many.
+        """The rows whose time cannot be read, and so belong to no day.
+
+        Raises LogError where they are too many.
         """
-        frames, total = [], 0
+        frames = []
+        total = 0
         for file in self._files():
             lazy = self._timed(file)
             frames.append(collect(lazy.filter(pl.col(TIME).is_null()), file, self._what))
@@ -143,16 +151,13 @@ class EventLog:
     def span(self) -> tuple[dt.date, dt.date] | None:
         """First and last day with a readable time."""
         ends: list[int] = []
+        bounds = {"low": pl.col(TIME).min(), "high": pl.col(TIME).max()}
         for file in self._files():
-            times = collect(
-                self._timed(file).select(low=pl.col(TIME).min(), high=pl.col(TIME).max()),
-                file,
-                self._what,
-            )
+            times = collect(self._timed(file).select(**bounds), file, self._what)
             ends.extend(value for value in times.row(0) if value is not None)
-        return (
-            (date_of_us(min(ends), self.zone), date_of_us(max(ends), self.zone)) if ends else None
-        )
+        if not ends:
+            return None
+        return date_of_us(min(ends), self.zone), date_of_us(max(ends), self.zone)
 
     def columns_found(self) -> None:
         """Raise LogError unless every file is readable and has every declared column."""
@@ -164,10 +169,12 @@ class EventLog:
 
     def _timed(self, file: str) -> pl.LazyFrame:
         lazy = scan(file, self.log.columns, self._what)
-        when = to_us(
-            self.log.time, lazy.collect_schema()[self.log.time], self.log.time_unit, self.zone.key
-        )
+        when = self._us(lazy.collect_schema()[self.log.time])
         return lazy.with_columns(when.alias(TIME))
+
+    def _us(self, dtype: pl.DataType) -> pl.Expr:
+        """UTC microseconds of the log's time, where that is of this type."""
+        return to_us(self.log.time, dtype, self.log.time_unit, self.zone.key)
 
     def _rows(self, low_us: int, high_us: int) -> pl.DataFrame:
         frames = []
@@ -177,9 +184,7 @@ class EventLog:
             if dtype.is_integer():  # on the raw column, so that the reader can skip row groups
                 low, high = raw_bounds(low_us, high_us, self.log.time_unit)
                 lazy = lazy.filter(pl.col(self.log.time).is_between(low, high, closed="left"))
-            timed = lazy.with_columns(
-                to_us(self.log.time, dtype, self.log.time_unit, self.zone.key).alias(TIME)
-            )
+            timed = lazy.with_columns(self._us(dtype).alias(TIME))
             rows = timed.filter(pl.col(TIME).is_between(low_us, high_us, closed="left"))
             frames.append(collect(rows, file, self._what).with_columns(pl.lit(file).alias(SOURCE)))
         try:
@@ -200,6 +205,7 @@ class EventLog:
         return raw if kept.all() else raw.filter(pl.Series(kept))
 
     def _split(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Usable rows by time, and refused ones with their reasons."""
         frame = typed(raw, self.log)
         for entity, column in self.log.entities.items():
             if not is_id(frame.schema[column]):
@@ -217,9 +223,8 @@ class EventLog:
         refused = raw.with_columns(why).filter(why.is_not_null()).drop(TIME)
         used = frame.filter(why.is_null()).drop(SOURCE)
         keys = [keys_of(used[column]) for column in self.log.entities.values()]
-        order = np.lexsort(
-            [*keys[::-1], used[TIME].to_numpy()]
-        )  # not the order of files, which may be rewritten
+        # not the order of files, which may be rewritten
+        order = np.lexsort([*keys[::-1], used[TIME].to_numpy()])
         return used[order], refused
 
     def _keep_aside(self, refused: pl.DataFrame, name: str) -> None:

@@ -1,5 +1,6 @@
-"""Pairs: who met which item on which day, and whether it was a positive; what retrieval is judged
-by. Shapes: M pairs.
+"""Pairs: who met which item on which day, and whether it was a positive.
+
+Retrieval is judged by them. Shape suffix: M pairs.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ class Pairs:
 
 
 def read_pairs(log: EventLog, task: Task, first: dt.date, last: dt.date) -> Pairs:
-    """The usable rows of the days from `first` to `last`; days without rows are passed over. Raises
-    ConfigError for a task whose labels are not known with the row.
+    """The usable rows of the days from `first` to `last`, as pairs.
+
+    Days without rows are passed over. Raises ConfigError for a task whose labels are not known with
+    the row.
     """
     columns = label_columns_of(task)
     parts = []
@@ -55,11 +58,8 @@ def read_pairs(log: EventLog, task: Task, first: dt.date, last: dt.date) -> Pair
         day = first + dt.timedelta(days=n)
         frame = log.between(*day_bounds_us(day, log.zone))
         users, items = (keys_of(frame[log.log.entities[entity]]) for entity in ("user", "item"))
-        positive = (
-            frame.select(pl.all_horizontal(pl.max_horizontal(alike) == 1 for alike in columns))
-            .to_series()
-            .to_numpy()
-        )
+        taken = pl.all_horizontal(pl.max_horizontal(alike) == 1 for alike in columns)
+        positive = frame.select(taken).to_series().to_numpy()
         parts.append(Pairs(users, items, np.full(len(frame), day.toordinal(), np.int32), positive))
     return Pairs(
         *(
@@ -81,34 +81,28 @@ def label_columns_of(task: Task) -> list[tuple[str, ...]]:
 
 
 def seed_pairs(history: History, task: Task, day: dt.date) -> Pairs:
-    """The events of a history's seed table, as pairs of `day`: positive where the seed says that
-    all of the task's labels were taken.
+    """The events of a history's seed table, as pairs of `day`.
+
+    Positive where the seed says that all of the task's labels were taken.
     """
     seed = seed_events(history)
     positive = np.ones(len(seed.owners_M), bool)
     for alike in label_columns_of(task):
         bits = [history.actions.index(column) for column in alike if column in history.actions]
-        positive &= (
-            np.any([(seed.actions_M >> bit) & 1 == 1 for bit in bits], axis=0) if bits else False
-        )
-    return Pairs(
-        seed.owners_M, seed.keys_M, np.full(len(positive), day.toordinal(), np.int32), positive
-    )
+        taken = [(seed.actions_M >> bit) & 1 == 1 for bit in bits]
+        positive &= np.any(taken, axis=0) if bits else False
+    days = np.full(len(positive), day.toordinal(), np.int32)
+    return Pairs(seed.owners_M, seed.keys_M, days, positive)
 
 
 def items_met(log: EventLog, user: int | str) -> np.ndarray:
     """Keys of the items that stand beside a user in the log. Reads the user's rows only."""
     user_column, item_column = (log.log.entities[entity] for entity in ("user", "item"))
-    what, found = f"log {log.log.name}", []
+    what = f"log {log.log.name}"
+    found = []
     for file in matching_files(log.log.paths, what):
-        mine = scan(file, (user_column, item_column), what).filter(
-            pl.col(user_column).cast(pl.String) == str(user)
-        )
-        found.append(
-            keys_of(
-                collect(mine.select(pl.col(item_column).drop_nulls().unique()), file, what)[
-                    item_column
-                ]
-            )
-        )
+        rows = scan(file, (user_column, item_column), what)
+        mine = rows.filter(pl.col(user_column).cast(pl.String) == str(user))
+        items = mine.select(pl.col(item_column).drop_nulls().unique())
+        found.append(keys_of(collect(items, file, what)[item_column]))
     return np.unique(np.concatenate(found))

@@ -1,5 +1,6 @@
-"""Features as they stand in the data, as Arrow columns, for models that encode them in their own
-way. Shapes: N rows.
+"""Features as they stand in the data, as Arrow columns.
+
+For models that encode them in their own way. Shape suffixes: N rows, D width of a vector.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from headwater.errors import SchemaError
 from headwater.events.entities import read_table
 from headwater.events.tables import matching_files, scan
 from headwater.events.times import day_bounds_us, to_us
-from headwater.schema import Categorical, Entity, Feature, Log, MultiCategorical, Numeric, Vector
+from headwater.schema import (
+    Categorical,
+    Entity,
+    Feature,
+    Log,
+    MultiCategorical,
+    Numeric,
+    Timestamp,
+    Vector,
+)
 
 MOMENT = pa.timestamp("us", tz="UTC")
 _PLAIN = {
@@ -30,8 +40,9 @@ _PLAIN = {
 
 
 def plain_type(dtypes: Sequence[pl.DataType]) -> pa.DataType:
-    """What ids and categories are written as: integers, numbers or truth values where every file
-    has them so, else text.
+    """What ids and categories are written as.
+
+    Integers, numbers or truth values where every file has them so, else text.
     """
     if all(dtype == pl.UInt64 for dtype in dtypes):
         return pa.uint64()
@@ -43,8 +54,9 @@ def plain_type(dtypes: Sequence[pl.DataType]) -> pa.DataType:
 
 
 def feature_type(kind: Feature, dtypes: Sequence[pl.DataType]) -> pa.DataType:
-    """What a feature is written as: numbers as float64, moments in UTC, several values as a list of
-    text, vectors of fixed width.
+    """What a feature is written as.
+
+    Numbers as float64, moments in UTC, several values as a list of text, vectors of fixed width.
     """
     if isinstance(kind, Categorical):
         return plain_type(dtypes)
@@ -72,45 +84,20 @@ def plain_array(column: pl.Series, kept_as: pa.DataType) -> pa.Array:
 def feature_array(
     column: pl.Series, kind: Feature, kept_as: pa.DataType, zone: ZoneInfo, where: str
 ) -> pa.Array:
-    """A feature, as `feature_type` says; null where it is missing or no finite number. Raises
-    SchemaError where it is not of its kind.
+    """A feature, as `feature_type` says; null where it is missing or no finite number.
+
+    Raises SchemaError where it is not of its kind.
     """
     try:
         if isinstance(kind, Categorical):
             return plain_array(column, kept_as)
-        if isinstance(kind, Numeric):
-            numbers = column.cast(pl.Float64, strict=False)
-            return _arrow(
-                pl.select(pl.when(numbers.is_finite()).then(numbers)).to_series(), kept_as
-            )
-        if isinstance(kind, MultiCategorical):
-            lists = (
-                column.str.split(kind.separator)
-                if column.dtype == pl.String
-                else column.cast(pl.List(pl.String))
-            )
-            return _arrow(
-                lists.list.eval(pl.element().str.strip_chars()).list.eval(
-                    pl.element().filter(pl.element() != "")
-                ),
-                kept_as,
-            )
         if isinstance(kind, Vector):
-            vectors_ND = np.full((len(column), kind.width), np.nan, np.float32)
-            if (there := column.is_not_null().to_numpy()).any():
-                vectors_ND[there] = (
-                    column.drop_nulls()
-                    .cast(pl.List(pl.Float32))
-                    .list.to_array(kind.width)
-                    .to_numpy()
-                )
-            return vector_array(vectors_ND, np.isnan(vectors_ND))
-        moments = (
-            pl.DataFrame({"moment": column})
-            .select(to_us("moment", column.dtype, kind.unit, zone.key))
-            .to_series()
-        )
-        return _arrow(moments.cast(pl.Datetime("us", "UTC")), kept_as)
+            return _vectors(column, kind)
+        if isinstance(kind, Numeric):
+            return _arrow(_finite(column), kept_as)
+        if isinstance(kind, MultiCategorical):
+            return _arrow(_lists(column, kind), kept_as)
+        return _arrow(_moments(column, kind, zone), kept_as)
     except pl.exceptions.PolarsError as error:
         problem = (
             f"{column.name}: declared {kind.kind}, holds {column.dtype}"
@@ -121,17 +108,45 @@ def feature_array(
         ) from error
 
 
+def _finite(column: pl.Series) -> pl.Series:
+    numbers = column.cast(pl.Float64, strict=False)
+    return pl.select(pl.when(numbers.is_finite()).then(numbers)).to_series()
+
+
+def _lists(column: pl.Series, kind: MultiCategorical) -> pl.Series:
+    if column.dtype == pl.String:
+        lists = column.str.split(kind.separator)
+    else:
+        lists = column.cast(pl.List(pl.String))
+    stripped = lists.list.eval(pl.element().str.strip_chars())
+    return stripped.list.eval(pl.element().filter(pl.element() != ""))
+
+
+def _vectors(column: pl.Series, kind: Vector) -> pa.Array:
+    vectors_ND = np.full((len(column), kind.width), np.nan, np.float32)
+    there_N = column.is_not_null().to_numpy()
+    if there_N.any():
+        lists = column.drop_nulls().cast(pl.List(pl.Float32))
+        vectors_ND[there_N] = lists.list.to_array(kind.width).to_numpy()
+    return vector_array(vectors_ND, np.isnan(vectors_ND))
+
+
+def _moments(column: pl.Series, kind: Timestamp, zone: ZoneInfo) -> pl.Series:
+    us = to_us("moment", column.dtype, kind.unit, zone.key)
+    moments = pl.DataFrame({"moment": column}).select(us).to_series()
+    return moments.cast(pl.Datetime("us", "UTC"))
+
+
 def vector_array(vectors_ND: np.ndarray, absent_ND: np.ndarray) -> pa.Array:
-    """Vectors of fixed width, with nulls *in* an absent one: Arrow before 26 cannot read Parquet in
-    which a fixed-width list itself is null (apache/arrow#35692), and so all rows flatten to N x D
-    numbers.
+    """Vectors of fixed width, with nulls *in* an absent one.
+
+    Arrow before 26 cannot read Parquet in which a fixed-width list itself is null
+    (apache/arrow#35692), and so all rows flatten to N x D numbers.
     """
-    values = pa.array(
-        np.ascontiguousarray(vectors_ND, np.float32).reshape(-1), mask=absent_ND.reshape(-1)
-    )
-    return pa.FixedSizeListArray.from_arrays(
-        values, type=pa.list_(pa.float32(), vectors_ND.shape[1])
-    )
+    flat = np.ascontiguousarray(vectors_ND, np.float32).reshape(-1)
+    width = vectors_ND.shape[1]
+    values = pa.array(flat, mask=absent_ND.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(values, type=pa.list_(pa.float32(), width))
 
 
 def _arrow(column: pl.Series, kept_as: pa.DataType) -> pa.Array:
@@ -160,8 +175,9 @@ class RawTable:
         }
 
     def gather(self, keys_N: np.ndarray, day: dt.date) -> dict[str, pa.Array]:
-        """What was known of each of `keys_N` when `day` began, by feature; null where the table
-        lacks it, or names a later moment.
+        """What was known of each of `keys_N` when `day` began, by feature.
+
+        Null where the table lacks it, or names a later moment.
         """
         missing = len(self._keys)
         spots = np.minimum(np.searchsorted(self._keys, keys_N), max(0, missing - 1))

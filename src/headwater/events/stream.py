@@ -1,8 +1,8 @@
-"""A log too large for memory, as shuffled batches: Parquet files are read and encoded once, in
-pieces, and kept as arrays.
+"""A log too large for memory, as shuffled batches.
 
-A part is one row group of one file. Memory holds about two windows of rows, whatever the size of
-the log; the order of rows depends on the seed alone, not on what was kept from an earlier reading.
+Parquet files are read and encoded once, in pieces, and kept as arrays. A part is one row group of
+one file. Memory holds about two windows of rows, whatever the size of the log; the order of rows
+depends on the seed alone, not on what was kept from an earlier reading.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headwater.digests import digest_of
 from headwater.errors import LogError, SchemaError
-from headwater.events.blocks import Block, encode, moments_in, readings
+from headwater.events.blocks import Block
+from headwater.events.encoding import encode
+from headwater.events.moments import moments_in, readings
 from headwater.events.tables import unreadable
-from headwater.files import digest_of, new_folder
+from headwater.files import new_folder
 from headwater.schema import Categorical, Feature, Timestamp
 
 EPOCH = dt.date(1970, 1, 1)
@@ -67,8 +70,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Part:
-    """One row group. `place` names where its arrays are kept: a changed file or other features have
-    another place.
+    """One row group.
+
+    `place` names where its arrays are kept: a changed file or other features have another place.
     """
 
     file: str
@@ -78,12 +82,12 @@ class Part:
 
 
 class RowStream:
-    """The rows of Parquet `files`, with `features` encoded as a log's own and `labels` as float32
-    (missing: NaN).
+    """The rows of Parquet `files`, encoded.
 
-    `kept` is a folder for the encoded arrays, or None to encode at every reading. Raises LogError
-    where a file cannot be read or lacks a column, SchemaError where a column is not of its declared
-    kind, or is of one that a stream cannot give.
+    `features` are encoded as a log's own, `labels` are float32 (missing: NaN). `kept` is a folder
+    for the encoded arrays, or None to encode at every reading. Raises LogError where a file cannot
+    be read or lacks a column, SchemaError where a column is not of its declared kind, or is of one
+    that a stream cannot give.
     """
 
     def __init__(
@@ -98,33 +102,12 @@ class RowStream:
     ) -> None:
         if window_rows < 1:
             raise ValueError(f"window_rows should be at least 1. Received: {window_rows}")
-        hashed = [
-            name
-            for name, kind in features.items()
-            if isinstance(kind, Categorical) and kind.vocabulary is not None
-        ]
-        if hashed:
-            raise SchemaError(
-                f"stream: {', '.join(hashed)} should be hashed or have values; a vocabulary is"
-                " learnt by the models of a factory."
-            )
-        relative = [
-            name
-            for name, kind in features.items()
-            if isinstance(kind, Timestamp) and readings(kind, True) != ("cycles",)
-        ]
-        if relative:
-            raise SchemaError(
-                f"stream: {', '.join(relative)} should be read as cycles; age and recency are those"
-                " of an event, and a stream knows of none."
-            )
-        self.features, self.labels, self.kept, self.zone, self.window_rows = (
-            dict(features),
-            list(labels),
-            kept,
-            ZoneInfo(zone),
-            window_rows,
-        )
+        _expect_streamable(features)
+        self.features = dict(features)
+        self.labels = list(labels)
+        self.kept = kept
+        self.zone = ZoneInfo(zone)
+        self.window_rows = window_rows
         self.columns = list(dict.fromkeys([*self.features, *self.labels]))
         self.parts = [part for file in files for part in self._parts(file)]
 
@@ -132,17 +115,19 @@ class RowStream:
         return sum(part.rows for part in self.parts)
 
     def batches(self, batch_rows: int, seed: int | None) -> Iterator[Rows]:
-        """Every row once, in batches of `batch_rows` (the last may be smaller); shuffled within
-        windows, or in the log's order without a seed.
+        """Every row once, in batches of `batch_rows` (the last may be smaller).
+
+        Shuffled within windows, or in the log's order without a seed.
         """
         generator = None if seed is None else np.random.default_rng(seed)
         left: list[Rows] = []
         for window in self._windows(generator):
-            order = (
-                np.arange(len(window)) if generator is None else generator.permutation(len(window))
-            )
+            order = np.arange(len(window))
+            if generator is not None:
+                order = generator.permutation(len(window))
             carried = sum(map(len, left))
-            if carried:  # rows of the last window that filled no batch come first
+            if carried:
+                # rows of the last window that filled no batch come first
                 window = _joined([*left, window])
                 order = np.concatenate([np.arange(carried), carried + order])
             whole = len(order) - len(order) % batch_rows
@@ -153,11 +138,9 @@ class RowStream:
             yield left[0]
 
     def _windows(self, generator: np.random.Generator | None) -> Iterator[Rows]:
-        parts = (
-            self.parts
-            if generator is None
-            else [self.parts[i] for i in generator.permutation(len(self.parts))]
-        )
+        parts = self.parts
+        if generator is not None:
+            parts = [parts[i] for i in generator.permutation(len(parts))]
         held: list[Rows] = []
         size = min(FIRST_ROWS, self.window_rows)
         for part in parts:
@@ -165,13 +148,15 @@ class RowStream:
                 held.append(piece)
                 if sum(map(len, held)) >= size:
                     yield _joined(held)
-                    held, size = [], min(2 * size, self.window_rows)
+                    held = []
+                    size = min(2 * size, self.window_rows)
         if held:
             yield _joined(held)
 
     def _pieces(self, part: Part) -> Iterator[Rows]:
-        """A part's rows in order, at most `FIRST_ROWS` at a time: as kept, or encoded and then
-        kept.
+        """A part's rows in order, at most `FIRST_ROWS` at a time.
+
+        They are read as kept, or encoded and then kept.
         """
         if self.kept is None:
             yield from self._encoded(part)
@@ -237,16 +222,14 @@ class RowStream:
             categorical_NC=block.categorical_NC.astype(np.int32),
             multi_NK=tuple(m.astype(np.int32) for m in block.multi_NK),
         )
-        return Rows(
-            block, np.stack(labels, axis=1) if labels else np.zeros((len(frame), 0), np.float32)
-        )
+        labels_NL = np.stack(labels, axis=1) if labels else np.zeros((len(frame), 0), np.float32)
+        return Rows(block, labels_NL)
 
     def _layout(self) -> Rows:
         """No rows, of the shapes and types that the stream's rows have."""
-        schema = pq.read_schema(self.parts[0].file)
-        return self._encode(
-            pl.DataFrame(schema.empty_table().select(self.columns)), self.parts[0].file
-        )
+        file = self.parts[0].file
+        nothing = pq.read_schema(file).empty_table().select(self.columns)
+        return self._encode(pl.DataFrame(nothing), file)
 
     def _parts(self, file: str) -> list[Part]:
         try:
@@ -279,9 +262,34 @@ class RowStream:
         ]
 
 
+def _expect_streamable(features: Mapping[str, Feature]) -> None:
+    """Raise SchemaError where a feature is of a kind that a stream cannot give."""
+    hashed = [
+        name
+        for name, kind in features.items()
+        if isinstance(kind, Categorical) and kind.vocabulary is not None
+    ]
+    if hashed:
+        raise SchemaError(
+            f"stream: {', '.join(hashed)} should be hashed or have values; a vocabulary is"
+            " learnt by the models of a factory."
+        )
+    relative = [
+        name
+        for name, kind in features.items()
+        if isinstance(kind, Timestamp) and readings(kind, True) != ("cycles",)
+    ]
+    if relative:
+        raise SchemaError(
+            f"stream: {', '.join(relative)} should be read as cycles; age and recency are those"
+            " of an event, and a stream knows of none."
+        )
+
+
 def _read_rows(npy: Path, start: int, rows: int) -> np.ndarray:
-    """Some rows of an array on disk; a copy, so that only they, and not pages of the whole file,
-    are this process's memory.
+    """Some rows of an array on disk, as a copy.
+
+    So only they, and not pages of the whole file, are this process's memory.
     """
     with npy.open("rb") as file:
         np.lib.format.read_magic(file)
@@ -294,9 +302,5 @@ def _read_rows(npy: Path, start: int, rows: int) -> np.ndarray:
 def _joined(pieces: Sequence[Rows]) -> Rows:
     if len(pieces) == 1:
         return pieces[0]
-    return pieces[0].with_arrays(
-        [
-            np.concatenate(arrays)
-            for arrays in zip(*(piece.arrays() for piece in pieces), strict=True)
-        ]
-    )
+    together = zip(*(piece.arrays() for piece in pieces), strict=True)
+    return pieces[0].with_arrays([np.concatenate(arrays) for arrays in together])

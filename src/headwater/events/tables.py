@@ -28,19 +28,16 @@ def matching_files(paths: Iterable[str], what: str) -> list[str]:
 
 
 def scan(file: str, columns: Iterable[str], what: str) -> pl.LazyFrame:
-    """A lazy frame of `columns` of one file (CSV cells stay text). Raises LogError: unreadable, or
-    a column missing.
+    """A lazy frame of `columns` of one file (CSV cells stay text).
+
+    Raises LogError: unreadable, or a column missing.
     """
     try:
         if file.endswith((".parquet", ".pq")):
             frame = pl.scan_parquet(file, glob=False)
         elif file.endswith((".csv", ".csv.gz", ".tsv")):
-            frame = pl.scan_csv(
-                file,
-                glob=False,
-                infer_schema=False,
-                separator="\t" if file.endswith(".tsv") else ",",
-            )
+            separator = "\t" if file.endswith(".tsv") else ","
+            frame = pl.scan_csv(file, glob=False, infer_schema=False, separator=separator)
         else:
             raise LogError(
                 f"{what}: {Path(file).name} is neither Parquet (.parquet) nor CSV (.csv, .csv.gz,"
@@ -60,6 +57,7 @@ def scan(file: str, columns: Iterable[str], what: str) -> pl.LazyFrame:
 
 
 def unreadable(file: str, what: str, error: Exception) -> LogError:
+    """What to raise of a file that a reader failed on."""
     first_line = (str(error).splitlines() or [type(error).__name__])[0]
     return LogError(
         f"{what}: {file} cannot be read; it may be truncated or of another format ({first_line})."

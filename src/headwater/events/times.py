@@ -31,43 +31,41 @@ def _local_to_utc_us(moment: pl.Expr, zone: str) -> pl.Expr:
 
 
 def to_us(column: str, dtype: pl.DataType, unit: str, zone: str) -> pl.Expr:
-    """UTC microseconds (Int64) of a column; null where unparsable, or outside the years 2000 to
-    2100.
+    """UTC microseconds (Int64) of a column.
 
-    Integers and decimal text count `unit`s since 1970 UTC. A datetime without a zone, or text such
-    as `2022-05-01 13:00:00`, is local time of `zone`; text with an offset (`+08:00`, `Z`) says its
-    own.
+    Null where unparsable, or outside the years 2000 to 2100. Integers and decimal text count
+    `unit`s since 1970 UTC. A datetime without a zone, or text such as `2022-05-01 13:00:00`, is
+    local time of `zone`; text with an offset (`+08:00`, `Z`) says its own.
     """
     value = pl.col(column)
+    us = pl.lit(None, dtype=pl.Int64)
     if isinstance(dtype, pl.Datetime):
-        us = (
-            value.dt.cast_time_unit("us").cast(pl.Int64)
-            if dtype.time_zone
-            else _local_to_utc_us(value, zone)
-        )
+        us = _local_to_utc_us(value, zone)
+        if dtype.time_zone:
+            us = value.dt.cast_time_unit("us").cast(pl.Int64)
     elif dtype == pl.Date:
         us = _local_to_utc_us(value.cast(pl.Datetime("us")), zone)
     elif dtype == pl.String:
-        text = value.str.strip_chars()
-        number = _scale(
-            text.cast(pl.Float64, strict=False), text.cast(pl.Int64, strict=False), unit
-        )
-        zoned = [
-            text.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC").cast(pl.Int64)
-            for form in _ZONED_FORMATS
-        ]
-        local = [
-            _local_to_utc_us(text.str.to_datetime(form, strict=False, time_unit="us"), zone)
-            for form in _TEXT_FORMATS
-        ]
-        us = pl.coalesce(number, *zoned, *local)
+        us = _text_to_us(value.str.strip_chars(), unit, zone)
     elif dtype.is_integer():
         us = _scale(value.cast(pl.Float64), value.cast(pl.Int64, strict=False), unit)
     elif dtype.is_float():
         us = _scale(value, value.cast(pl.Int64, strict=False), unit)
-    else:
-        us = pl.lit(None, dtype=pl.Int64)
     return pl.when(us.is_between(EARLIEST_US, LATEST_US, closed="left")).then(us)
+
+
+def _text_to_us(text: pl.Expr, unit: str, zone: str) -> pl.Expr:
+    """Of text: a number, a time with an offset, or one of the zone, whichever it can be."""
+    number = _scale(text.cast(pl.Float64, strict=False), text.cast(pl.Int64, strict=False), unit)
+    zoned = [
+        text.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC").cast(pl.Int64)
+        for form in _ZONED_FORMATS
+    ]
+    local = [
+        _local_to_utc_us(text.str.to_datetime(form, strict=False, time_unit="us"), zone)
+        for form in _TEXT_FORMATS
+    ]
+    return pl.coalesce(number, *zoned, *local)
 
 
 def _scale(rough: pl.Expr, exact: pl.Expr, unit: str) -> pl.Expr:
@@ -93,4 +91,5 @@ def raw_bounds(low_us: int, high_us: int, unit: str) -> tuple[int, int]:
 
 
 def date_of_us(us: int, zone: ZoneInfo) -> dt.date:
+    """The local day of a moment."""
     return dt.datetime.fromtimestamp(us / 1e6, tz=zone).date()

@@ -1,5 +1,6 @@
-"""A training set as tensors, for models in PyTorch that are not ours. Shapes: B rows of a batch, D
-width of a vector, K length of a sequence.
+"""A training set as tensors, for models in PyTorch that are not ours.
+
+Shapes: B rows of a batch, D width of a vector, K length of a sequence.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from headwater.errors import ConfigError
-from headwater.events.blocks import encode
+from headwater.events.encoding import encode
 from headwater.events.times import US_PER_DAY
-from headwater.exports.training_set import TrainingDay, TrainingSet
+from headwater.exports.training_day import TrainingDay
+from headwater.exports.training_set import TrainingSet
 from headwater.ids import keys_of
 from headwater.schema import Categorical, MultiCategorical, Numeric, Timestamp, Vector
 
@@ -24,19 +26,20 @@ Batch = dict[str, torch.Tensor]
 
 
 class TrainingRows(IterableDataset[Batch]):
-    """The rows of a TrainingSet, as batches of tensors by column name; a batch holds rows of one
-    day.
+    """The rows of a TrainingSet, as batches of tensors by column name.
 
-    - ids: their 64-bit keys, int64 [B]; `time`: microseconds since 1970 (UTC), and `day`: days
-      since 1970, int64 [B]
+    A batch holds rows of one day, and these columns:
+
+    - ids: their 64-bit keys, int64 [B]
+    - `time`: microseconds since 1970 (UTC), int64 [B]; `day`: days since 1970, int64 [B]
     - labels and counters: float32 [B], NaN where there is none
-    - features as factory.yaml declares them: categorical as slots, int64 [B] (0: missing;
-      `events.blocks.slots(kind)` of them), multi-categorical [B, length]; numeric, on their log
-      scale if declared, float32 [B], and vectors [B, D]; timestamps as days before the row,
-      float32 [B]; NaN where missing
-    - embedding NAME: float32 [B, D], or its sequence [B, K, D], newest first, with `NAME_steps`
-      int64 [B]; zeros where absent, for which see `NAME_found`, bool [B]; `NAME_age_days`,
-      float32 [B], NaN where absent
+    - categorical features: slots, int64 [B]; multi-categorical ones: slots, int64 [B, length]. Of
+      a kind there are `events.blocks.slots(kind)`; 0 stands for missing.
+    - numeric features, on their log scale if declared: float32 [B]; vectors: float32 [B, D];
+      timestamps: days before the row, float32 [B]. NaN stands for missing.
+    - embedding NAME: float32 [B, D]; or its sequence, newest first: float32 [B, K, D], with
+      `NAME_steps`, int64 [B]. Zeros stand where it is absent: see `NAME_found`, bool [B].
+    - `NAME_age_days`: float32 [B], NaN where the embedding is absent
 
     With workers, whole days are dealt out to them. With a `seed`, the rows of each day are
     shuffled, always in the same way.
@@ -47,21 +50,22 @@ class TrainingRows(IterableDataset[Batch]):
             raise ConfigError(
                 f"TrainingRows: batch_rows should be at least 1. Received: {batch_rows}."
             )
-        self.rows, self.batch_rows, self.seed = rows, batch_rows, seed
+        self.rows = rows
+        self.batch_rows = batch_rows
+        self.seed = seed
 
     def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        for day in (
-            self.rows.days if worker is None else self.rows.days[worker.id :: worker.num_workers]
-        ):
+        for day in self._days_of_this_worker():
             rows = self.rows.day(day)
             order = self._order(day, len(rows))
             for low in range(0, len(rows), self.batch_rows):
                 yield tensors(rows, order[low : low + self.batch_rows])
 
     def loader(self, workers: int = 0) -> DataLoader[Batch]:
-        """A DataLoader over the batches. Its workers are spawned: forked ones would inherit the
-        locks of the threads that read the log.
+        """A DataLoader over the batches.
+
+        Its workers are spawned: forked ones would inherit the locks of the threads that read the
+        log.
         """
         return DataLoader(
             self,
@@ -70,17 +74,22 @@ class TrainingRows(IterableDataset[Batch]):
             multiprocessing_context="spawn" if workers else None,
         )
 
+    def _days_of_this_worker(self) -> tuple[dt.date, ...]:
+        worker = get_worker_info()
+        if worker is None:
+            return self.rows.days
+        return self.rows.days[worker.id :: worker.num_workers]
+
     def _order(self, day: dt.date, n: int) -> np.ndarray:
-        return (
-            np.arange(n)
-            if self.seed is None
-            else np.random.default_rng([self.seed, day.toordinal()]).permutation(n)
-        )
+        if self.seed is None:
+            return np.arange(n)
+        return np.random.default_rng([self.seed, day.toordinal()]).permutation(n)
 
 
 def tensors(day: TrainingDay, rows_B: np.ndarray) -> Batch:
     """Some rows of a day, by column; see TrainingRows."""
-    made, batch = day.set, day.take(rows_B)
+    made = day.set
+    batch = day.take(rows_B)
     whole = {
         "time": batch["time"].cast(pa.int64()),
         "day": batch["day"].cast(pa.int32()).cast(pa.int64()),
@@ -97,7 +106,7 @@ def tensors(day: TrainingDay, rows_B: np.ndarray) -> Batch:
 
 
 def _features(made: TrainingSet, batch: pa.RecordBatch) -> Batch:
-    """The features' columns, encoded as the factory's own models read them; moments as ages."""
+    """The features' columns, encoded as the factory's own models read them; timestamps as ages."""
     frame = pl.DataFrame({column: pl.Series(batch[column]) for column in made.kinds})
     block = encode(frame, made.kinds, "training set", made.config.zone.key)
     encoded: dict[type, Iterable[np.ndarray]] = {
@@ -121,19 +130,17 @@ def _features(made: TrainingSet, batch: pa.RecordBatch) -> Batch:
 
 
 def _vectors(made: TrainingSet, batch: pa.RecordBatch, name: str) -> Batch:
-    width, column = made.spaces[name].width, batch[name]
-    found, ages = (
-        batch[f"{name}_found"].to_numpy(zero_copy_only=False),
-        _numbers(batch[f"{name}_age_days"]),
-    )
+    """The columns of an embedding."""
+    width = made.spaces[name].width
+    column = batch[name]
+    found_B = batch[f"{name}_found"].to_numpy(zero_copy_only=False)
     out = {
-        f"{name}_found": torch.from_numpy(found.copy()),
-        f"{name}_age_days": torch.from_numpy(ages),
+        f"{name}_found": torch.from_numpy(found_B.copy()),
+        f"{name}_age_days": torch.from_numpy(_numbers(batch[f"{name}_age_days"])),
     }
     if not made.depth:
-        return out | {
-            name: torch.from_numpy(np.nan_to_num(_numbers(column.flatten()).reshape(-1, width)))
-        }
+        vectors_BD = np.nan_to_num(_numbers(column.flatten()).reshape(-1, width))
+        return out | {name: torch.from_numpy(vectors_BD)}
     steps_B = np.diff(column.offsets.to_numpy())
     filled_BK = np.arange(made.depth) < steps_B[:, None]
     sequence_BKD = np.zeros((len(column), made.depth, width), np.float32)
@@ -145,5 +152,5 @@ def _vectors(made: TrainingSet, batch: pa.RecordBatch, name: str) -> Batch:
 
 
 def _numbers(column: pa.Array, dtype: type = np.float32) -> np.ndarray:
-    """NaN where null."""
+    """The numbers of a column; NaN where it is null."""
     return np.array(column.to_numpy(zero_copy_only=False), dtype)

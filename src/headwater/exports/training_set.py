@@ -1,115 +1,110 @@
 """Training sets for models that are not ours: every row of a log as it was known, with the vectors
 that were served to it. No torch.
 
-Shapes: N rows, D width of a vector, K length of a sequence.
+Shapes: N rows, D width of a vector.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.config import FactoryConfig, load_config, warehouse_of
 from headwater.console import SILENT, Console
-from headwater.embeddings import Served, Space
-from headwater.embeddings.snapshot import day_number
-from headwater.errors import ConfigError, SchemaError, StoreError
-from headwater.events import ExampleReader, Examples
-from headwater.events.cleaning import TIME
-from headwater.events.log import EventDay
-from headwater.events.raw import (
-    MOMENT,
-    RawTable,
-    feature_array,
-    feature_type,
-    log_types,
-    plain_array,
-    plain_type,
-    vector_array,
+from headwater.digests import canonical_json
+from headwater.embeddings import Space
+from headwater.errors import ConfigError, StoreError
+from headwater.events import ExampleReader
+from headwater.events.raw import MOMENT, RawTable, feature_type, log_types, plain_type
+from headwater.exports.choices import RowChoices, Wanted, choose
+from headwater.exports.columns import (
+    OURS,
+    context_columns,
+    counter_columns,
+    expect_distinct,
+    nothing_served,
+    vector_fields,
+    vectors_array,
 )
-from headwater.files import canonical_json, new_file
-from headwater.lifecycle import Tombstones
+from headwater.exports.training_day import TrainingDay
+from headwater.files import new_file
 from headwater.lifecycle.timeline import Timeline
-from headwater.schema import Feature, Schema, Timestamp
-from headwater.store import MAIN, read_catalog
+from headwater.schema import Feature, Schema
+from headwater.store import Entry
+from headwater.workspace import Workspace
 
 BATCH_ROWS = 65_536
 ONE_DAY = dt.timedelta(days=1)
-OURS = ("time", "day", "edition")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a training set holds beside times, ids, context and labels. `counters`: none, log or
-    full, as in downstream.NAME.counters.
-    """
+class _Source:
+    """What a training set was loaded from, so that a worker process can load it again."""
 
-    log: str
-    embeddings: tuple[str, ...]
-    features: bool
-    counters: str
+    factory_yaml: Path
+    start: dt.date
+    end: dt.date
+    lane: str
+    choices: RowChoices
 
 
 class TrainingSet:
     """The rows of a log's days `start` to `end`, a day at a time, each with what was known when it
     happened.
 
-    Columns: `time`; `day`; the entity ids and the context features, named as in the log; a label
-    per task (null: not defined, or not matured by the last day done); `user.NAME`, `item.NAME`, as
-    the entity tables have them; `user.history.NAME`; `edition`, the day of the edition that was
-    read; and for each embedding NAME its vector (full of nulls where none was served), `NAME_found`
-    and `NAME_age_days`, the days since it was made anew.
+    Columns, in this order:
+
+    - `time` and `day`
+    - the entity ids and the context features, named as in the log
+    - a label per task (null: not defined, or not matured by the last day done)
+    - `user.NAME`, `item.NAME`: what the entity tables say; `user.history.NAME`: the counters
+    - `edition`: the day of the edition that was read
+    - for each embedding NAME its vector (full of nulls where none was served), `NAME_found`, and
+      `NAME_age_days`, the days since it was made anew
     """
 
     def __init__(
         self,
-        config: FactoryConfig,
-        root: Path,
+        workspace: Workspace,
         start: dt.date,
         end: dt.date,
         wanted: Wanted,
-        lane: str = MAIN,
     ) -> None:
         """Raises EditionMissing naming days that were not run; SpaceMismatch where the rows would
         read vectors of two spaces.
         """
         if end < start:
             raise ConfigError(f"training set: its first day, {start}, is after its last, {end}.")
-        self.config, self.wanted, self.lane = config, wanted, lane
+        self.config = workspace.config
+        self.wanted = wanted
+        self.lane = workspace.lane
         self.days = tuple(start + n * ONE_DAY for n in range((end - start).days + 1))
-        warehouse = warehouse_of(config, root)
-        self._timeline = Timeline(warehouse, lane, config.lifecycle.lag_days)
+        self._timeline = Timeline(workspace)
         self._timeline.expect(self.days)
-        self.schema_of_data = Schema.from_config(config, root)
+        self.schema_of_data = workspace.schema
         self.log = self.schema_of_data.logs[wanted.log]
-        self._reader = ExampleReader(
-            _lean(self.schema_of_data, wanted),
-            config.zone,
-            None,
-            Tombstones.read(warehouse).matches,
-        )
+        lean = _lean(self.schema_of_data, wanted)
+        erased = workspace.tombstones().matches
+        self._reader = ExampleReader(lean, self.config.zone, None, erased)
         self._types = log_types(self.log)
-        owners = (
-            [
-                entity
-                for entity in self.log.entities
-                if self.schema_of_data.entities[entity].features
-            ]
-            if wanted.features
-            else []
-        )
-        self.tables = {
-            entity: RawTable(self.schema_of_data.entities[entity], config.zone) for entity in owners
+        self.tables = self._tables() if wanted.features else {}
+        self._source: _Source | None = None
+
+    def _tables(self) -> dict[str, RawTable]:
+        """The tables of the log's entities that have features, by entity."""
+        owners = {entity: self.schema_of_data.entities[entity] for entity in self.log.entities}
+        return {
+            name: RawTable(entity, self.config.zone)
+            for name, entity in owners.items()
+            if entity.features
         }
-        self._source: tuple[Any, ...] | None = None
 
     @classmethod
     def load(
@@ -118,76 +113,48 @@ class TrainingSet:
         start: dt.date,
         end: dt.date,
         *,
-        log: str | None = None,
-        consumer: str | None = None,
-        embeddings: Sequence[str] | None = None,
-        features: bool = True,
         lane: str | None = None,
+        **choices: Unpack[RowChoices],
     ) -> TrainingSet:
-        """From a `factory.yaml`: the rows of a log, or of a consumer's (with the counters it
-        reads); by default of the only log with tasks.
+        """The rows of days `start` to `end` of a factory, from a lane (default: the live one).
 
-        By default with all `embeddings` that the log's entities have, entity features and counters,
-        from the lane that is live. Raises ConfigError for a log, a consumer, an embedding or a lane
-        that is not there.
+        `choices` are a `log` or a `consumer`, `embeddings` and `features`; see `choose`. Raises
+        ConfigError for a log, a consumer, an embedding or a lane that is not there.
         """
         path = Path(factory_yaml)
-        config = load_config(path)
-        live = read_catalog(warehouse_of(config, path.resolve().parent)).live
-        lane = lane or (live.lane if live else MAIN)
-        config = config.for_lane(lane)
-        made = cls(
-            config,
-            path.resolve().parent,
-            start,
-            end,
-            choose(config, log, consumer, embeddings, features),
-            lane,
-        )
-        made._source = (path, start, end, log, consumer, embeddings, features, lane)
+        workspace = Workspace.load(path)
+        workspace = workspace.of_lane(lane or workspace.live_lane())
+        made = cls(workspace, start, end, choose(workspace.config, **choices))
+        made._source = _Source(path, start, end, workspace.lane, choices)
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker process opens the set again; what it holds is not sent."""
         if self._source is None:
             raise TypeError(
-                "only a TrainingSet that was loaded from a factory.yaml can be sent to another"
-                " process"
+                "only a TrainingSet that was loaded from a factory.yaml"
+                " can be sent to another process"
             )
-        path, start, end, log, consumer, embeddings, features, lane = self._source
-        return partial(
-            TrainingSet.load,
-            log=log,
-            consumer=consumer,
-            embeddings=embeddings,
-            features=features,
-            lane=lane,
-        ), (path, start, end)
+        source = self._source
+        load = partial(TrainingSet.load, lane=source.lane, **source.choices)
+        return load, (source.factory_yaml, source.start, source.end)
 
     # ---- what is in it ---------------------------------------------------------------------------
 
     @property
     def tasks(self) -> tuple[str, ...]:
+        """The tasks that are about the rows of the log."""
         return tuple(
             name for name, task in self.schema_of_data.tasks.items() if task.log == self.log.name
         )
 
     @cached_property
     def context(self) -> dict[str, str]:
-        """The log's features and the columns they are written to. The row's own time is not written
-        twice; where one of ours has the name of a feature, that is written to LOG.NAME.
-        """
-        kept = [
-            name
-            for name, kind in self.log.features.items()
-            if name not in self.log.entities.values() and not self._is_time(name, kind)
+        """The log's context features and the columns they are written to."""
+        vectors = [
+            field.name for name in self.wanted.embeddings for field in self._vector_fields(name)
         ]
-        taken = {
-            *OURS,
-            *self.tasks,
-            *(field.name for name in self.wanted.embeddings for field in self._vector_fields(name)),
-        }
-        return {name: f"{self.log.name}.{name}" if name in taken else name for name in kept}
+        return context_columns(self.log, {*OURS, *self.tasks, *vectors})
 
     @cached_property
     def kinds(self) -> dict[str, Feature]:
@@ -202,43 +169,29 @@ class TrainingSet:
 
     @cached_property
     def counters(self) -> tuple[str, ...]:
-        """The counters' columns: log(1 + events), the smoothed share of each action, log(1 + hours
-        since the newest event).
-        """
+        """The columns of the counters."""
         if self.wanted.counters == "none":
             return ()
-        histories = self.schema_of_data.histories_of(self.log.name)
-        parts = {
-            entity: (
-                "log1p_events",
-                *(f"share_{action}" for action in history.actions),
-                "log1p_hours_since",
-            )
-            for entity, history in histories.items()
-        }
-        return tuple(
-            f"{entity}.history.{part}" for entity, names in parts.items() for part in names
-        )
+        return counter_columns(self.schema_of_data.histories_of(self.log.name))
+
+    @cached_property
+    def _entries(self) -> list[Entry]:
+        """The edition that each day reads, of the days that read one."""
+        entries = (self._timeline.entry_on(day) for day in self.days)
+        return [entry for entry in entries if entry is not None]
 
     @cached_property
     def spaces(self) -> dict[str, Space]:
         """The one space of each embedding's column. Raises SpaceMismatch; StoreError where no
         edition has such vectors yet.
         """
-        read = list(
-            dict.fromkeys(
-                entry for day in self.days if (entry := self._timeline.entry_on(day)) is not None
-            )
-        )
-        found = {
-            name: self._timeline.space(name, read or self._timeline.chain.days[-1:])
-            for name in self.wanted.embeddings
-        }
+        entries = list(dict.fromkeys(self._entries)) or self._timeline.chain.days[-1:]
+        found = {name: self._timeline.space(name, entries) for name in self.wanted.embeddings}
         missing = [name for name, space in found.items() if space is None]
         if missing:
             raise StoreError(
-                f"no edition that these days read holds {', '.join(missing)}. Choose later days, or"
-                " other embeddings."
+                f"no edition that these days read holds {', '.join(missing)}."
+                " Choose later days, or other embeddings."
             )
         return {name: space for name, space in found.items() if space is not None}
 
@@ -249,12 +202,8 @@ class TrainingSet:
 
         Raises StoreError where that changed amid the days.
         """
-        entries = [
-            entry for day in self.days if (entry := self._timeline.entry_on(day)) is not None
-        ]
-        policies = [
-            self._timeline.open(entry).policy for entry in entries or self._timeline.chain.days[-1:]
-        ]
+        entries = self._entries or self._timeline.chain.days[-1:]
+        policies = [self._timeline.open(entry).policy for entry in entries]
         depths = {policy.depth if policy.sequence else 0 for policy in policies}
         if len(depths) > 1:
             raise StoreError(
@@ -268,13 +217,14 @@ class TrainingSet:
         """The Arrow schema; its metadata names the factory, the lane, and the space of each
         embedding.
         """
+        log = self.log
         fields = [pa.field("time", MOMENT), pa.field("day", pa.date32())]
         fields += [
             pa.field(column, plain_type(self._types[column]))
-            for column in dict.fromkeys(self.log.entities.values())
+            for column in dict.fromkeys(log.entities.values())
         ]
         fields += [
-            pa.field(column, feature_type(self.log.features[name], self._types[name]))
+            pa.field(column, feature_type(log.features[name], self._types[name]))
             for name, column in self.context.items()
         ]
         fields += [pa.field(task, pa.float32()) for task in self.tasks]
@@ -286,32 +236,18 @@ class TrainingSet:
         fields += [pa.field(name, pa.float32()) for name in self.counters]
         fields.append(pa.field("edition", pa.date32()))
         fields += [field for name in self.wanted.embeddings for field in self._vector_fields(name)]
-        names = [field.name for field in fields]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise SchemaError(
-                f"log {self.log.name}: two columns of the training set would be named"
-                f" {', '.join(twice)}. Rename the log's, or the task."
-            )
+        expect_distinct(fields, log.name)
         about = {
             "factory": self.config.name,
             "lane": self.lane,
-            "log": self.log.name,
+            "log": log.name,
             "lag_days": self.config.lifecycle.lag_days,
             "spaces": {name: str(space) for name, space in self.spaces.items()},
         }
         return pa.schema(fields, {"headwater": canonical_json(about)})
 
     def _vector_fields(self, name: str) -> list[pa.Field]:
-        vector = pa.list_(pa.float32(), self.spaces[name].width)
-        kept_as = pa.list_(vector) if self.depth else vector
-        return [
-            pa.field(name, kept_as),
-            pa.field(f"{name}_found", pa.bool_()),
-            pa.field(f"{name}_age_days", pa.float32()),
-        ]
-
-    def _is_time(self, name: str, kind: Feature) -> bool:
-        return name == self.log.time and isinstance(kind, Timestamp)
+        return vector_fields(name, self.spaces[name], self.depth)
 
     # ---- its rows --------------------------------------------------------------------------------
 
@@ -319,14 +255,11 @@ class TrainingSet:
         """One day, read and ready to be given out. Raises LogError."""
         events = self._reader.logs[self.log.name].day(day)
         last = self._timeline.days[-1]
-        known = tuple(
-            task
-            for task in self.tasks
-            if self.schema_of_data.tasks[task].matures_days <= (last - day).days
-        )
-        return TrainingDay(
-            self, events, replace(self._reader.build(events, known, known_by=last), histories={})
-        )
+        known_days = (last - day).days
+        tasks = self.schema_of_data.tasks
+        matured = tuple(task for task in self.tasks if tasks[task].matures_days <= known_days)
+        examples = self._reader.build(events, matured, known_by=last)
+        return TrainingDay(self, events, replace(examples, histories={}))
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Day by day, oldest first; a batch holds rows of one day."""
@@ -336,19 +269,20 @@ class TrainingSet:
                 yield rows.take(np.arange(low, min(low + batch_rows, len(rows))))
 
     def reader(self, batch_rows: int = BATCH_ROWS) -> pa.RecordBatchReader:
-        """For any tool that speaks Arrow."""
+        """All rows, for any tool that speaks Arrow."""
         return pa.RecordBatchReader.from_batches(self.schema, self.batches(batch_rows))
 
     def write(
         self, path: str | Path, batch_rows: int = BATCH_ROWS, console: Console = SILENT
     ) -> int:
-        """Write a Parquet file, whole or not at all, a row group per batch; returns its rows. The
-        same inputs give the same bytes.
+        """Write a Parquet file, whole or not at all, a row group per batch; returns its rows.
+
+        The same inputs give the same bytes.
         """
-        plain = [
-            field.name for field in self.schema if not pa.types.is_nested(field.type)
-        ]  # a dictionary of vectors would only cost
-        rows, today = 0, None
+        # a dictionary of vectors would only cost
+        plain = [field.name for field in self.schema if not pa.types.is_nested(field.type)]
+        rows = 0
+        today = None
         with (
             console.progress("training set", len(self.days)) as bar,
             new_file(Path(path)) as aside,
@@ -366,25 +300,14 @@ class TrainingSet:
 
     def vectors(self, name: str, keys_N: np.ndarray, day: dt.date) -> list[pa.Array]:
         """The three columns of an embedding for rows of `day`."""
-        served = self._timeline.read(name, keys_N, day) or self._nothing(name, len(keys_N))
+        served = self._timeline.read(name, keys_N, day)
+        if served is None:
+            served = nothing_served(self.spaces[name], len(keys_N), self.depth > 0)
         return [
-            _vectors(served),
+            vectors_array(served),
             pa.array(served.found_N),
             pa.array(served.age_days_N, mask=~served.found_N),
         ]
-
-    def _nothing(self, name: str, n: int) -> Served:
-        space = self.spaces[name]
-        vectors_ND, sequence_NKD = (
-            np.zeros((n, space.width), np.float32),
-            np.zeros((n, 0, space.width), np.float32),
-        )
-        nothing = Served(space, vectors_ND, np.zeros(n, bool), np.zeros(n, np.float32))
-        return (
-            replace(nothing, sequence_NKD=sequence_NKD, steps_N=np.zeros(n, np.int64))
-            if self.depth
-            else nothing
-        )
 
     def edition_on(self, day: dt.date) -> dt.date | None:
         """The day of the edition that rows of `day` read."""
@@ -392,148 +315,10 @@ class TrainingSet:
         return None if entry is None else entry.day
 
 
-@dataclass(frozen=True)
-class TrainingDay:
-    """The rows of one day, oldest first; a batch of them is made when it is asked for."""
-
-    set: TrainingSet
-    events: EventDay
-    examples: Examples
-
-    def __len__(self) -> int:
-        return len(self.events)
-
-    def take(self, rows_N: np.ndarray) -> pa.RecordBatch:
-        """Some rows, in the order asked for."""
-        made, log, day = self.set, self.set.log, self.events.day
-        frame = self.events.frame[rows_N]
-        keys = {entity: self.examples.keys[entity][rows_N] for entity in log.entities}
-        columns = [frame[TIME].to_arrow().cast(MOMENT), _repeated(day_number(day), len(frame))]
-        columns += [
-            plain_array(frame[name], made.schema.field(name).type)
-            for name in dict.fromkeys(log.entities.values())
-        ]
-        columns += [
-            feature_array(
-                frame[name],
-                log.features[name],
-                made.schema.field(column).type,
-                made.config.zone,
-                f"log {log.name}",
-            )
-            for name, column in made.context.items()
-        ]
-        columns += [_label(self.examples.labels.get(task), rows_N) for task in made.tasks]
-        for entity, table in made.tables.items():
-            columns += table.gather(keys[entity], day).values()
-        if made.counters:
-            columns += [
-                pa.array(counts, from_pandas=True)
-                for counts in self.examples.counters[made.wanted.counters][rows_N].T
-            ]
-        edition = made.edition_on(day)
-        columns.append(_repeated(None if edition is None else day_number(edition), len(frame)))
-        for name in made.wanted.embeddings:
-            columns += made.vectors(name, keys[entity_of(name)], day)
-        return pa.RecordBatch.from_arrays(columns, schema=made.schema)
-
-
-def choose(
-    config: FactoryConfig,
-    log: str | None,
-    consumer: str | None,
-    embeddings: Sequence[str] | None,
-    features: bool,
-) -> Wanted:
-    """What is asked for, in full. Raises ConfigError."""
-    if log is not None and consumer is not None:
-        raise ConfigError(
-            f"training set: give a log ({log!r}) or a consumer ({consumer!r}), not both."
-        )
-    counters = "log"
-    if consumer is not None:
-        if consumer not in config.downstream:
-            raise ConfigError(
-                f"no consumer named {consumer!r}; declared:"
-                f" {', '.join(config.downstream) or 'none'}."
-            )
-        log, counters = (
-            config.tasks[config.downstream[consumer].task].log,
-            config.downstream[consumer].counters,
-        )
-    if log is None:
-        with_tasks = list(dict.fromkeys(task.log for task in config.tasks.values()))
-        if len(with_tasks) > 1:
-            raise ConfigError(
-                f"training set: whose rows? Name one of the logs {', '.join(with_tasks)}, or a"
-                " consumer."
-            )
-        log = with_tasks[0]
-    if log not in config.logs:
-        raise ConfigError(f"no log named {log!r}; declared: {', '.join(config.logs)}.")
-    known = [
-        name
-        for name in Schema.from_config(config, Path()).embedding_names()
-        if entity_of(name) in config.logs[log].entities
-    ]
-    unknown = [name for name in embeddings or () if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"no embedding named {', '.join(unknown)} for the rows of the log {log!r}; there are:"
-            f" {', '.join(known) or 'none'}."
-        )
-    return Wanted(
-        log,
-        tuple(known if embeddings is None else dict.fromkeys(embeddings)),
-        features,
-        counters if features else "none",
-    )
-
-
-def entity_of(embedding: str) -> str:
-    """ctr_user -> user."""
-    return embedding.rsplit("_", 1)[1]
-
-
 def _lean(schema: Schema, wanted: Wanted) -> Schema:
-    """The schema without what is not asked for, and without entity features, which are written as
-    they stand and not encoded.
+    """The schema without what is not asked for, and without entity features: those are written as
+    they stand, and not encoded.
     """
     entities = {name: replace(entity, features={}) for name, entity in schema.entities.items()}
-    return replace(
-        schema, entities=entities, histories=schema.histories if wanted.counters != "none" else {}
-    )
-
-
-def _repeated(days: int | None, n: int) -> pa.Array:
-    return (
-        pa.nulls(n, pa.date32())
-        if days is None
-        else pa.array(np.full(n, days, np.int32)).cast(pa.date32())
-    )
-
-
-def _label(labels: np.ndarray | None, rows_N: np.ndarray) -> pa.Array:
-    return (
-        pa.nulls(len(rows_N), pa.float32())
-        if labels is None
-        else pa.array(labels[rows_N], pa.float32(), from_pandas=True)
-    )
-
-
-def _vectors(served: Served) -> pa.Array:
-    """Vectors [N, D], full of nulls where nothing was found; or their sequences [N, K, D] as lists
-    of those that are filled, null where none is.
-    """
-    if served.sequence_NKD is None or served.steps_N is None:
-        return vector_array(
-            served.vectors_ND, np.broadcast_to(~served.found_N[:, None], served.vectors_ND.shape)
-        )
-    filled_NK = np.arange(served.sequence_NKD.shape[1]) < served.steps_N[:, None]
-    vectors_ND = served.sequence_NKD[filled_NK]
-    offsets = pa.array(np.concatenate([[0], np.cumsum(served.steps_N)]), pa.int32())
-    return pa.ListArray.from_arrays(
-        offsets,
-        vector_array(vectors_ND, np.zeros(vectors_ND.shape, bool)),
-        mask=pa.array(~served.found_N),
-    )
+    histories = schema.histories if wanted.counters != "none" else {}
+    return replace(schema, entities=entities, histories=histories)

@@ -1,17 +1,10 @@
-"""Nearest neighbours over a snapshot, by cosine; an index is named by the snapshot's digest.
-Filters, and popularity in the score.
-"""
+"""Nearest neighbours over a snapshot, by cosine; filters, and popularity in the score."""
 
+from headwater.index.base import Index, unit
+from headwater.index.exact import ExactIndex
 from headwater.index.filters import Condition, matching_keys
-from headwater.index.indexes import (
-    INDEXES,
-    ExactIndex,
-    HnswIndex,
-    Index,
-    index_folder,
-    open_index,
-    unit,
-)
+from headwater.index.hnsw import HnswIndex
+from headwater.index.opening import INDEXES, index_folder, open_index
 from headwater.index.prior import (
     counts_of,
     fold_items,

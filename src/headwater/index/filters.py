@@ -1,5 +1,6 @@
-"""Which items may be answered: conditions on the columns of the item table, such as `category=3` or
-`price<=10`. M matching items.
+"""Which items may be answered: conditions on the columns of the item table.
+
+Such as `category=3` or `price<=10`. Shape suffix: M matching items.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Condition:
-    """What a column of the item table should be. A cell that is empty fulfils none; a cell that
-    holds several values, one that any fulfils.
+    """What a column of the item table should be.
+
+    A cell that is empty fulfils none; a cell that holds several values, one that any fulfils.
     """
 
     column: str
@@ -52,28 +54,26 @@ class Condition:
         return cls(found[1], found[2], found[3].strip())
 
     def expression(self, dtype: pl.DataType, separator: str | None) -> pl.Expr:
-        """True where a cell of the column fulfils this. `separator` splits text that holds several
-        values.
+        """True where a cell of the column fulfils this.
+
+        `separator` splits text that holds several values.
         """
         column = pl.col(self.column)
         if isinstance(dtype, pl.List):
-            cells, inner = column, dtype.inner
-        elif separator is not None:
-            cells, inner = (
-                column.cast(pl.String)
-                .str.split(separator)
-                .list.eval(pl.element().str.strip_chars()),
-                pl.String(),
-            )
-        else:
-            return self._compare(column, dtype).fill_null(False)
-        assert isinstance(inner, pl.DataType)
-        any_of = cells.list.eval(self._compare(pl.element(), inner)).list.any()
-        return (
-            ~cells.list.eval(pl.element().cast(pl.String) == self.value).list.any()
-            if self.sign == "!="
-            else any_of
-        ).fill_null(False)
+            assert isinstance(dtype.inner, pl.DataType)
+            return self._any_of(column, dtype.inner)
+        if separator is not None:
+            cells = column.cast(pl.String).str.split(separator)
+            return self._any_of(cells.list.eval(pl.element().str.strip_chars()), pl.String())
+        return self._compare(column, dtype).fill_null(False)
+
+    def _any_of(self, cells: pl.Expr, inner: pl.DataType) -> pl.Expr:
+        """True where any value of a list fulfils this; with !=, where none is the value."""
+        fulfils = self._compare(pl.element(), inner)
+        if self.sign == "!=":
+            is_value = pl.element().cast(pl.String) == self.value
+            return (~cells.list.eval(is_value).list.any()).fill_null(False)
+        return cells.list.eval(fulfils).list.any().fill_null(False)
 
     def _compare(self, cell: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         compare = _COMPARE[self.sign]
@@ -85,25 +85,26 @@ class Condition:
                 )
             return compare(cell, number)
         text = cell.cast(pl.String)
-        if (
-            self.sign not in ("=", "!=") and (number := _number(self.value)) is not None
-        ):  # numbers that a CSV file holds as text
+        if self.sign not in ("=", "!=") and (number := _number(self.value)) is not None:
+            # numbers that a CSV file holds as text
             return compare(text.cast(pl.Float64, strict=False), number)
         return compare(text, self.value.lower() if dtype == pl.Boolean else self.value)
 
 
 def matching_keys(entity: Entity, where: Sequence[str]) -> np.ndarray:
-    """Keys, uint64 [M], of the entities whose row fulfils all conditions; of several `=` on one
-    column, one is enough.
+    """Keys, uint64 [M], of the entities whose row fulfils all conditions.
 
-    Raises ConfigError, and LogError where a column is not in the table.
+    Of several `=` on one column, one is enough. Raises ConfigError, and LogError where a column is
+    not in the table.
     """
     if entity.key is None:
         raise ConfigError(
             f"where {where[0]!r}: entities.{entity.name} has no table to look that up in. Declare"
             " its table and key in factory.yaml."
         )
-    conditions, what, found = [Condition.parse(text) for text in where], f"entity {entity.name}", []
+    conditions = [Condition.parse(text) for text in where]
+    what = f"entity {entity.name}"
+    found = []
     for file in matching_files(entity.paths, what):
         lazy = scan(file, (entity.key, *(condition.column for condition in conditions)), what)
         schema = lazy.collect_schema()
@@ -112,10 +113,8 @@ def matching_keys(entity: Entity, where: Sequence[str]) -> np.ndarray:
                 f"{what}: its key {entity.key!r} holds {schema[entity.key]}; ids are strings or"
                 " 64-bit integers."
             )
-        rows = collect(
-            lazy.filter(_all_of(conditions, schema, entity)).select(entity.key), file, what
-        )[entity.key]
-        found.append(keys_of(rows.drop_nulls()))
+        matching = lazy.filter(_all_of(conditions, schema, entity)).select(entity.key)
+        found.append(keys_of(collect(matching, file, what)[entity.key].drop_nulls()))
     return np.unique(np.concatenate(found))
 
 

@@ -1,5 +1,6 @@
-"""Popularity in a retrieval's score, folded into the vectors, so that any index by cosine serves
-it. Shapes: N items, Q queries, D width, E = D + 2.
+"""Popularity in a retrieval's score, folded into the vectors.
+
+So any index by cosine serves it. Shape suffixes: N items, M events, Q queries, D width, E = D + 2.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 from headwater.embeddings import Space
 from headwater.embeddings.aggregate import find
-from headwater.index.indexes import unit
+from headwater.index.base import unit
 
 
 def counts_of(keys_N: np.ndarray, events_M: np.ndarray) -> np.ndarray:
@@ -28,11 +29,11 @@ def log_popularity(keys_N: np.ndarray, events_M: np.ndarray) -> np.ndarray:
 
 
 def fold_items(vectors_ND: np.ndarray, bias_N: np.ndarray) -> np.ndarray:
-    """[p, b, sqrt(r^2 - 1 - b^2)] / r, float32 [N, E], with p the unit vector, b its bias and r^2 =
-    1 + max b^2.
+    """[p, b, sqrt(r^2 - 1 - b^2)] / r, float32 [N, E], of unit vectors p and their biases b.
 
-    All have length 1, and the cosine with a folded query is (u.p + b) / (r sqrt 2): the order by
-    cosine is that by u.p + b (Bachrach et al. 2014, from inner products to nearest neighbours).
+    r^2 is 1 + max b^2. All have length 1, and the cosine with a folded query is (u.p + b) / (r sqrt
+    2): the order by cosine is that by u.p + b (Bachrach et al. 2014, from inner products to nearest
+    neighbours).
     """
     radius = fold_radius(bias_N)
     rest_N = np.sqrt(np.maximum(radius**2 - 1 - bias_N.astype(np.float64) ** 2, 0))
@@ -42,21 +43,25 @@ def fold_items(vectors_ND: np.ndarray, bias_N: np.ndarray) -> np.ndarray:
 
 
 def fold_radius(bias_N: np.ndarray) -> float:
+    """r = sqrt(1 + max b^2)."""
     return float(np.sqrt(1 + (bias_N.astype(np.float64) ** 2).max(initial=0)))
 
 
 def fold_queries(queries_QD: np.ndarray) -> np.ndarray:
     """[u, 1, 0] / sqrt 2, float32 [Q, E]."""
-    ones, zeros = np.ones((len(queries_QD), 1)), np.zeros((len(queries_QD), 1))
-    return np.asarray(np.hstack([unit(queries_QD), ones, zeros]) / np.sqrt(2), np.float32)
+    ones_Q1 = np.ones((len(queries_QD), 1))
+    zeros_Q1 = np.zeros((len(queries_QD), 1))
+    return np.asarray(np.hstack([unit(queries_QD), ones_Q1, zeros_Q1]) / np.sqrt(2), np.float32)
 
 
-def unfold(cosines: np.ndarray, folded_D: np.ndarray) -> np.ndarray:
-    """u.p + b of the cosines of folded queries with folded items; `folded_D` is any one item of
-    that index, which tells r.
+def unfold(cosines: np.ndarray, folded_E: np.ndarray) -> np.ndarray:
+    """u.p + b of the cosines of folded queries with folded items.
+
+    `folded_E` is any one item of that index, which tells r.
     """
-    return cosines * np.sqrt(2) / np.linalg.norm(folded_D[:-2])
+    return cosines * np.sqrt(2) / np.linalg.norm(folded_E[:-2])
 
 
 def folded_space(space: Space) -> Space:
+    """The space of vectors after folding: two wider."""
     return replace(space, width=space.width + 2)

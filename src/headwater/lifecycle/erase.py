@@ -4,9 +4,6 @@ tombstone, keeps it from coming back.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,38 +11,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
+from headwater.blobs import Layout
 from headwater.config import FactoryConfig
 from headwater.errors import StoreError
-from headwater.files import (
-    digest_of,
-    new_folder,
-    read_json,
-    remove_folder,
-    sweep_leftovers,
-    write_atomic,
-    write_json,
+from headwater.files import sweep_leftovers, write_json
+from headwater.ids import key_of
+from headwater.lifecycle.renew import (
+    Place,
+    clean_dailies,
+    clean_tables,
+    entity_of,
+    holds_erased,
+    renew_lane,
 )
-from headwater.ids import is_id, key_of, keys_of, mix64
-from headwater.lifecycle.retention import lanes_on_disk, retire
-from headwater.lifecycle.switch import REPORT, edition_of, switch_to
-from headwater.schema import Schema
-from headwater.store import Catalog, Entry, read_catalog
-from headwater.store.catalog import home_of
-from headwater.store.editions import MANIFEST, Edition
-from headwater.store.merge import new_index
-from headwater.store.segments import Segment, new_segment
+from headwater.lifecycle.retention import lanes_of, retire
+from headwater.lifecycle.serve import online_folder, online_of
+from headwater.lifecycle.switch import switch_to
+from headwater.store import Catalog, Segment, Tombstones
+from headwater.workspace import Workspace, open_edition
 
-FILE = "tombstones.json"
-CACHE = "cache"  # encoded days
-_HINT = np.uint64((1 << 24) - 1)
-_CHUNK = 65_536
 NOT_REMOVED = (
     (
         "The weights of models trained before keep what they learnt in tables whose slots many ids"
         " share; no id or vector stands in them. A new space (a lane trained from scratch) forgets"
         " that too."
+    ),
+    (
+        "What an upstream of another package remembers is not looked into: a vector that it still"
+        " makes of an erased entity is dropped before it is written. A new space forgets the rest."
     ),
     (
         "Warehouses that `headwater rebuild` wrote elsewhere are not looked at: erase there too, or"
@@ -59,440 +53,154 @@ NOT_REMOVED = (
 
 
 @dataclass(frozen=True)
-class Tombstones:
-    """Who was erased: SHA-256 of salt, entity and key. `hints` are 24 bits of another hash, so that
-    few keys need the slow one.
+class Proof:
+    """What an erasure did: hashes of all who were ever erased, the places that were looked at, and
+    what is not removed. `path` is where it is kept.
     """
 
-    salt: str
-    hashes: frozenset[tuple[str, str]]
-    hints: frozenset[int]
-    pending: bool = False
+    tombstones: tuple[str, ...]
+    places: tuple[Place, ...]
+    path: Path
 
-    @classmethod
-    def read(cls, warehouse: Path) -> Tombstones:
-        path = warehouse / FILE
-        if not path.is_file():
-            if any((warehouse / "erasures").glob("*.json")):
-                raise StoreError(
-                    f"{path}: is gone, and entities were erased here ({warehouse / 'erasures'})."
-                    " Restore it from a backup; without it they come back."
-                )
-            return cls("", frozenset(), frozenset())
-        raw = read_json(path)
-        try:
-            return cls(
-                raw["salt"],
-                frozenset((entity, value) for entity, value in raw["tombstones"]),
-                frozenset(raw["hints"]),
-                raw["pending"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"{path}: not a list of tombstones ({error!r}). Restore it from a backup; without"
-                " it the erased come back."
-            ) from error
-
-    def write(self, warehouse: Path) -> None:
-        write_json(
-            warehouse / FILE,
-            {
-                "salt": self.salt,
-                "tombstones": sorted(map(list, self.hashes)),
-                "hints": sorted(self.hints),
-                "pending": self.pending,
-            },
-        )
-
-    @property
-    def digest(self) -> str:
-        return digest_of(sorted(map(list, self.hashes)))[:16] if self.hashes else ""
-
-    def with_keys(self, entity: str, keys: Sequence[int]) -> Tombstones:
-        salt = self.salt or secrets.token_hex(16)
-        made = replace(self, salt=salt)
-        hints = self._hints(np.array(keys, np.uint64), salt)
-        return Tombstones(
-            salt,
-            self.hashes | {(entity, made._hash(entity, key)) for key in keys},
-            self.hints | set(hints.tolist()),
-            True,
-        )
-
-    def matches(self, entity: str, keys_N: np.ndarray) -> np.ndarray:
-        """Which of `keys_N` were erased."""
-        found = np.zeros(len(keys_N), bool)
-        if self.hashes and len(keys_N):
-            maybe = np.flatnonzero(
-                np.isin(self._hints(keys_N, self.salt), np.array(sorted(self.hints), np.uint64))
-            )
-            for row in maybe:
-                found[row] = (entity, self._hash(entity, int(keys_N[row]))) in self.hashes
-        return found
-
-    def _hash(self, entity: str, key: int) -> str:
-        return hashlib.sha256(f"{self.salt}|{entity}|{key}".encode()).hexdigest()
-
-    @staticmethod
-    def _hints(keys_N: np.ndarray, salt: str) -> np.ndarray:
-        return np.asarray(
-            mix64(np.asarray(keys_N, np.uint64) ^ np.uint64(int(salt[:16], 16))) & _HINT
-        )
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "tombstones": list(self.tombstones),
+            "places": [place.as_json() for place in self.places],
+            "verified": True,
+            "not_removed": list(NOT_REMOVED),
+        }
 
 
-def erase(
-    warehouse: Path, config: FactoryConfig, schema: Schema, entity: str, ids: Sequence[int | str]
-) -> dict[str, Any]:
+def erase(workspace: Workspace, entity: str, ids: Sequence[int | str]) -> Proof:
     """Erase entities, and prove it. Killed anywhere after the tombstone is written, the next run
     finishes the work. Raises StoreError.
     """
-    known = Tombstones.read(warehouse)
+    known = Tombstones.read(workspace.layout)
     if "" in ids:
         raise StoreError(f"erase: an id is empty; received {list(ids)}. Nothing was erased.")
-    for lane, entry in read_catalog(
-        warehouse
-    ).mentioned():  # what cannot be read cannot be cleaned: better known before than in the middle
-        for name in (edition := edition_of(warehouse, lane, entry)).snapshots:
+    # What cannot be read cannot be cleaned: better known before than in the middle.
+    for lane, entry in workspace.catalog().mentioned():
+        edition = open_edition(workspace.layout.of_lane(lane), entry)
+        for name in edition.snapshots:
             edition.part(name).column("row")
-    keys = [key_of(value) for value in ids]
-    known.with_keys(entity, keys).write(warehouse)
-    proof = finish_erasures(warehouse, config, schema)
+    known.with_keys(entity, [key_of(value) for value in ids]).write(workspace.layout)
+    proof = finish_erasures(workspace)
     assert proof is not None
-    return proof | {"entity": entity, "asked_for": len(ids)}
+    return proof
 
 
-def finish_erasures(
-    warehouse: Path, config: FactoryConfig, schema: Schema
-) -> dict[str, Any] | None:
+def finish_erasures(workspace: Workspace) -> Proof | None:
     """Remove every erased entity from every place, if that was begun and not finished. Returns the
-    proof, which it writes too.
+    proof, which it writes too. Raises StoreError where something is still found afterwards.
     """
-    tombstones = Tombstones.read(warehouse)
+    layout = workspace.layout
+    tombstones = Tombstones.read(layout)
     if not tombstones.pending:
         return None
-    places: list[dict[str, Any]] = []
-    sweep_leftovers(warehouse)
-    catalog = read_catalog(warehouse)
-    lanes = lanes_on_disk(warehouse, catalog)
-    for lane in lanes:
-        catalog = _renew_lane(warehouse, catalog, lane, tombstones, places)
-    switch_to(warehouse, config, catalog)  # one switch: no reader meets the erased after it
-    for lane in lanes:
-        home = home_of(warehouse, lane)
-        places += _dailies(home, tombstones)
-        places += _parquet(
-            home,
-            ("predictions", "judged"),
-            tombstones,
-            {entity: entity for entity in schema.entities},
-            keys=True,
-        )
-        written = _report_files(home)
-        places.append(
-            {
-                "place": (
-                    "the report and its tables and plots (write it again with `headwater report`)"
-                ),
-                "files": len(written),
-                "removed": len(written),
-            }
-        )
-        for path in written:
-            path.unlink()
-    for log in schema.logs.values():
-        places += _parquet(
-            warehouse,
-            (f"quarantine/{log.name}",),
-            tombstones,
-            {column: entity for entity, column in log.entities.items()},
-        )
-    backtests = warehouse / "backtests"
-    places.append(
-        {
-            "place": "backtests",
-            "files": len(list(backtests.glob("*"))),
-            "removed": len(list(backtests.glob("*"))),
-        }
-    )
-    shutil.rmtree(backtests, ignore_errors=True)
-    cached = warehouse / CACHE
-    places.append(
-        {
-            "place": "encoded days",
-            "files": len(list(cached.glob("*/*/*"))),
-            "removed": len(list(cached.glob("*/*/*"))),
-        }
-    )
-    shutil.rmtree(cached, ignore_errors=True)
-    removed = retire(
-        warehouse, config
-    )  # the old segments, editions, online copies and indexes, which no catalog names any more
-    places.append(
-        {
-            "place": "superseded segments, editions, daily snapshots and indexes",
-            "files": len(removed),
-            "removed": len(removed),
-        }
-    )
-    left = [
-        str(place)
-        for place in _places_with_erased(warehouse, read_catalog(warehouse), tombstones, schema)
-    ]
+    sweep_leftovers(layout.root)
+    places = [*_renewed(workspace, tombstones), *_cleaned(workspace, tombstones)]
+    # The old segments, editions, online copies and indexes, which no catalog names any more.
+    removed = retire(workspace)
+    superseded = "superseded segments, editions, daily snapshots and indexes"
+    places.append(Place(superseded, len(removed), len(removed), "files"))
+    left = [str(place) for place in _places_with_erased(workspace, tombstones)]
     if left:
         raise StoreError(
             f"erase: still found in {', '.join(left)}. Nothing is lost; run it again, and report"
             " this as a bug if it stays."
         )
-    proof = {
-        "tombstones": sorted(value for _, value in tombstones.hashes),
-        "places": places,
-        "verified": True,
-        "not_removed": list(NOT_REMOVED),
-    }
-    number = len(list((warehouse / "erasures").glob("*.json"))) + 1
-    write_json(warehouse / "erasures" / f"{number:04d}.json", proof)
-    replace(tombstones, pending=False).write(warehouse)
-    return proof | {"proof": str(warehouse / "erasures" / f"{number:04d}.json")}
+    hashes = tuple(sorted(value for _, value in tombstones.hashes))
+    path = layout.erasure(len(layout.erasures()) + 1)
+    proof = Proof(hashes, tuple(places), path)
+    write_json(path, proof.as_json())
+    replace(tombstones, pending=False).write(layout)
+    return proof
 
 
-def _report_files(home: Path) -> list[Path]:
-    """The report's page, tables and plots: its map of the items names some of them."""
-    reports = home / "reports"
-    return [
-        path
-        for path in (*reports.glob("*.html"), *reports.glob("tables/*"), *reports.glob("plots/*"))
-        if path.is_file()
-    ]
+def _renewed(workspace: Workspace, tombstones: Tombstones) -> list[Place]:
+    """Every lane's vectors written anew, and one switch: no reader meets the erased after it."""
+    catalog, places = workspace.catalog(), list[Place]()
+    for lane in lanes_of(workspace.layout, catalog):
+        catalog, found = renew_lane(workspace.layout.of_lane(lane), catalog, tombstones)
+        places += found
+    switch_to(workspace, catalog)
+    return places
 
 
-# ---- editions and segments -----------------------------------------------------------------------
+def _cleaned(workspace: Workspace, tombstones: Tombstones) -> Iterator[Place]:
+    """All that is not read through the catalog."""
+    layout, schema = workspace.layout, workspace.schema
+    keys = {entity: entity for entity in schema.entities}
+    for lane in lanes_of(layout, workspace.catalog()):
+        of_lane = layout.of_lane(lane)
+        yield clean_dailies(of_lane, tombstones)
+        for kind, paths in of_lane.scores().items():
+            yield clean_tables(kind, paths, tombstones, keys, as_keys=True)
+        written = of_lane.page_files()
+        place = "the report and its tables and plots (write it again with `headwater report`)"
+        yield Place(place, len(written), len(written), "files")
+        for path in written:
+            path.unlink()
+    for log in schema.logs.values():
+        refused = layout.refused_rows(log.name)
+        columns = {column: entity for entity, column in log.entities.items()}
+        yield clean_tables(f"quarantine/{log.name}", refused, tombstones, columns)
+    yield _emptied("backtests", layout.backtests, "*")
+    yield _emptied("encoded days", layout.cache, "*/*/*")
 
 
-def _entity_of(name: str) -> str:
-    return name.rsplit("_", 1)[1]
+def _emptied(place: str, folder: Path, counted: str) -> Place:
+    """A folder of what can be made again goes as a whole."""
+    files = len(list(folder.glob(counted)))
+    shutil.rmtree(folder, ignore_errors=True)
+    return Place(place, files, files, "files")
 
 
-def _renew_lane(
-    warehouse: Path,
-    catalog: Catalog,
-    lane: str,
-    tombstones: Tombstones,
-    places: list[dict[str, Any]],
-) -> Catalog:
-    """Write the lane's segments and editions anew without the erased, beside the old ones; returns
-    the catalog that names them.
-    """
-    home = home_of(warehouse, lane)
-    renewed: dict[tuple[str, str], tuple[str, np.ndarray]] = {}
-    looked = dropped = 0
-    for folder in sorted((home / "segments").glob("*/*")):
-        segment = Segment.open(folder)
-        gone = np.flatnonzero(
-            tombstones.matches(_entity_of(folder.parent.name), np.asarray(segment.keys))
-        )
-        looked, dropped = looked + segment.rows, dropped + len(gone)
-        if len(gone):
-            fresh = folder.with_name(f"{folder.name.split('-e')[0]}-e{tombstones.digest[:8]}")
-            _copy_without(segment, gone, fresh)
-            renewed[folder.parent.name, folder.name] = (fresh.name, gone)
-    places.append({"place": f"{lane}: segments (averages)", "rows": looked, "removed": dropped})
-    changes: dict[str, Entry | None] = {}
-    looked = dropped = 0
-    for owner, entry in catalog.mentioned():
-        if owner == lane and entry.folder is not None and entry.folder not in changes:
-            edition = edition_of(warehouse, lane, entry)
-            made, rows, gone_rows = _renew_edition(edition, renewed, tombstones)
-            looked, dropped = looked + rows, dropped + gone_rows
-            if made is not None:
-                changes[entry.folder] = replace(
-                    entry, digest=made.digest, folder=str(made.folder.relative_to(home))
-                )
-    places.append({"place": f"{lane}: editions", "rows": looked, "removed": dropped})
-    for folder in sorted(path.parent for path in (home / "refused").glob(f"*/*/{MANIFEST}")):
-        edition = Edition.load(folder)
-        if any(
-            segment in {old for name, old in renewed if name == part}
-            for part, found in edition.snapshots.items()
-            for segment in found["segments"]
-        ):
-            remove_folder(folder)
-            places.append(
-                {"place": f"{lane}: refused edition {edition.day}", "files": 1, "removed": 1}
-            )
-    return catalog.renewed(changes, lane)
-
-
-def _copy_without(segment: Segment, gone: np.ndarray, folder: Path) -> None:
-    """A segment again, without some rows."""
-    kept = np.ones(segment.rows, bool)
-    kept[gone] = False
-    with new_segment(folder, segment.width, segment.integers) as out:
-        for low in range(0, segment.rows, _CHUNK):
-            high = min(low + _CHUNK, segment.rows)
-            mine = kept[low:high]
-            out.append(
-                segment.keys_between(low, high)[mine],
-                segment.states(low, high)[mine],
-                segment.steps(low, high)[mine],
-                segment.seen(low, high)[mine],
-                segment.ids(low, high).filter(pl.Series(mine)),
-            )
-
-
-def _renew_edition(
-    edition: Edition, renewed: dict[tuple[str, str], tuple[str, np.ndarray]], tombstones: Tombstones
-) -> tuple[Edition | None, int, int]:
-    """The edition over the renewed segments; None where none of its segments changed. And rows
-    looked at, and removed.
-    """
-    rows = sum(found["rows"] for found in edition.snapshots.values())
-    if not any(
-        (name, segment) in renewed
-        for name, found in edition.snapshots.items()
-        for segment in found["segments"]
-    ):
-        return None, rows, 0
-    folder, removed = (
-        edition.folder.with_name(f"{edition.folder.name.split('-e')[0]}-e{tombstones.digest[:8]}"),
-        0,
-    )
-    snapshots = {name: dict(found) for name, found in edition.snapshots.items()}
-    with new_folder(folder) as aside:
-        for extra in edition.folder.glob("*.json"):
-            shutil.copyfile(extra, aside / extra.name)
-        for name, found in snapshots.items():
-            part = edition.part(name)
-            lost = [
-                renewed.get((name, segment), (segment, np.zeros(0, np.int64)))
-                for segment in found["segments"]
-            ]
-            with new_index(aside / name) as entries:
-                for low in range(0, part.rows, _CHUNK):
-                    keys, seen, home, row = (
-                        np.array(part.column(column)[low : low + _CHUNK])
-                        for column in ("keys", "seen", "segment", "row")
-                    )
-                    for place, (_, gone) in enumerate(lost):
-                        mine = home == place
-                        row[mine] -= np.searchsorted(gone, row[mine]).astype(np.uint32)
-                    kept = ~tombstones.matches(part.entity, keys)
-                    entries.append(keys[kept], seen[kept], home[kept], row[kept])
-            removed += part.rows - entries.rows
-            found |= {
-                "rows": entries.rows,
-                "segments": [segment for segment, _ in lost],
-                "index": entries.digests,
-            }
-            if entries.rows != part.rows:
-                found["digest"] = digest_of("erased", part.digest, tombstones.digest)
-        digest = digest_of("erased", edition.digest, tombstones.digest)
-        write_json(
-            aside / MANIFEST,
-            read_json(edition.folder / MANIFEST) | {"snapshots": snapshots, "digest": digest},
-        )
-        if (aside / REPORT).is_file():
-            write_json(aside / REPORT, read_json(aside / REPORT) | {"edition": digest})
-    return Edition.load(folder), rows, removed
-
-
-def _dailies(home: Path, tombstones: Tombstones) -> Iterator[dict[str, Any]]:
-    looked = dropped = 0
-    for folder in sorted(path.parent for path in (home / "daily").glob("*/*/*/segment.json")):
-        segment = Segment.open(folder)
-        gone = np.flatnonzero(tombstones.matches(_entity_of(folder.name), np.asarray(segment.keys)))
-        looked, dropped = looked + segment.rows, dropped + len(gone)
-        if len(gone):
-            _copy_without(segment, gone, folder)
-    yield {"place": "daily snapshots", "rows": looked, "removed": dropped}
-
-
-# ---- tables --------------------------------------------------------------------------------------
-
-
-def _parquet(
-    home: Path,
-    folders: Sequence[str],
-    tombstones: Tombstones,
-    entities: dict[str, str],
-    keys: bool = False,
-) -> Iterator[dict[str, Any]]:
-    """Rewrite the Parquet files that hold rows of the erased; `entities` says which columns are ids
-    (or `keys`) of what.
-    """
-    for place in folders:
-        looked = dropped = 0
-        for path in sorted((home / place).rglob("*.parquet")):
-            frame = pl.read_parquet(path)
-            gone = _rows_of_erased(frame, tombstones, entities, keys)
-            looked, dropped = looked + len(frame), dropped + int(gone.sum())
-            if gone.any():
-                buffer = io.BytesIO()
-                frame.filter(pl.Series(~gone)).write_parquet(buffer)
-                write_atomic(path, buffer.getvalue())
-        yield {"place": place, "rows": looked, "removed": dropped}
-
-
-def _rows_of_erased(
-    frame: pl.DataFrame, tombstones: Tombstones, entities: dict[str, str], as_keys: bool
-) -> np.ndarray:
-    gone = np.zeros(len(frame), bool)
-    for column, entity in entities.items():
-        if column not in frame.columns or not is_id(frame.schema[column]):
-            continue
-        there = np.flatnonzero(frame[column].is_not_null().to_numpy())
-        values = frame[column].drop_nulls()
-        keys = values.to_numpy() if as_keys else keys_of(values)
-        gone[there] |= tombstones.matches(entity, keys)
-    return gone
-
-
-def _places_with_erased(
-    warehouse: Path, catalog: Catalog, tombstones: Tombstones, schema: Schema
-) -> Iterator[Path]:
+def _places_with_erased(workspace: Workspace, tombstones: Tombstones) -> Iterator[Path]:
     """Whatever still holds a key of the erased, or an online copy or an index of what is gone: the
     check after the work.
     """
+    layout, schema, catalog = workspace.layout, workspace.schema, workspace.catalog()
     for log in schema.logs.values():
-        for path in (warehouse / "quarantine" / log.name).glob("*.parquet"):
-            if _rows_of_erased(
-                pl.read_parquet(path),
-                tombstones,
-                {column: entity for entity, column in log.entities.items()},
-                False,
-            ).any():
+        columns = {column: entity for entity, column in log.entities.items()}
+        for path in layout.refused_rows(log.name):
+            if holds_erased(path, tombstones, columns):
                 yield path
-    for lane in lanes_on_disk(warehouse, catalog):
-        home = home_of(warehouse, lane)
-        yield from _report_files(home)
-        for path in (*home.glob("predictions/*/*.parquet"), *home.glob("judged/*/*.parquet")):
-            if _rows_of_erased(
-                pl.read_parquet(path),
-                tombstones,
-                {entity: entity for entity in schema.entities},
-                True,
-            ).any():
-                yield path
-        named = {(folder.parent.name, folder.name) for folder in (home / "segments").glob("*/*")}
-        yield from (
-            path
-            for path in (home / "online").glob("*.mdb")
-            if not any(path.name.startswith(f"{name}-{segment}-") for name, segment in named)
-        )
-        found = [
-            *(home / "segments").glob("*/*"),
-            *(path.parent for path in (home / "daily").glob("*/*/*/segment.json")),
-        ]
-        for folder in found:
-            entity = _entity_of(
-                folder.name if folder.parents[2].name == "daily" else folder.parent.name
-            )
-            if tombstones.matches(entity, np.asarray(Segment.open(folder).keys)).any():
-                yield folder
-        for owner, entry in catalog.mentioned():
-            if owner == lane:
-                edition = edition_of(warehouse, lane, entry)
-                for name in edition.snapshots:
-                    if tombstones.matches(
-                        _entity_of(name), np.asarray(edition.part(name).keys)
-                    ).any():
-                        yield edition.folder / name
+    for lane in lanes_of(layout, catalog):
+        of_lane = layout.of_lane(lane)
+        yield from of_lane.page_files()
+        yield from _scores_with_erased(workspace, of_lane, tombstones)
+        yield from _vectors_with_erased(workspace.config, of_lane, catalog, tombstones)
+
+
+def _scores_with_erased(
+    workspace: Workspace, layout: Layout, tombstones: Tombstones
+) -> Iterator[Path]:
+    keys = {entity: entity for entity in workspace.schema.entities}
+    for paths in layout.scores().values():
+        yield from (path for path in paths if holds_erased(path, tombstones, keys, as_keys=True))
+
+
+def _vectors_with_erased(
+    config: FactoryConfig, layout: Layout, catalog: Catalog, tombstones: Tombstones
+) -> Iterator[Path]:
+    named = {f"{folder.parent.name}-{folder.name}-" for folder in layout.segments()}
+    declared = online_folder(config.store.online, layout)
+    yield from (path for path in layout.online_stores() if path != declared)
+    online = online_of(config, layout)
+    for copy in sorted(online.names()) if online is not None else ():
+        if not any(copy.startswith(name) for name in named):
+            yield declared / copy
+    segments = [(folder.parent.name, folder) for folder in layout.segments()]
+    segments += [(folder.name, folder) for folder in layout.daily_segments()]
+    for name, folder in segments:
+        keys = np.asarray(Segment.open(folder).keys)
+        if tombstones.matches(entity_of(name), keys).any():
+            yield folder
+    for lane, entry in catalog.mentioned():
+        if lane == layout.lane:
+            edition = open_edition(layout, entry)
+            for name in edition.snapshots:
+                keys = np.asarray(edition.part(name).keys)
+                if tombstones.matches(entity_of(name), keys).any():
+                    yield edition.folder / name

@@ -4,56 +4,79 @@ people.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from headwater.embeddings.alignment import Rotation
-from headwater.embeddings.gates.checks import Evidence, GateResult, Probe, cosine_by_cohort
-from headwater.embeddings.snapshot import Snapshot, day_number
+from headwater.embeddings.gates.cohorts import cosine_by_cohort
+from headwater.embeddings.gates.evidence import Evidence, GateResult, Probe
+from headwater.embeddings.snapshot import Basis, Snapshot, basis_of, day_number
 from headwater.store import Composed, Daily, Edition
+from headwater.store.reports import ServingError, SnapshotHealth, read_report
 
-# entities of a snapshot that the gates look at: their figures move by about a hundredth from sample
-# to sample
+# Entities of a snapshot that the gates look at: their figures move by about a hundredth from
+# sample to sample.
 SAMPLE = 8_000
 
 
-def evidence_of(
-    name: str,
-    composed: Composed,
-    before: Edition | None,
-    daily: Daily,
-    rotation: Rotation | None,
-    last: Sequence[Mapping[str, Any]],
-    coverage: Sequence[float | None],
-    probe: Probe | None,
-) -> Evidence:
-    """`last` are the snapshots' entries in the last editions' manifests, newest first; `coverage`
-    is today's, then the last days'.
+@dataclass(frozen=True)
+class Subject:
+    """A snapshot that was composed, and what it is compared with: the last editions, newest first.
+
+    `coverage` is the share of today's rows that were served a vector, None before the first
+    edition.
     """
-    edition, merged = composed.edition, composed.merged[name]
-    fresh = daily_sample(daily, rotation, SAMPLE // 2)
-    space = edition.space(name)
-    if before is not None and (name not in before.snapshots or before.space(name) != space):
-        before, last = None, ()
+
+    name: str
+    composed: Composed
+    daily: Daily
+    rotation: Rotation | None
+    last: Sequence[Edition]
+    coverage: float | None
+
+    @property
+    def before(self) -> Edition | None:
+        """The last edition, if it holds the snapshot in the same space."""
+        before = self.last[0] if self.last else None
+        if before is None or self.name not in before.snapshots:
+            return None
+        same = before.space(self.name) == self.composed.edition.space(self.name)
+        return before if same else None
+
+
+def evidence_of(subject: Subject, probe: Probe | None) -> Evidence:
+    """What the gates are to look at."""
+    name, edition = subject.name, subject.composed.edition
+    merged, before = subject.composed.merged[name], subject.before
+    fresh = daily_sample(subject.daily, subject.rotation, SAMPLE // 2)
+    last = [known for known in subject.last if name in known.snapshots] if before else []
+    entries = [known.snapshots[name] for known in last]
+    shares = [coverage_of(known, name) for known in subject.last]
     keys = np.union1d(fresh.keys_N, edition.sample(name, SAMPLE // 2).keys_N)
     return Evidence(
-        name,
-        edition.pick(name, keys),
-        fresh,
-        before.pick(name, keys) if before is not None else None,
-        merged.rows,
-        merged.fresh,
-        tuple(int(entry["rows"]) for entry in last),
-        tuple(int(entry["fresh"]) for entry in last),
-        coverage[0],
-        tuple(value for value in coverage[1:] if value is not None),
-        merged.not_finite,
-        merged.largest_norm,
-        edition.policy.young(space, edition.day),
-        probe,
+        name=name,
+        now=edition.pick(name, keys),
+        fresh=fresh,
+        before=before.pick(name, keys) if before is not None else None,
+        rows=merged.rows,
+        fresh_rows=merged.fresh,
+        rows_before=tuple(int(entry["rows"]) for entry in entries),
+        fresh_before=tuple(int(entry["fresh"]) for entry in entries),
+        coverage=subject.coverage if subject.last else None,
+        coverage_before=tuple(share for share in shares if share is not None),
+        not_finite=merged.not_finite,
+        largest_norm=merged.largest_norm,
+        young=edition.policy.young(edition.space(name), edition.day),
+        probe=probe,
     )
+
+
+def coverage_of(edition: Edition, name: str) -> float | None:
+    """The share of a day's rows that were served a vector, as its report says."""
+    report = read_report(edition.folder)
+    return None if report is None else report.coverage.get(name)
 
 
 def daily_sample(daily: Daily, rotation: Rotation | None, most: int) -> Snapshot:
@@ -61,71 +84,58 @@ def daily_sample(daily: Daily, rotation: Rotation | None, most: int) -> Snapshot
     in.
     """
     segment = daily.segment
-    rows = (
-        np.unique(np.linspace(0, segment.rows - 1, min(segment.rows, most)).astype(np.int64))
-        if segment.rows
-        else np.zeros(0, np.int64)
-    )
+    rows = np.zeros(0, np.int64)
+    if segment.rows:
+        spread = np.linspace(0, segment.rows - 1, min(segment.rows, most))
+        rows = np.unique(spread.astype(np.int64))
     vectors, steps = segment.gather(rows)
-    rows, vectors = (
-        rows[steps > 0],
-        vectors[steps > 0],
-    )  # vectors of content alone stand for nobody who was seen
+    # Vectors that rest on nothing seen today stand for nobody who was.
+    today = day_number(daily.day)
+    last_seen = segment.seen(0, segment.rows)[rows]
+    shown = (basis_of(steps) == Basis.SEEN) & (last_seen == today)
+    rows, vectors = rows[shown], vectors[shown]
     space = daily.space
     if rotation is not None:
         vectors, space = vectors @ rotation.matrix_DD, rotation.apply_to(space)
-    seen = np.full(len(rows), day_number(daily.day), np.int32)
-    return Snapshot(
-        space,
-        daily.entity,
-        daily.day,
-        np.array(segment.keys[rows]),
-        vectors,
-        seen,
-        segment.ids(0, segment.rows).gather(rows),
+    seen = np.full(len(rows), today, np.int32)
+    ids = segment.ids(0, segment.rows).gather(rows)
+    keys = np.array(segment.keys[rows])
+    return Snapshot(space, daily.entity, daily.day, keys, vectors, seen, ids)
+
+
+def health_of(edition: Edition, evidence: Evidence, checks: Sequence[GateResult]) -> SnapshotHealth:
+    """A snapshot's figures of the day."""
+    part, before = edition.part(evidence.name), evidence.before
+    ages = day_number(edition.day) - np.asarray(part.column("seen"))
+    moved = np.zeros(0)
+    if before is not None:
+        moved = _cosines(before, evidence.now, evidence.fresh)
+    return SnapshotHealth(
+        rows=evidence.rows,
+        fresh=evidence.fresh_rows,
+        space=str(part.space),
+        digest=part.digest,
+        segments=len(part.segments),
+        cosine_median=float(np.median(moved)) if len(moved) else None,
+        cosine_p10=float(np.quantile(moved, 0.1)) if len(moved) else None,
+        age_mean_days=float(ages.mean()) if len(ages) else None,
+        age_p90_days=float(np.quantile(ages, 0.9)) if len(ages) else None,
+        cohorts=cosine_by_cohort(before, evidence.fresh) if before is not None else {},
+        gates=tuple(checks),
+        serving=_serving_error(edition, evidence.now),
     )
 
 
-def monitor_of(
-    edition: Edition, evidence: Evidence, checks: Sequence[GateResult]
-) -> dict[str, Any]:
-    """A snapshot's figures of the day, as JSON: counts, cosines, ages, what serving in fewer bytes
-    costs, and every gate.
-    """
-    part, now, before = edition.part(evidence.name), evidence.now, evidence.before
-    ages = day_number(edition.day) - np.asarray(part.column("seen"))
-    moved = _cosines(before, now, evidence.fresh) if before is not None else np.zeros(0)
-    found: dict[str, Any] = {
-        "rows": evidence.rows,
-        "fresh": evidence.fresh_rows,
-        "space": str(part.space),
-        "digest": part.digest,
-        "segments": len(part.segments),
-        "cosine_median": float(np.median(moved)) if len(moved) else None,
-        "cosine_p10": float(np.quantile(moved, 0.1)) if len(moved) else None,
-        "age_mean_days": float(ages.mean()) if len(ages) else None,
-        "age_p90_days": float(np.quantile(ages, 0.9)) if len(ages) else None,
-        "cohorts": (
-            {
-                name: cohort.as_dict()
-                for name, cohort in cosine_by_cohort(before, evidence.fresh).items()
-            }
-            if before is not None
-            else {}
-        ),
-        "gates": [check.as_dict() for check in checks],
-    }
-    if edition.encoding.name != "float32":
-        served = edition.encoding.as_served(now.vectors_ND)
-        error = np.linalg.norm(served - now.vectors_ND, axis=1) / np.maximum(
-            np.linalg.norm(now.vectors_ND, axis=1), 1e-12
-        )
-        found["serving"] = {
-            "encoding": edition.encoding.name,
-            "relative_error_mean": float(error.mean()) if len(error) else None,
-            "relative_error_max": float(error.max()) if len(error) else None,
-        }
-    return found
+def _serving_error(edition: Edition, now: Snapshot) -> ServingError | None:
+    """None where vectors are served as they are kept."""
+    name = edition.encoding.name
+    if name == "float32":
+        return None
+    if len(now) == 0:
+        return ServingError(name, None, None)
+    lost = np.linalg.norm(edition.encoding.as_served(now.vectors_ND) - now.vectors_ND, axis=1)
+    error = lost / np.maximum(np.linalg.norm(now.vectors_ND, axis=1), 1e-12)
+    return ServingError(name, float(error.mean()), float(error.max()))
 
 
 def _cosines(before: Snapshot, now: Snapshot, fresh: Snapshot) -> np.ndarray:

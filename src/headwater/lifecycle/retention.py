@@ -5,59 +5,57 @@ names is removed.
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from headwater.config import FactoryConfig
-from headwater.files import read_json, remove_folder
-from headwater.index import index_folder
-from headwater.lifecycle.switch import edition_of, is_served, online_of, serve
-from headwater.store import MAIN, Catalog, EditionStore, Entry, read_catalog, write_catalog
-from headwater.store.catalog import home_of
-from headwater.store.editions import MANIFEST, Edition
+from headwater.blobs import MAIN, Layout
+from headwater.files import remove_folder
+from headwater.lifecycle.serve import (
+    forget_other_stores,
+    indexes_of,
+    is_served,
+    online_of,
+    serve,
+)
+from headwater.lifecycle.switch import followed_by
+from headwater.store import Catalog, Edition, Entry
 from headwater.store.online import copies_of
+from headwater.store.rewrite import compact
+from headwater.workspace import Workspace, open_edition
 
-# rankers are kept for one day in seven, and two days lie between what is served and what is learnt
-# from it
+# Rankers are kept for one day in seven, and two days lie between what is served and what is learnt
+# from it.
 MARGIN_DAYS = 8
 
 
 def compact_where_due(
-    warehouse: Path,
-    config: FactoryConfig,
-    lane: str,
-    day: dt.date | None = None,
-    always: bool = False,
+    workspace: Workspace, lane: str, day: dt.date | None = None, always: bool = False
 ) -> list[str]:
     """Rewrite the edition of `day` (default: the newest) of a lane if its snapshots are spread over
     too many deltas; returns which.
     """
-    catalog = read_catalog(warehouse)
+    catalog, store = workspace.catalog(), workspace.config.store
     days = catalog.lane(lane).days
-    entry = catalog.lane(lane).get(day) if day is not None else days[-1] if days else None
-    if entry is None:
+    entry = days[-1] if day is None and days else None
+    if day is not None:
+        entry = catalog.lane(lane).get(day)
+    if entry is None or entry.folder is None:
         return []
-    most = 1 if always else config.store.compact_after
-    edition = edition_of(warehouse, lane, entry)
+    layout = workspace.layout.of_lane(lane)
+    edition = open_edition(layout, entry)
+    most = 1 if always else store.compact_after
     spread = [name for name, found in edition.snapshots.items() if len(found["segments"]) > most]
     if spread:
-        made = EditionStore(edition.home).compact(edition, config.store.bucket_rows)
-        if is_served(config, edition):
-            serve(config, made)
-        assert entry.folder is not None
-        write_catalog(
-            warehouse,
-            catalog.renewed(
-                {entry.folder: replace(entry, folder=str(made.folder.relative_to(edition.home)))},
-                lane,
-            ),
-        )
+        made = compact(layout, edition, store.bucket_rows)
+        if is_served(workspace.config, edition):
+            serve(workspace.config, made)
+        moved = replace(entry, folder=layout.key(made.folder))
+        workspace.catalogs.write(catalog.renewed({entry.folder: moved}, lane))
     return spread
 
 
-def retire(warehouse: Path, config: FactoryConfig) -> list[str]:
+def retire(workspace: Workspace) -> list[str]:
     """Drop editions outside the point-in-time window that are neither live nor pinned, then remove
     all that no catalog names.
 
@@ -65,130 +63,102 @@ def retire(warehouse: Path, config: FactoryConfig) -> list[str]:
     was served to rows whose labels mature then, and the days since a kept checkpoint of rankers.
     Returns the folders removed. Interrupted anywhere, the next call goes on.
     """
-    catalog = read_catalog(warehouse)
-    matures = max((task.matures_days for task in config.tasks.values()), default=0)
-    window = config.lifecycle.keep_days + matures + config.lifecycle.lag_days + MARGIN_DAYS
+    before = catalog = workspace.catalog()
+    lifecycle, tasks = workspace.config.lifecycle, workspace.config.tasks
+    matures = max((task.matures_days for task in tasks.values()), default=0)
+    window = lifecycle.keep_days + matures + lifecycle.lag_days + MARGIN_DAYS
     for lane, chain in catalog.lanes.items():
         if chain.days:
             catalog = catalog.renewed(dict.fromkeys(_outside(catalog, lane, window)), lane)
-    if catalog != read_catalog(warehouse):
-        write_catalog(warehouse, catalog)
-    return [str(folder) for folder in _collect(warehouse, config, catalog)]
+    if catalog != before:
+        workspace.catalogs.write(catalog)
+    removed = (
+        path
+        for lane in lanes_of(workspace.layout, catalog)
+        for path in _collect(workspace, catalog, lane)
+    )
+    return [str(path) for path in removed]
+
+
+def lanes_of(layout: Layout, catalog: Catalog) -> list[str]:
+    """Every lane that has left anything behind, published or not, `main` first."""
+    return list(dict.fromkeys([MAIN, *catalog.lanes, *layout.lanes_on_disk()]))
 
 
 def _outside(catalog: Catalog, lane: str, keep_days: int) -> Iterable[str]:
     chain = catalog.lane(lane)
     first = chain.days[-1].day - dt.timedelta(days=keep_days - 1)
-    first = max(
-        (entry.day for entry in chain.days if entry.day <= first), default=first
-    )  # what was served when the window opens
-    followed = {
-        kept.entry.digest
-        for kept in (*catalog.pins.values(), *([catalog.live] if catalog.live else []))
-        if kept.lane == lane
-    }
+    # What was served when the window opens.
+    first = max((entry.day for entry in chain.days if entry.day <= first), default=first)
+    followed = {kept.entry.digest for kept in followed_by(catalog) if kept.lane == lane}
     for entry in (*chain.days, *chain.withdrawn):
         if entry.folder is not None and entry.day < first and entry.digest not in followed:
             yield entry.folder
 
 
-def _collect(warehouse: Path, config: FactoryConfig, catalog: Catalog) -> list[Path]:
-    """Remove, home by home, what is not reachable from the catalog."""
-    removed: list[Path] = []
-    models = {
-        warehouse / folder
-        for lane, entry in catalog.mentioned()
-        for folder in edition_of(warehouse, lane, entry).models.values()
+def _collect(workspace: Workspace, catalog: Catalog, lane: str) -> list[Path]:
+    """Remove from a lane's home what is not reachable from the catalog."""
+    layout = workspace.layout.of_lane(lane)
+    entries = [entry for owner, entry in catalog.mentioned() if owner == lane]
+    editions = {entry: open_edition(layout, entry) for entry in entries}
+    removed = _remove(_old_refusals(workspace, catalog, layout), set())
+    removed += _remove(layout.editions(), {edition.folder for edition in editions.values()})
+    refused = [Edition.load(folder) for folder in layout.refusals()]
+    segments = {
+        layout.segment(name, segment)
+        for edition in (*editions.values(), *refused)
+        for name, found in edition.snapshots.items()
+        for segment in found["segments"]
     }
-    for lane in lanes_on_disk(warehouse, catalog):
-        home = home_of(warehouse, lane)
-        old = (
-            catalog.lane(lane).days[-1].day - dt.timedelta(days=config.lifecycle.keep_days)
-            if catalog.lane(lane).days
-            else dt.date.min
-        )
-        removed += _remove(
-            (
-                path
-                for path in (home / "refused").glob("????-??-??/*")
-                if dt.date.fromisoformat(path.parent.name) < old
-            ),
-            set(),
-        )
-        entries = [entry for owner, entry in catalog.mentioned() if owner == lane]
-        kept = {home / str(entry.folder) for entry in entries}
-        refused = [path.parent for path in (home / "refused").glob(f"*/*/{MANIFEST}")]
-        editions = [Edition.load(folder) for folder in sorted(kept)]
-        removed += _remove((home / "editions").glob("*/*"), kept)
-        segments = {
-            home / "segments" / name / segment
-            for edition in (*editions, *map(Edition.load, refused))
-            for name, found in edition.snapshots.items()
-            for segment in found["segments"]
-        }
-        removed += _remove((home / "segments").glob("*/*"), segments)
-        named = [read_json(edition.folder / MANIFEST) for edition in editions]
-        removed += _remove(
-            (home / "daily").glob("*/*"), {home / raw["daily"] for raw in named if raw.get("daily")}
-        )
-        removed += _remove(
-            (
-                path
-                for path in (home / "models").glob("*/????-??-??/*")
-                if path.parts[-3] != "downstream"
-            ),
-            models,
-        )
-        removed += _forget_copies(home, config, catalog, lane, entries)
-    return removed
+    removed += _remove(layout.segments(), segments)
+    named = (folder for edition in editions.values() for folder in edition.daily.values())
+    removed += _remove(layout.dailies(), {layout.home / folder for folder in named})
+    removed += _remove(layout.checkpoints(), _checkpoints(workspace, catalog))
+    return removed + _forget_copies(workspace, catalog, layout, editions)
 
 
-def lanes_on_disk(warehouse: Path, catalog: Catalog) -> list[str]:
-    """Every lane that has left anything behind, published or not, `main` first."""
-    return list(
-        dict.fromkeys(
-            [
-                MAIN,
-                *catalog.lanes,
-                *(path.name for path in sorted((warehouse / "lanes").glob("*")) if path.is_dir()),
-            ]
-        )
-    )
+def _old_refusals(workspace: Workspace, catalog: Catalog, layout: Layout) -> list[Path]:
+    days = catalog.lane(layout.lane).days
+    if not days:
+        return []
+    first = days[-1].day - dt.timedelta(days=workspace.config.lifecycle.keep_days)
+    found = layout.refusals()
+    return [path for path in found if dt.date.fromisoformat(path.parent.name) < first]
+
+
+def _checkpoints(workspace: Workspace, catalog: Catalog) -> set[Path]:
+    """The upstream checkpoints that editions of any lane name."""
+    layout = workspace.layout
+    return {
+        layout.root / folder
+        for lane, entry in catalog.mentioned()
+        for folder in open_edition(layout.of_lane(lane), entry).models.values()
+    }
 
 
 def _forget_copies(
-    home: Path, config: FactoryConfig, catalog: Catalog, lane: str, entries: list[Entry]
+    workspace: Workspace, catalog: Catalog, layout: Layout, editions: dict[Entry, Edition]
 ) -> list[Path]:
     """Online copies and indexes of all but what readers follow, may still be reading (the day
     before), or will follow next.
     """
-    followed = [
-        kept.entry
-        for kept in (*catalog.pins.values(), *([catalog.live] if catalog.live else []))
-        if kept.lane == lane
-    ]
-    newest = [entry for entry in catalog.lane(lane).days if entry in entries][-2:]
-    editions = [
-        Edition.load(home / str(entry.folder)) for entry in dict.fromkeys((*followed, *newest))
-    ]
-    online = online_of(config, home)
-    if online is None:
-        shutil.rmtree(home / "online", ignore_errors=True)  # of a kind that is no longer declared
-    else:
-        online.keep(
-            {
-                copy
-                for edition in editions
-                for name in edition.snapshots
-                for copy in copies_of(edition, name)
-            }
-        )
-    indexes = {
-        index_folder(home / "indexes", edition.index_name(name), config.index.kind)
-        for edition in editions
-        for name in edition.snapshots
-    }
-    return _remove((home / "indexes").glob("*-*"), indexes)
+    followed = [kept.entry for kept in followed_by(catalog) if kept.lane == layout.lane]
+    newest = [entry for entry in catalog.lane(layout.lane).days if entry in editions][-2:]
+    kept = [editions[entry] for entry in dict.fromkeys((*followed, *newest))]
+    online = online_of(workspace.config, layout)
+    forget_other_stores(workspace.config, layout)
+    if online is not None:
+        copies = {
+            copy
+            for edition in kept
+            for name in edition.snapshots
+            for copy in copies_of(edition, name)
+        }
+        online.keep(copies)
+    indexes = set[Path]()
+    for edition in kept:
+        indexes |= indexes_of(workspace.config, edition, list(edition.snapshots))
+    return _remove(layout.indexes.glob("*-*"), indexes)
 
 
 def _remove(found: Iterable[Path], kept: set[Path]) -> list[Path]:

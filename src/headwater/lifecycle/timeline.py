@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
 from headwater.embeddings import Served, Space
 from headwater.errors import EditionMissing, SpaceMismatch, StoreError
-from headwater.lifecycle.switch import edition_of
-from headwater.store import Edition, EditionView, Entry, read_catalog
-from headwater.store.catalog import home_of
+from headwater.store import Edition, EditionView, Entry
+from headwater.workspace import Workspace
 
 
 class Timeline:
@@ -20,18 +18,20 @@ class Timeline:
     that was published `lag_days` before.
     """
 
-    def __init__(self, warehouse: Path, lane: str, lag_days: int) -> None:
-        """Raises StoreError where a replay was not finished, so that editions of two histories lie
-        in one lane.
+    def __init__(self, workspace: Workspace) -> None:
+        """Of the workspace's lane. Raises StoreError where a replay was not finished, so that
+        editions of two histories lie in it.
         """
-        self.warehouse, self.lane, self.lag_days = warehouse, lane, lag_days
-        self.chain = read_catalog(warehouse).lane(lane)
+        self._workspace = workspace
+        self.lane, self.lag_days = workspace.lane, workspace.config.lifecycle.lag_days
+        self.chain = workspace.chain()
         self._opened: dict[Entry, Edition] = {}
-        pending = home_of(warehouse, lane) / "replay.json"
+        pending = workspace.layout.replay
         if pending.is_file():
             raise StoreError(
-                f"a replay of the lane {lane!r} was not finished ({pending}): its editions would be"
-                f" joined half old, half new. `headwater run --lane {lane}` of any day finishes it."
+                f"a replay of the lane {self.lane!r} was not finished ({pending}): its editions"
+                f" would be joined half old, half new. `headwater run --lane {self.lane}` of any"
+                " day finishes it."
             )
 
     @property
@@ -71,7 +71,7 @@ class Timeline:
     def open(self, entry: Entry) -> Edition:
         """Raises StoreError."""
         if entry not in self._opened:
-            self._opened[entry] = edition_of(self.warehouse, self.lane, entry)
+            self._opened[entry] = self._workspace.open(entry)
         return self._opened[entry]
 
     def space(self, name: str, entries: Iterable[Entry]) -> Space | None:
@@ -106,7 +106,7 @@ class Timeline:
                 view = EditionView(day - dt.timedelta(days=self.lag_days), edition)
                 return view.read(name, keys_N, day) if name in edition.snapshots else None
             except (StoreError, OSError):
-                now = read_catalog(self.warehouse).lane(self.lane).get(entry.day)
+                now = self._workspace.chain().get(entry.day)
                 if now == entry:
                     raise
                 if now is None or now.digest != entry.digest:

@@ -1,3 +1,1 @@
-"""Schema and nn joined: the upstream models that make vectors and the downstream models that read
-them.
-"""
+"""Schema and nn joined: upstream models make vectors, downstream models read them."""

@@ -1,5 +1,6 @@
-"""Where and how precisely a model computes: the same code on a CPU and a GPU, in float32 or, where
-asked and where it pays, in bfloat16.
+"""Where and how precisely a model computes: the same code on a CPU and a GPU.
+
+In float32 or, where that is asked for and pays, in bfloat16.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def bfloat16_pays() -> bool:
-    """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX); elsewhere it is
-    emulated, and slower than float32.
+    """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX).
+
+    Elsewhere it is emulated, and slower than float32.
     """
     return any(
         getattr(torch.cpu, name, bool)()
@@ -35,8 +37,9 @@ class Precision:
 
     @classmethod
     def of(cls, device: str, fast: bool) -> Precision:
-        """Raises ModelError where a GPU is asked for and none is there. `auto` takes one where
-        there is one.
+        """From a device's name; `auto` is a GPU where there is one.
+
+        Raises ModelError where a GPU is asked for and none is there.
         """
         there = torch.cuda.is_available()
         if device.startswith("cuda") and not there:
@@ -44,21 +47,18 @@ class Precision:
                 f"device {device!r}: torch sees no GPU. Set the upstream's `device` to cpu or auto,"
                 " or install a CUDA build of torch."
             )
-        return cls(
-            torch.device(
-                "cpu" if device == "auto" and not there else "cuda" if device == "auto" else device
-            ),
-            fast,
-        )
+        if device == "auto":
+            device = "cuda" if there else "cpu"
+        return cls(torch.device(device), fast)
 
     @property
     def bfloat16(self) -> bool:
-        """Whether the dense layers compute in bfloat16: asked for, and done by the hardware rather
-        than imitated.
-        """
-        return self.fast and (
-            torch.cuda.is_bf16_supported() if self.device.type == "cuda" else bfloat16_pays()
-        )
+        """Whether the dense layers compute in bfloat16: asked for, and done by the hardware."""
+        if not self.fast:
+            return False
+        if self.device.type == "cuda":
+            return torch.cuda.is_bf16_supported()
+        return bfloat16_pays()
 
     def autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
@@ -79,7 +79,6 @@ class Precision:
         if isinstance(tree, list | tuple):
             return type(tree)(map(self.moved, tree))
         if is_dataclass(tree) and not isinstance(tree, type):
-            return type(tree)(
-                **{field.name: self.moved(getattr(tree, field.name)) for field in fields(tree)}
-            )
+            parts = {field.name: self.moved(getattr(tree, field.name)) for field in fields(tree)}
+            return type(tree)(**parts)
         return tree

@@ -1,12 +1,13 @@
-"""What every model here shares: tensors from examples, batches, optimisers, checkpoints. One
-thread, so that bytes repeat.
+"""What every model here shares: tensors from examples, batches, optimisers, checkpoints.
+
+All in one thread, so that bytes repeat. Shape suffixes: N rows, L events of a history.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ def feature_tensors(block: Block, *id_slots: np.ndarray) -> FeatureTensors:
 
 
 def feature_tokens(spec: BlockSpec, width: int, ids: Sequence[int] = ()) -> FeatureTokens:
-    """The network that reads a block's tensors; `ids` are the sizes of further id columns, put
-    first.
+    """The network that reads a block's tensors.
+
+    `ids` are the sizes of further id columns, put first.
     """
     learned = {column + len(ids): least for column, least in spec.learned}
     return FeatureTokens(
@@ -81,22 +83,35 @@ def batches(rows: int, batch_rows: int, seed: int) -> Iterator[Tensor]:
     yield from map(torch.from_numpy, shuffled(rows, batch_rows, seed))
 
 
-WINDOW_ROWS, RUN_ROWS = 1 << 21, 1 << 12
+WINDOW_ROWS = 1 << 21
+RUN_ROWS = 1 << 12
 
 
 def shuffled(rows: int, batch_rows: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of one shuffled epoch, in batches of nearly equal size. Many rows are shuffled in
-    windows of runs from all over the file, so that rows which lie on disk are read in pieces, and
-    no more than a window of them is in use at a time.
+    """Row numbers of one shuffled epoch, in batches of nearly equal size.
+
+    Many rows are shuffled in windows of runs from all over the file, so that rows which lie on disk
+    are read in pieces, and no more than a window of them is in use at a time.
     """
     generator = torch.Generator().manual_seed(seed)
-    parts = max(1, round(rows / batch_rows))
     if rows <= WINDOW_ROWS:
+        parts = max(1, round(rows / batch_rows))
         for part in torch.randperm(rows, generator=generator).tensor_split(parts):
             yield part.numpy()
         return
-    runs = torch.randperm(-(-rows // RUN_ROWS), generator=generator).numpy()
     left = np.zeros(0, np.int64)
+    for window in _windows(rows, generator):
+        window = np.concatenate([left, window])
+        whole = len(window) // batch_rows * batch_rows
+        yield from np.split(window[:whole], whole // batch_rows) if whole else ()
+        left = window[whole:]
+    if len(left):
+        yield left
+
+
+def _windows(rows: int, generator: torch.Generator) -> Iterator[np.ndarray]:
+    """All row numbers, in shuffled windows of runs from all over the file."""
+    runs = torch.randperm(-(-rows // RUN_ROWS), generator=generator).numpy()
     for low in range(0, len(runs), WINDOW_ROWS // RUN_ROWS):
         window = np.concatenate(
             [
@@ -104,14 +119,7 @@ def shuffled(rows: int, batch_rows: int, seed: int) -> Iterator[np.ndarray]:
                 for run in runs[low : low + WINDOW_ROWS // RUN_ROWS]
             ]
         )
-        window = np.concatenate(
-            [left, window[torch.randperm(len(window), generator=generator).numpy()]]
-        )
-        whole = len(window) // batch_rows * batch_rows
-        yield from np.split(window[:whole], whole // batch_rows) if whole else ()
-        left = window[whole:]
-    if len(left):
-        yield left
+        yield window[torch.randperm(len(window), generator=generator).numpy()]
 
 
 MOST_NORM = 10.0
@@ -122,8 +130,9 @@ WHAT_TO_DO = (
 
 
 class Optimizers:
-    """AdamW for the dense weights, row-wise Adagrad for the tables, stepped together; both survive
-    from day to day.
+    """AdamW for the dense weights and row-wise Adagrad for the tables, stepped together.
+
+    Both survive from day to day.
     """
 
     def __init__(self, model: nn.Module, lr: float, id_lr: float, weight_decay: float) -> None:
@@ -136,8 +145,9 @@ class Optimizers:
         )
 
     def step(self, loss: Tensor, where: str) -> float:
-        """One update. Raises ModelError on a loss or a gradient that is not finite, before any
-        weight changes.
+        """One update; returns the loss.
+
+        Raises ModelError on a loss or a gradient that is not finite, before any weight changes.
         """
         value = loss.item()
         if not np.isfinite(value):
@@ -151,8 +161,9 @@ class Optimizers:
 
     @torch.no_grad()
     def _clip(self, where: str) -> None:
-        """Dense gradients together are at most `MOST_NORM` long. Those that are shorter, as nearly
-        always, are not written again.
+        """Make the dense gradients together at most `MOST_NORM` long.
+
+        Those that are shorter, as nearly always, are not written again.
         """
         gradients = [
             parameter.grad for parameter in self.model.parameters() if parameter.grad is not None
@@ -164,6 +175,7 @@ class Optimizers:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), MOST_NORM, norm)
 
     def state(self) -> dict[str, Tensor]:
+        """What AdamW remembers, by the names of the parameters."""
         names: dict[Tensor, str] = {
             parameter: name for name, parameter in self.model.named_parameters()
         }
@@ -174,6 +186,7 @@ class Optimizers:
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
         for name, parameter in self.model.named_parameters():
             found = {
                 what: tensors.get(f"adam.{what}.{name}")
@@ -193,16 +206,15 @@ def save_checkpoint(
     folder: Path,
     model: nn.Module,
     optimizers: Optimizers,
-    meta: dict[str, Any],
+    meta: Mapping[str, Any],
     name: str = "model",
 ) -> None:
-    """`name.safetensors` and `name.json` in `folder`."""
+    """Write `name.safetensors`, and `name.json` with `meta`, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"model.{key}": value.contiguous() for key, value in model.state_dict().items()
-    } | optimizers.state()
-    save_file(tensors, folder / f"{name}.safetensors")
-    write_json(folder / f"{name}.json", meta | {"weights": _digest(folder / f"{name}.safetensors")})
+    file = folder / f"{name}.safetensors"
+    weights = {f"model.{key}": value.contiguous() for key, value in model.state_dict().items()}
+    save_file(weights | optimizers.state(), file)
+    write_json(folder / f"{name}.json", {**meta, "weights": _digest(file)})
 
 
 def is_whole(folder: Path, name: str = "model") -> bool:
@@ -222,11 +234,13 @@ def load_checkpoint(
     folder: Path,
     model: nn.Module,
     optimizers: Optimizers,
-    meta: dict[str, Any],
+    meta: Mapping[str, Any],
     name: str = "model",
-) -> dict[str, Any]:
-    """Returns what was saved beside the weights. Raises ModelError where the files are damaged or
-    were saved by a model of another shape.
+) -> Mapping[str, Any]:
+    """Load the weights and what the optimisers remember; returns what was saved beside them.
+
+    Raises ModelError where the files are damaged or were saved by a model of another shape: its
+    signature is not that of `meta`.
     """
     file = folder / f"{name}.safetensors"
     try:
@@ -242,16 +256,16 @@ def load_checkpoint(
             f" {saved['signature'][:12]}, now {meta['signature'][:12]}). A changed model cannot go"
             " on from it: put the settings back, or give the factory a new warehouse."
         )
-    model.load_state_dict(
-        {
-            key.removeprefix("model."): value
-            for key, value in tensors.items()
-            if key.startswith("model.")
-        }
-    )
+    weights = {
+        key.removeprefix("model."): value
+        for key, value in tensors.items()
+        if key.startswith("model.")
+    }
+    model.load_state_dict(weights)
     optimizers.restore(tensors)
     return dict(saved)
 
 
 def day_seed(seed: int, day: dt.date, *more: int) -> int:
+    """`seeded`, of a seed and a day."""
     return seeded(seed, day_number(day), *more)

@@ -1,16 +1,12 @@
-"""Tensors into tensors: blocks, DHEN layers, feature tokens, losses. Knows no schema, file or
-day.
+"""Tensors into tensors: blocks, DHEN layers, feature tokens, losses.
+
+Knows no schema, file or day.
 """
 
-from headwater.nn.blocks import BLOCKS, CrossNet, MaskBlock, MlpBlock, TransformerBlock
-from headwater.nn.dhen import Dhen, DhenLayer
-from headwater.nn.features import (
-    FeatureTensors,
-    FeatureTokens,
-    RunningNorm,
-    RunningQuantiles,
-    Vocabulary,
-)
+from headwater.nn.blocks import BLOCKS, MlpBlock, TransformerBlock
+from headwater.nn.cross import CrossNet
+from headwater.nn.dhen import Dhen, DhenLayer, LayerDesign
+from headwater.nn.features import FeatureTensors, FeatureTokens
 from headwater.nn.heads import HEADS, Mmoe, SharedBottom
 from headwater.nn.history import HistoryTensors, HistoryTokens, SequenceEncoder
 from headwater.nn.losses import (
@@ -21,7 +17,10 @@ from headwater.nn.losses import (
     mixed_log_q,
     whole_space_bce,
 )
+from headwater.nn.masknet import MaskBlock
+from headwater.nn.scaling import RunningNorm, RunningQuantiles
 from headwater.nn.tables import RowTable, RowwiseAdagrad
+from headwater.nn.vocabulary import Vocabulary
 
 __all__ = [
     "BLOCKS",
@@ -33,6 +32,7 @@ __all__ = [
     "FeatureTokens",
     "HistoryTensors",
     "HistoryTokens",
+    "LayerDesign",
     "MaskBlock",
     "MlpBlock",
     "Mmoe",

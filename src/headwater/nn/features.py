@@ -1,5 +1,7 @@
-"""Features into tokens. Shape suffixes: B rows, C categorical, K values of one cell, F numbers, D
-vector width, E token.
+"""Features into tokens.
+
+Shape suffixes: B rows, C categorical features, K values of one cell, F numbers, G numbers with
+their marks of what is missing, D width of a vector, E width of a token.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from headwater.nn.scaling import RunningNorm, RunningQuantiles
 from headwater.nn.tables import RowTable
+from headwater.nn.vocabulary import Vocabulary
 
 NUMERIC_TOKENS = 2
 
@@ -32,168 +36,14 @@ class FeatureTensors(NamedTuple):
         )
 
 
-LEAST_DEVIATION = 1e-6
-
-
-class RunningNorm(nn.Module):
-    """Centre and scale by the mean and variance of all rows `observe`d so far (Welford, batched);
-    missing becomes 0.
-    """
-
-    count: Tensor
-    mean: Tensor
-    spread: Tensor
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.register_buffer("count", torch.zeros(features, dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(features, dtype=torch.float64))
-        self.register_buffer("spread", torch.zeros(features, dtype=torch.float64))
-
-    @torch.no_grad()
-    def observe(self, x_BF: Tensor) -> None:
-        """Take in the rows of a past day."""
-        present = ~x_BF.isnan()
-        whole = bool(present.all())  # then nothing has to be left out: half the time
-        n = torch.full_like(self.count, len(x_BF)) if whole else present.sum(0).double()
-        x = (x_BF if whole else torch.where(present, x_BF, 0)).double()
-        mean = x.sum(0) / n.clamp(min=1)
-        off = (x - mean).square_()
-        spread = (off if whole else torch.where(present, off, 0)).sum(0)
-        total = (self.count + n).clamp(min=1)
-        delta = mean - self.mean
-        self.spread += torch.where(n > 0, spread + delta.square() * self.count * n / total, 0)
-        self.mean += torch.where(n > 0, delta * n / total, 0)
-        self.count += n
-
-    def forward(self, x_BF: Tensor) -> Tensor:
-        """x [B, F] -> [B, 2F]: the scaled values, then 1 where missing."""
-        return torch.cat([self.scaled(x_BF), x_BF.isnan().float()], dim=1)
-
-    def scaled(self, x_BF: Tensor) -> Tensor:
-        """x [B, F] -> [B, F]: without the marks of what is missing, for data that misses
-        nothing.
-        """
-        deviation = (self.spread / self.count.clamp(min=1)).sqrt()
-        deviation = torch.maximum(
-            deviation, LEAST_DEVIATION * self.mean.abs().clamp(min=1)
-        )  # of a constant, float32's own noise stays small
-        return ((x_BF - self.mean.float()) / deviation.float()).clamp_(-5, 5).nan_to_num_(0.0)
-
-
-class Vocabulary(nn.Module):
-    """A vocabulary learned day by day: 64-bit hashes (as int64; 0: missing) -> slots 0 (missing), 1
-    (not known), 2... in the order learnt.
-
-    A day's new values that come at least `min_count` times get the next free slots, the most
-    frequent first, until `size` are known: the day's rows are `observe`d in as many pieces as one
-    likes, then `learn`t.
-    """
-
-    hashes: Tensor
-    slots: Tensor
-    known: Tensor
-
-    def __init__(self, size: int, min_count: int) -> None:
-        super().__init__()
-        self.min_count = min_count
-        self.register_buffer(
-            "hashes", torch.full((size,), torch.iinfo(torch.int64).max)
-        )  # ascending; what is free lies at the end
-        self.register_buffer("slots", torch.ones(size, dtype=torch.int64))
-        self.register_buffer("known", torch.zeros((), dtype=torch.int64))
-        self._counted: list[tuple[Tensor, Tensor]] = []
-
-    @torch.no_grad()
-    def observe(self, hashes_B: Tensor) -> None:
-        """Count some values of a past day."""
-        values, counts = torch.unique(hashes_B, return_counts=True)
-        new = self(values) == 1
-        self._counted.append((values[new], counts[new]))
-
-    @torch.no_grad()
-    def learn(self) -> None:
-        """Admit the values counted since the last call."""
-        if not self._counted:
-            return
-        found, tallies = (torch.cat(parts) for parts in zip(*self._counted, strict=True))
-        self._counted = []
-        values, place = torch.unique(found, return_inverse=True)
-        counts = torch.zeros_like(values).index_add_(0, place, tallies)
-        often = counts >= self.min_count
-        values, counts = values[often], counts[often]
-        room = len(self.hashes) - int(self.known)
-        chosen = values[torch.sort(counts, descending=True, stable=True).indices[:room]]
-        begin = int(self.known)
-        self.hashes[begin : begin + len(chosen)] = chosen
-        self.slots[begin : begin + len(chosen)] = (
-            torch.arange(begin, begin + len(chosen), device=chosen.device) + 2
-        )
-        order = torch.sort(self.hashes, stable=True).indices
-        self.hashes.copy_(self.hashes[order])
-        self.slots.copy_(self.slots[order])
-        self.known += len(chosen)
-
-    def forward(self, hashes: Tensor) -> Tensor:
-        place = torch.searchsorted(self.hashes, hashes.contiguous()).clamp(max=len(self.hashes) - 1)
-        slots = torch.where(self.hashes[place] == hashes, self.slots[place], 1)
-        return torch.where(hashes == 0, 0, slots)
-
-
-class RunningQuantiles(nn.Module):
-    """The rank of a number among all rows `observe`d so far, as a uniform of mean 0 and variance 1:
-    sqrt(12) (rank - 1/2); missing becomes 0.
-
-    `points` are kept of each feature's distribution; a day's are merged with them by weight, so the
-    memory is the same on any day.
-    """
-
-    count: Tensor
-    points: Tensor
-
-    def __init__(self, features: int, points: int = 256) -> None:
-        super().__init__()
-        self.register_buffer("count", torch.zeros(features, dtype=torch.float64))
-        self.register_buffer("points", torch.zeros(features, points))
-
-    @torch.no_grad()
-    def observe(self, x_BF: Tensor) -> None:
-        """Take in the rows of a past day."""
-        levels = (
-            torch.arange(self.points.shape[1], dtype=torch.float64, device=x_BF.device) + 0.5
-        ) / self.points.shape[1]
-        for feature in range(x_BF.shape[1]):
-            today = x_BF[:, feature][~x_BF[:, feature].isnan()]
-            before = float(self.count[feature])
-            if len(today) == 0:
-                continue
-            old = self.points[feature] if before > 0 else today[:0]
-            values, order = torch.sort(torch.cat([old, today]), stable=True)
-            weights = torch.cat(
-                [torch.full_like(old, before / max(1, len(old))), torch.ones_like(today)]
-            ).double()[order]
-            middles = weights.cumsum(0) - weights / 2
-            places = torch.searchsorted(middles, levels * weights.sum()).clamp(max=len(values) - 1)
-            self.points[feature] = values[places]
-            self.count[feature] = before + len(today)
-
-    def forward(self, x_BF: Tensor) -> Tensor:
-        asked_FB = x_BF.nan_to_num().T.contiguous()
-        below, upto = (
-            torch.searchsorted(self.points, asked_FB, right=right) for right in (False, True)
-        )
-        ranks_BF = (below + upto).T / (2 * self.points.shape[1])
-        known_BF = ~x_BF.isnan() & (self.count > 0)
-        return torch.where(known_BF, (ranks_BF - 0.5) * 12**0.5, 0).float()
-
-
 class FeatureTokens(nn.Module):
-    """One token a categorical, multi-categorical and vector feature, two for all numbers together:
-    -> [B, tokens, E].
+    """A token for every categorical, multi-categorical and vector feature, two for all numbers.
 
-    `vocabularies` are the categorical columns that come as hashes, with the least count of a new
-    value; `quantiles` the numbers that are read by rank. Missing has a learnt token of its own:
-    slot 0 of a table, a vector's own, a flag beside a number.
+    Features become [B, tokens, E]. `categorical` and `multi` are the sizes of tables, `numeric` is
+    a number of numbers, `vectors` are widths. `vocabularies` are the categorical columns that come
+    as hashes, with the least count of a new value; `quantiles` the numbers that are read by rank.
+    Missing has a learnt token of its own: slot 0 of a table, a vector's own, a flag beside a
+    number.
     """
 
     offsets: Tensor
@@ -230,9 +80,7 @@ class FeatureTokens(nn.Module):
         )
 
     def observe(self, x: FeatureTensors) -> None:
-        """Take in some rows of a past day: scales, ranks, and what vocabularies count until they
-        `learn`.
-        """
+        """Take in some rows of a past day: scales, ranks, and counts of a vocabulary's values."""
         if self.norm is not None:
             self.norm.observe(x.numeric_BF)
         if self.quantiles is not None:
@@ -249,21 +97,23 @@ class FeatureTokens(nn.Module):
         parts: list[Tensor] = []
         if self.table is not None:
             parts += self._looked_up(x)
-        for place, (project, vector_BD) in enumerate(zip(self.vectors, x.vectors_BD, strict=True)):
-            assert self.no_vector is not None
-            missing_B1 = vector_BD.isnan().all(1, keepdim=True)
-            parts.append(
-                torch.where(
-                    missing_B1, self.no_vector[place], project(vector_BD.nan_to_num())
-                ).unsqueeze(1)
-            )
+        parts += self._projected(x.vectors_BD)
         if self.numeric is not None:
-            parts.append(
-                self.numeric(self._numbers(x.numeric_BF)).unflatten(1, (NUMERIC_TOKENS, self.width))
-            )
+            numbers = self.numeric(self._numbers(x.numeric_BF))
+            parts.append(numbers.unflatten(1, (NUMERIC_TOKENS, self.width)))
         if not parts:
             return x.numeric_BF.new_zeros(len(x.numeric_BF), 0, self.width)
         return torch.cat(parts, dim=1)
+
+    def _projected(self, vectors_BD: Sequence[Tensor]) -> list[Tensor]:
+        """A token [B, 1, E] of each vector; a missing one has a learnt token."""
+        parts: list[Tensor] = []
+        for place, (project, vector_BD) in enumerate(zip(self.vectors, vectors_BD, strict=True)):
+            assert self.no_vector is not None
+            missing_B1 = vector_BD.isnan().all(1, keepdim=True)
+            known_BE = project(vector_BD.nan_to_num())
+            parts.append(torch.where(missing_B1, self.no_vector[place], known_BE).unsqueeze(1))
+        return parts
 
     def _numbers(self, x_BF: Tensor) -> Tensor:
         assert self.norm is not None
@@ -276,12 +126,7 @@ class FeatureTokens(nn.Module):
     def _looked_up(self, x: FeatureTensors) -> list[Tensor]:
         """One table look-up for all ids of the batch; several values of one cell are averaged."""
         assert self.table is not None
-        slots_BC = x.categorical_BC
-        if self.columns:
-            slots_BC = slots_BC.clone()
-            for (column, _), vocabulary in zip(self.columns, self.vocabularies, strict=True):
-                slots_BC[:, column] = vocabulary(slots_BC[:, column])
-        columns = [slots_BC + self.offsets]
+        columns = [self._slots(x.categorical_BC) + self.offsets]
         columns += [
             values + start for values, start in zip(x.multi_BK, self.multi_offsets, strict=True)
         ]
@@ -289,12 +134,24 @@ class FeatureTokens(nn.Module):
         first = x.categorical_BC.shape[1]
         parts = [rows[:, :first]] if first else []
         for values_BK in x.multi_BK:
-            cell = rows[:, first : first + values_BK.shape[1]]
-            present_BK = values_BK != 0
-            weight = present_BK.float()
-            weight[:, 0] += (~present_BK.any(1)).float()  # an empty cell reads slot 0, "missing"
-            parts.append(
-                (cell * weight.unsqueeze(2)).sum(1, keepdim=True) / weight.sum(1)[:, None, None]
-            )
+            cell_BKE = rows[:, first : first + values_BK.shape[1]]
+            parts.append(_mean_of_present(cell_BKE, values_BK != 0))
             first += values_BK.shape[1]
         return parts
+
+    def _slots(self, categorical_BC: Tensor) -> Tensor:
+        """Slots of the categorical values; vocabularies look up what comes as hashes."""
+        if not self.columns:
+            return categorical_BC
+        slots_BC = categorical_BC.clone()
+        for (column, _), vocabulary in zip(self.columns, self.vocabularies, strict=True):
+            slots_BC[:, column] = vocabulary(slots_BC[:, column])
+        return slots_BC
+
+
+def _mean_of_present(cell_BKE: Tensor, present_BK: Tensor) -> Tensor:
+    """Mean [B, 1, E] of the values that a cell holds."""
+    weight_BK = present_BK.float()
+    weight_BK[:, 0] += (~present_BK.any(1)).float()  # an empty cell reads slot 0, "missing"
+    total_B1E = (cell_BKE * weight_BK.unsqueeze(2)).sum(1, keepdim=True)
+    return total_B1E / weight_BK.sum(1)[:, None, None]

@@ -1,5 +1,6 @@
-"""Heads: one representation of a row -> a logit per task. Shape suffixes: B rows, F flat width, X
-experts, H hidden, K tasks.
+"""Heads: one representation of a row -> a logit per task.
+
+Shape suffixes: B rows, F flat width, X experts, H hidden.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ class SharedBottom(nn.Module):
 
 
 class Mmoe(nn.Module):
-    """Multi-gate mixture of experts (Ma et al. 2018): y_k = h_k(sum_i g_{k,i}(x) f_i(x)), g_k =
-    softmax(G_k x).
+    """Multi-gate mixture of experts (Ma et al. 2018), a gate g_k and a tower h_k for each task.
+
+    y_k = h_k(sum_i g_{k,i}(x) f_i(x)), with g_k = softmax(G_k x).
     """
 
     def __init__(self, width: int, hidden: int, tasks: Sequence[str], experts: int) -> None:

@@ -1,5 +1,7 @@
-"""A history of ids with actions and times into tokens: without a look at the candidate for towers,
-with it for rankers.
+"""A history of ids with actions and times into tokens.
+
+Towers read it without a look at the candidate, rankers with it. Shape suffixes: B rows, L events, E
+width of a token, Q queries, T = L + 1.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ GAP_BUCKETS = 24  # powers of two of minutes; the last is "unknown"
 
 
 class HistoryTensors(NamedTuple):
-    """For B rows the last L events, newest first: id slots (0: none), action bit masks, seconds ago
-    (NaN: unknown).
+    """The last L events of B rows, newest first.
+
+    Slots are of ids (0: none), actions are bit masks, gaps are seconds ago (NaN: unknown).
     """
 
     slots_BL: Tensor
@@ -28,8 +31,10 @@ class HistoryTensors(NamedTuple):
 
 
 class EventEmbedding(nn.Module):
-    """Event = id + action + gap embeddings, normalised. The id table comes from outside, so that it
-    can be the very one through which the rest of a model knows those ids.
+    """Event = id + action + gap embeddings, normalised.
+
+    The id table comes from outside, so that it can be the very one through which the rest of a
+    model knows those ids.
     """
 
     def __init__(self, actions: int, width: int) -> None:
@@ -37,32 +42,33 @@ class EventEmbedding(nn.Module):
         self.action = nn.Embedding(1 << actions, width)
         self.gap = nn.Embedding(GAP_BUCKETS, width)
         for table in (self.action, self.gap):
-            nn.init.normal_(
-                table.weight, std=0.05
-            )  # as large as an id's vector, or the sum would drown it
+            # as large as an id's vector, or the sum would drown it
+            nn.init.normal_(table.weight, std=0.05)
         self.norm = nn.LayerNorm(width)
 
     def events(self, x: HistoryTensors, ids: RowTable) -> Tensor:
         """[B, L, E]; what stands for no event is to be masked."""
         minutes = (x.gaps_s_BL / 60).clamp(min=1).log2().floor()
-        buckets = torch.where(
-            minutes.isnan(), GAP_BUCKETS - 1, minutes.clamp(max=GAP_BUCKETS - 2)
-        ).long()
-        out: Tensor = self.norm(
-            ids(x.slots_BL) + self.action(x.actions_BL.long()) + self.gap(buckets)
-        )
+        known = minutes.clamp(max=GAP_BUCKETS - 2)
+        buckets = torch.where(minutes.isnan(), GAP_BUCKETS - 1, known).long()
+        total = ids(x.slots_BL) + self.action(x.actions_BL.long()) + self.gap(buckets)
+        out: Tensor = self.norm(total)
         return out
 
 
 class HistoryTokens(EventEmbedding):
-    """`queries` learned queries attend over the events, one token each, and one token more holds
-    how many events there are and how often each action was taken.
+    """Learned queries attend over the events, a token each; one token more holds counts.
+
+    The counts are of the events, and of how often each action was taken. Without a look at the
+    candidate: [B, queries + 1, E].
     """
 
     def __init__(self, actions: int, width: int, queries: int = 3) -> None:
         super().__init__(actions, width)
-        self.actions, self.tokens = actions, queries + 1
-        self.keys, self.values = nn.Linear(width, width), nn.Linear(width, width)
+        self.actions = actions
+        self.tokens = queries + 1
+        self.keys = nn.Linear(width, width)
+        self.values = nn.Linear(width, width)
         self.queries_QE = nn.Parameter(torch.randn(queries, width) / width**0.5)
         self.counts = nn.Linear(1 + actions, width)
 
@@ -73,11 +79,11 @@ class HistoryTokens(EventEmbedding):
         scores_BQL = scores_BQL.masked_fill(~present_BL[:, None], -1e9)
         weights_BQL = scores_BQL.softmax(-1) * present_BL[:, None]  # all zero for an empty history
         pooled_BQE = weights_BQL @ self.values(events_BLE)
-        return torch.cat(
-            [pooled_BQE, self.counts(self._figures(x, present_BL)).unsqueeze(1)], dim=1
-        )
+        counts_BE = self.counts(self._figures(x, present_BL))
+        return torch.cat([pooled_BQE, counts_BE.unsqueeze(1)], dim=1)
 
     def _figures(self, x: HistoryTensors, present_BL: Tensor) -> Tensor:
+        """Log of the number of events, and the shrunk rate of each action, about as large as 1."""
         seen = present_BL.sum(1, keepdim=True).float()
         taken = [
             (((x.actions_BL.long() >> bit) & 1) * present_BL).sum(1, keepdim=True)
@@ -88,18 +94,18 @@ class HistoryTokens(EventEmbedding):
 
 
 class SequenceEncoder(EventEmbedding):
-    """A Transformer over the candidate and the events before it (BST, Chen et al. 2019): candidate
-    [B, E] -> [B, 2, E], what the candidate has become among the events, and the events' mean (zero
-    where there are none).
+    """A Transformer over the candidate and the events before it (BST; Chen et al. 2019).
+
+    A candidate [B, E] becomes [B, 2, E]: what it has become among the events, and the events' mean
+    (zero where there are none).
     """
 
     TOKENS = 2
 
     def __init__(self, actions: int, width: int, length: int, layers: int, heads: int) -> None:
         super().__init__(actions, width)
-        self.places = nn.Parameter(
-            torch.randn(length, width) * 0.05
-        )  # order tells more than the gaps where those are not known
+        # order tells more than the gaps where those are not known
+        self.places = nn.Parameter(torch.randn(length, width) * 0.05)
         layer = nn.TransformerEncoderLayer(
             width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True
         )

@@ -1,4 +1,7 @@
-"""Losses of an upstream model. Shape suffixes: B rows, P positive rows, D width."""
+"""Losses of an upstream model.
+
+Shape suffixes: B rows, P positive rows, M further items, C = B + M candidates, D width.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,7 @@ def masked_bce(logits_B: Tensor, labels_B: Tensor) -> Tensor:
 
 
 class Negatives(NamedTuple):
-    """Further items of a softmax: their vectors [M, D], keys [M], and log of how often each is
-    among the candidates [M].
-    """
+    """Further items of a softmax: vectors, keys, and log of how often each is a candidate."""
 
     items_MD: Tensor
     keys_M: Tensor
@@ -36,8 +37,9 @@ def contrastive_loss(
     temperature: float | Tensor,
     more: Negatives | None = None,
 ) -> Tensor:
-    """In-batch sampled softmax with logQ correction (Yi et al. 2019; DERM), averaged over positive
-    rows:
+    """In-batch sampled softmax with logQ correction, averaged over positive rows.
+
+    Yi et al. 2019; DERM. Of a positive row with the user u and the item p:
 
         -log( e^{u.p/tau - log Q(p)} / (e^{u.p/tau - log Q(p)} + sum_j e^{u.p_j/tau - log Q(p_j)}) )
 
@@ -48,13 +50,12 @@ def contrastive_loss(
     rows_P = positive_B.nonzero(as_tuple=True)[0]
     if len(rows_P) == 0:
         return users_BD.sum() * 0
-    keys, log_q = item_keys_B, log_q_B
+    keys = item_keys_B
+    log_q = log_q_B
     if more is not None:
-        items_BD, keys, log_q = (
-            torch.cat([items_BD, more.items_MD]),
-            torch.cat([keys, more.keys_M]),
-            torch.cat([log_q, more.log_q_M]),
-        )
+        items_BD = torch.cat([items_BD, more.items_MD])
+        keys = torch.cat([keys, more.keys_M])
+        log_q = torch.cat([log_q, more.log_q_M])
     logits_PC = users_BD[rows_P] @ items_BD.T / temperature - log_q
     hits_PC = item_keys_B[rows_P, None] == keys[None, :]
     hits_PC[torch.arange(len(rows_P)), rows_P] = False
@@ -62,16 +63,18 @@ def contrastive_loss(
 
 
 def mixed_log_q(log_q: Tensor, uniform: int, pool: int) -> Tensor:
-    """log(Q + m / N): how often an item is a candidate where m of a pool of N are drawn uniformly
-    beside the batch (Yang et al. 2020).
+    """log(Q + m / N), where m of a pool of N items are drawn uniformly beside the batch.
+
+    It is the log of how often an item is a candidate (Yang et al. 2020).
     """
     return torch.logaddexp(log_q, log_q.new_tensor(uniform / pool).log())
 
 
 def whole_space_bce(given_B: Tensor, logits_B: Tensor, labels_B: Tensor) -> Tensor:
-    """ESMM (Ma et al. 2018): mean cross-entropy of sigmoid(given) * sigmoid(logit) with the label
-    over all rows, those where what it is given did not happen (label NaN) being negatives. For
-    conversions: pCTCVR = pCTR * pCVR over all impressions.
+    """ESMM (Ma et al. 2018): mean cross-entropy of sigmoid(given) * sigmoid(logit) over all rows.
+
+    Rows where what it is given did not happen (label NaN) are negatives. For conversions: pCTCVR =
+    pCTR * pCVR over all impressions.
     """
     log_p = nn.functional.logsigmoid(given_B) + nn.functional.logsigmoid(logits_B)
     log_not = torch.log(-torch.expm1(log_p.clamp(max=-1e-7)))

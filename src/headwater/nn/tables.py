@@ -1,5 +1,6 @@
-"""Embedding rows whose gradients and optimiser touch only the rows of the batch. U: distinct rows
-of a batch.
+"""Embedding rows whose gradients and optimiser touch only the rows of the batch.
+
+Shape suffixes: U distinct rows of a batch, E width.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class RowTable(nn.Module):
         self._reached.append((ids.reshape(-1), gradient.reshape(-1, self.weight.shape[1])))
 
     def pop_gradients(self) -> tuple[Tensor, Tensor] | None:
-        """Distinct rows [U], ascending, and the gradient of each [U, width] since the last call;
-        None where there is none.
+        """Distinct rows [U], ascending, and the gradient of each [U, width] since the last call.
+
+        None where no row was reached.
         """
         reached, self._reached = self._reached, []
         if not reached:
@@ -72,11 +74,14 @@ class _LookUp(torch.autograd.Function):
 
 class RowwiseAdagrad:
     """Adagrad with one accumulator a row: G_r += mean(g_r^2); w_r -= lr g_r / (sqrt(G_r) + eps).
-    (DLRM; Naumov et al. 2019.)
+
+    As in DLRM (Naumov et al. 2019).
     """
 
     def __init__(self, tables: Iterable[RowTable], lr: float, eps: float = 1e-8) -> None:
-        self.tables, self.lr, self.eps = list(tables), lr, eps
+        self.tables = list(tables)
+        self.lr = lr
+        self.eps = eps
 
     @torch.no_grad()
     def step(self) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from headwater.blobs import Layout
 from headwater.config import TrackingConfig
 from headwater.console import Console
 from headwater.embeddings.snapshot import day_number
 from headwater.errors import ConfigError
 from headwater.plugins import resolve
+from headwater.store.reports import DayReport
 
 Series = Mapping[str, Sequence[tuple[int, float]]]
 
@@ -86,18 +88,18 @@ TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MlFl
 def track(
     config: TrackingConfig | None,
     name: str,
-    folder: Path,
-    report: Mapping[str, Any],
+    layout: Layout,
+    report: DayReport,
     console: Console,
 ) -> None:
     """Log a day's report where the config says, if it says so. What goes wrong is told on the
-    console, and the day goes on.
+    console, and the day goes on. Raises ConfigError for a tracker that is not there.
     """
     if config is None:
         return
     try:
-        tracker: Tracker = resolve("headwater.tracker", TRACKERS, config.kind)(config, name, folder)
-        tracker.log(dt.date.fromisoformat(report["day"]), series_of(report))
+        kind: type[Tracker] = resolve("headwater.tracker", TRACKERS, config.kind)
+        kind(config, name, layout.home).log(report.day, series_of(report))
     except ConfigError:
         raise
     except ImportError as error:
@@ -109,33 +111,26 @@ def track(
         console.log(f"tracking: {config.kind} failed ({error}). The day goes on.")
 
 
-def series_of(report: Mapping[str, Any]) -> dict[str, list[tuple[int, float]]]:
+def series_of(report: DayReport) -> dict[str, list[tuple[int, float]]]:
     """Loss curves by batch since a space began; ROC-AUC, coverage and cosines by day (since
     1970).
     """
-    today = day_number(dt.date.fromisoformat(report["day"]))
+    today = day_number(report.day)
     found: dict[str, list[tuple[int, float]]] = {}
-    for upstream, training in report["upstream"].items():
-        before = training["total_steps"] - training["steps"]
-        found[f"upstream/{upstream}/loss"] = [
-            (before + step, loss) for step, loss in training["curve"]
-        ]
-        if "temperature" in training:
-            found[f"upstream/{upstream}/temperature"] = [
-                (training["total_steps"], training["temperature"])
-            ]
-    for consumer, judged in report["quality"].items():
-        found |= {
-            f"roc_auc/{consumer}/{_plain(variant)}": [(today, value)]
-            for variant, value in judged["roc_auc"].items()
-            if value is not None
-        }
-    found |= {f"coverage/{name}": [(today, value)] for name, value in report["coverage"].items()}
-    found |= {
-        f"cosine/{name}": [(today, health["cosine_median"])]
-        for name, health in report["snapshots"].items()
-        if health.get("cosine_median") is not None
-    }
+    for upstream, training in report.upstream.items():
+        before, total = training.total_steps - training.steps, training.total_steps
+        found[f"upstream/{upstream}/loss"] = [(before + n, loss) for n, loss in training.curve]
+        if training.temperature is not None:
+            found[f"upstream/{upstream}/temperature"] = [(total, training.temperature)]
+    for ranker, judged in report.quality.items():
+        for variant, value in judged.roc_auc.items():
+            if value is not None:
+                found[f"roc_auc/{ranker}/{_plain(variant)}"] = [(today, value)]
+    for name, share in report.coverage.items():
+        found[f"coverage/{name}"] = [(today, share)]
+    for name, health in report.snapshots.items():
+        if health.cosine_median is not None:
+            found[f"cosine/{name}"] = [(today, health.cosine_median)]
     return found
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Recipe:
-    """`config(data, written)` returns the mapping that becomes factory.yaml: the data lies in
-    `data`, and the config calls that folder `written`. `needs` are the files expected in it.
+    """A factory.yaml for a known data set.
+
+    `config(data, written)` returns the mapping that becomes factory.yaml: the data lies in `data`,
+    and the config calls that folder `written`. `needs` are the files expected in it.
     `prepare(data, out)` writes what the config reads beside itself, in `out`.
     """
 

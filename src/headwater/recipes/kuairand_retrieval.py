@@ -1,5 +1,6 @@
-"""KuaiRand for retrieval: one upstream trained to find what is clicked next, on the users' earlier
-history as well.
+"""KuaiRand for retrieval: one upstream trained to find what is clicked next.
+
+It learns the users' earlier history as well.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from headwater.recipes.kuairand import KUAIRAND
 
 PREHISTORY = "prehistory.parquet"
 FIRST_DAY = dt.datetime(2022, 4, 25, tzinfo=ZoneInfo("Asia/Shanghai"))
-DAYS = 10  # before it, over which a user's history is spread: its order is known, its times are not
+# before it, over which a user's history is spread: its order is known, its times are not
+DAYS = 10
+MS_PER_DAY = 86_400_000
 
 
 def write_prehistory(data: Path, out: Path) -> None:
-    """The `history` table as log rows: a user's videos in their order, evenly over the ten days
-    before the first; clicked is what was watched long.
+    """Write the `history` table as log rows.
+
+    A user's videos come in their order, evenly over the ten days before the first; clicked is what
+    was watched long.
     """
     history = pl.concat([pl.read_parquet(path) for path in sorted(data.glob("history*.parquet"))])
     rows = (
@@ -33,27 +38,23 @@ def write_prehistory(data: Path, out: Path) -> None:
     share = (pl.int_range(pl.len()).over("user_id") + 0.5) / pl.len().over("user_id")
     begins = int((FIRST_DAY - dt.timedelta(days=DAYS)).timestamp() * 1000)
     watched = pl.col("watch_seq").is_in(pl.col("long_watch_seq")).cast(pl.Int8)
-    items = pl.concat(
-        [
-            pl.read_parquet(path, columns=["video_id", "video_duration"])
-            for path in sorted(data.glob("items*.parquet"))
-        ]
-    )
     made = rows.select(
         pl.col("user_id").cast(pl.Int64),
         pl.col("watch_seq").cast(pl.Int64).alias("video_id"),
-        (begins + (share * DAYS * 86_400_000).cast(pl.Int64)).alias("time_ms"),
+        (begins + (share * DAYS * MS_PER_DAY).cast(pl.Int64)).alias("time_ms"),
         watched.alias("is_click"),
         watched.alias("long_view"),
         pl.lit(1, pl.Int8).alias("tab"),
-    ).join(
-        items.select(pl.col("video_id").cast(pl.Int64), duration_ms="video_duration"),
-        on="video_id",
-        how="left",
-        maintain_order="left",
-    )
+    ).join(_durations(data), on="video_id", how="left", maintain_order="left")
     with new_file(out / PREHISTORY) as aside:
         made.write_parquet(aside)
+
+
+def _durations(data: Path) -> pl.DataFrame:
+    """How long each video is, in milliseconds."""
+    columns = ["video_id", "video_duration"]
+    items = [pl.read_parquet(path, columns=columns) for path in sorted(data.glob("items*.parquet"))]
+    return pl.concat(items).select(pl.col("video_id").cast(pl.Int64), duration_ms="video_duration")
 
 
 def _config(data: Path, written: Path) -> dict[str, Any]:

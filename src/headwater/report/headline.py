@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from headwater.config import SHUFFLED
 from headwater.evaluation.table import Table
@@ -19,8 +18,30 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A figure with its interval; `left`, `width` and `at` place them on a strip, in per cent of
+class Gain:
+    """What a variant gains over the same model without embeddings on `rows` judged rows.
+
+    The gain and the bounds of its interval are changes of ROC-AUC in per cent.
+    """
+
+    variant: str
+    rows: int
+    lift_pct: float
+    low: float
+    high: float
+
+    @property
+    def tone(self) -> str:
+        return tone_of(self.low, self.high)
+
+    @property
+    def interval(self) -> str:
+        return f"{signed(self.low)} to {signed(self.high)}"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure with its interval; `left`, `width` and `at` place both on a strip, in per cent of
     its length.
     """
 
@@ -36,9 +57,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Headline:
-    """A ranker's answer. `bars` are the variant and its control on one strip, whose zero lies at
-    `zero` per cent.
-    """
+    """A ranker's answer. `bars` lie on one strip, whose zero lies at `zero` per cent."""
 
     title: str
     anchor: str
@@ -48,78 +67,99 @@ class Headline:
     unit: str
     interval: str
     sentence: str
-    bars: tuple[Measured, ...]
+    bars: tuple[Bar, ...]
     zero: float
 
 
 def headlines(tables: Sequence[Table]) -> list[Headline]:
-    """Of every ranker that has a variant to compare."""
-    return [
-        headline(table) for table in tables if table.name in RANKERS and lifts_by_variant(table)
-    ]
+    """The headlines of all rankers that have a variant to compare."""
+    return [headline(table) for table in tables if table.name in RANKERS and gains_of(table)]
 
 
 def headline(table: Table) -> Headline:
-    """What the variant that reads all embeddings gains (or the best variant, and then it says so),
-    and whether the shuffled control is flat.
+    """What the variant that reads all embeddings gains, and whether the shuffled control is flat.
 
-    An interval that holds zero shows no effect; a control that lifts puts a gain in doubt, since
-    its vectors are other entities' own.
+    Where no variant reads all, it is about the best, and says so. An interval that holds zero
+    shows no effect. A control that lifts puts a gain in doubt, since its vectors are other
+    entities' own.
     """
-    variants = lifts_by_variant(table)
-    reading = {name: row for name, row in variants.items() if name != SHUFFLED} or variants
-    best = reading.get("all") or max(reading.values(), key=lambda row: row["roc_auc_lift_pct"])
-    name = (
-        "reading all embeddings"
-        if best["variant"] == "all"
-        else f"reading {best['variant']}, the best of {len(reading)} variants afterwards"
-    )
-    found = _measured(name, best)
-    control = (
-        _measured(
-            f"shuffled control, {signed(variants[SHUFFLED]['roc_auc_lift_pct'])} %",
-            variants[SHUFFLED],
-        )
-        if SHUFFLED in variants
-        else None
-    )
-    if found.tone == "good" and control is not None and control.tone == "good":
-        found, control = replace(found, tone="doubt"), replace(control, tone="doubt")
-    bars, zero = strip([found] if control is None else [found, control])
-    said = table.answer if control else f"{table.answer} No shuffled control was judged."
+    gains = gains_of(table)
+    reading = {name: gain for name, gain in gains.items() if name != SHUFFLED} or gains
+    gain = main_gain(reading)
+    name = "reading all embeddings"
+    if gain.variant != "all":
+        name = f"reading {gain.variant}, the best of {len(reading)} variants afterwards"
+    bars = [bar_of(name, gain)]
+    said = table.answer
+    if SHUFFLED in gains:
+        control = gains[SHUFFLED]
+        bars.append(bar_of(f"shuffled control, {signed(control.lift_pct)} %", control))
+        if all(bar.tone == "good" for bar in bars):
+            bars = [replace(bar, tone="doubt") for bar in bars]
+    else:
+        said += " No shuffled control was judged."
+    placed, zero = strip(bars)
     return Headline(
-        f"{table.consumer.upper()} ranker",
-        table.slug,
-        found.tone,
-        WORDS[found.tone],
-        signed(found.figure),
-        "%",
-        f"{signed(found.low)} to {signed(found.high)} %",
-        said,
-        bars,
-        zero,
+        title=f"{table.consumer.upper()} ranker",
+        anchor=table.slug,
+        tone=placed[0].tone,
+        word=WORDS[placed[0].tone],
+        figure=signed(gain.lift_pct),
+        unit="%",
+        interval=f"{gain.interval} %",
+        sentence=said,
+        bars=placed,
+        zero=zero,
     )
+
+
+def gains_of(table: Table) -> dict[str, Gain]:
+    """The gains of a ranker's variants over the model without embeddings, by variant."""
+    return {
+        row["variant"]: Gain(
+            row["variant"], row["n"], row["roc_auc_lift_pct"], row["low"], row["high"]
+        )
+        for row in table.rows
+        if row["baseline"] == "none" and row["variant"] != "none"
+    }
+
+
+def main_gain(gains: Mapping[str, Gain]) -> Gain:
+    """The gain of the variant that reads all embeddings; the greatest where there is none."""
+    return gains["all"] if "all" in gains else greatest(gains.values())
+
+
+def greatest(gains: Iterable[Gain]) -> Gain:
+    """The greatest gain; of equal ones the first."""
+    return max(gains, key=lambda gain: gain.lift_pct)
+
+
+def bar_of(name: str, gain: Gain) -> Bar:
+    """A gain under a name, not yet placed on a strip."""
+    return Bar(name, gain.lift_pct, gain.low, gain.high, gain.tone)
 
 
 def tone_of(low: float, high: float) -> str:
-    """What an interval allows to be said."""
-    return "good" if low > 0 else "bad" if high < 0 else "flat"
+    """What an interval allows to be said: good above zero, bad below it, flat where it holds it."""
+    if low > 0:
+        return "good"
+    return "bad" if high < 0 else "flat"
 
 
-def strip(measured: Sequence[Measured]) -> tuple[tuple[Measured, ...], float]:
-    """The figures placed on one strip that also holds zero, and where zero is."""
-    bounds = [0.0, *(bound for one in measured for bound in (one.low, one.high, one.figure))]
-    low, high = min(bounds), max(bounds)
-    span = (high - low) or 1.0
+def strip(bars: Sequence[Bar]) -> tuple[tuple[Bar, ...], float]:
+    """The bars placed on one strip that also holds zero, and the place of zero."""
+    bounds = [0.0, *(bound for bar in bars for bound in (bar.low, bar.high, bar.figure))]
+    low = min(bounds)
+    span = (max(bounds) - low) or 1.0
 
     def at(value: float) -> float:
         return round(4 + 92 * (value - low) / span, 2)
 
     placed = tuple(
         replace(
-            one, left=at(one.low), width=round(at(one.high) - at(one.low), 2), at=at(one.figure)
+            bar, left=at(bar.low), width=round(at(bar.high) - at(bar.low), 2), at=at(bar.figure)
         )
-        for one in measured
+        for bar in bars
     )
     return placed, at(0)
 
@@ -127,18 +167,3 @@ def strip(measured: Sequence[Measured]) -> tuple[tuple[Measured, ...], float]:
 def signed(value: float) -> str:
     """Two decimals with their sign, and a minus as long as the plus."""
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
-
-
-def lifts_by_variant(table: Table) -> dict[str, dict[str, Any]]:
-    """The rows by variant, against the model without embeddings."""
-    return {
-        row["variant"]: dict(row)
-        for row in table.rows
-        if row["baseline"] == "none" and row["variant"] != "none"
-    }
-
-
-def _measured(name: str, row: dict[str, Any]) -> Measured:
-    return Measured(
-        name, row["roc_auc_lift_pct"], row["low"], row["high"], tone_of(row["low"], row["high"])
-    )

@@ -1,10 +1,12 @@
-"""What every page shares: its colours, and tables made ready to be laid out. A page is one file
-that opens anywhere, offline.
+"""What every page shares: tables made ready to be laid out, and a page rendered as one file.
+
+The file opens anywhere, offline.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,62 +15,17 @@ from typing import Any
 
 from headwater import __version__
 from headwater.evaluation.table import Chart, Table
+from headwater.report.colours import DARK, LIGHT
 
-# The colours of pages and pictures alike; each ink stands out from its paper by 4.5 to 1 or more.
-LIGHT: dict[str, Any] = {
-    "ink": "#17212b",
-    "dim": "#55636f",
-    "line": "#dde4e9",
-    "paper": "#ffffff",
-    "wash": "#f4f7f8",
-    "accent": "#0b6e99",
-    "good": "#1b7a68",
-    "bad": "#b63a26",
-    "flat": "#6f7d89",
-    "doubt": "#965c00",
-    "series": [
-        "#0b6e99",
-        "#cf7a1c",
-        "#2a9d8f",
-        "#8460b8",
-        "#b8434e",
-        "#5c6b78",
-        "#7d9428",
-        "#b8648f",
-        "#3f5fae",
-    ],
-}
-DARK: dict[str, Any] = {
-    "ink": "#e4ebf0",
-    "dim": "#9dacb8",
-    "line": "#2a3641",
-    "paper": "#10171d",
-    "wash": "#18222a",
-    "accent": "#62bfe6",
-    "good": "#52c7ae",
-    "bad": "#ef8470",
-    "flat": "#93a1ad",
-    "doubt": "#e3ab4f",
-    "series": [
-        "#62bfe6",
-        "#eba257",
-        "#52c7ae",
-        "#b39be0",
-        "#e8868e",
-        "#a5b3be",
-        "#b3cb62",
-        "#e0a0c4",
-        "#93aaf0",
-    ],
-}
 NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?( \(.*\)| to [-+\d.]+)?")
 LONG_LABEL = 18  # from here on a bar's label may need two lines on a phone
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart's place on the page. `height_px` is known beforehand, so that nothing moves when it
-    is drawn.
+    """A chart's place on the page.
+
+    `height_px` is known beforehand, so that nothing moves when the chart is drawn.
     """
 
     element: str
@@ -90,6 +47,7 @@ class Section:
 
 
 def sections_of(tables: Sequence[Table]) -> list[Section]:
+    """The sections of a page, one a table, in their order."""
     return [_section(table) for table in tables]
 
 
@@ -103,19 +61,17 @@ def _section(table: Table) -> Section:
         Picture(f"plot-{table.slug}-{n}", chart, height_of(chart), spoken(chart, bool(cells)))
         for n, chart in enumerate(table.charts)
     )
-    return Section(
-        table.slug, table, tuple(column.title for column in table.columns), numeric, cells, pictures
-    )
+    titles = tuple(column.title for column in table.columns)
+    return Section(table.slug, table, titles, numeric, cells, pictures)
 
 
 def height_of(chart: Chart) -> int:
-    """Pixels: bars grow with their number."""
+    """The height of a chart in pixels; that of bars grows with their number."""
     if chart.kind != "bars":
         return 320 if chart.kind == "lines" else 420
     labels = categories_of(chart)
-    row = (38 if any(len(label) > LONG_LABEL for label in labels) else 30) + 14 * (
-        len(chart.series) - 1
-    )
+    has_long = any(len(label) > LONG_LABEL for label in labels)
+    row = (38 if has_long else 30) + 14 * (len(chart.series) - 1)
     return 64 + row * len(labels)
 
 
@@ -134,22 +90,19 @@ def is_numeric(chart: Chart) -> bool:
 def spoken(chart: Chart, has_table: bool) -> str:
     """What a screen reader says in the picture's stead."""
     kinds = {"bars": "Bar chart", "lines": "Line chart", "points": "Scatter plot"}
-    series = ", ".join(one.name for one in chart.series if one.name)
+    names = ", ".join(series.name for series in chart.series if series.name)
+    of_series = f", for {names}" if names else ""
     pointer = " The figures are in the table that follows." if has_table else ""
-    return (
-        f"{kinds[chart.kind]}: {chart.title}. {chart.y_title} by"
-        f" {chart.x_title}{f', for {series}' if series else ''}.{pointer}"
-    )
+    axes = f"{chart.y_title} by {chart.x_title}"
+    return f"{kinds[chart.kind]}: {chart.title}. {axes}{of_series}.{pointer}"
 
 
 def render(template: str, sections: Sequence[Section], **context: Any) -> str:
-    """A page of `template` with everything in it: styles, figures, and the library that draws
-    them.
-    """
+    """A page of a template, with its styles, its figures and the library that draws them in it."""
     from jinja2 import Environment, PackageLoader, select_autoescape
 
     environment = Environment(
-        loader=PackageLoader("headwater.cli", "."),
+        loader=PackageLoader("headwater.report", "."),
         autoescape=select_autoescape(),
         trim_blocks=True,
         lstrip_blocks=True,
@@ -165,13 +118,13 @@ def render(template: str, sections: Sequence[Section], **context: Any) -> str:
         dark=DARK,
         version=__version__,
         charts=as_script({"charts": charts, "colours": {"light": LIGHT, "dark": DARK}}),
-        echarts=files("headwater.cli").joinpath("vendor/echarts.min.js").read_text(),
+        echarts=files("headwater.report").joinpath("vendor/echarts.min.js").read_text(),
         **context,
     )
 
 
-def flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots; lists as JSON."""
+def flat(value: Mapping[str, Any], path: str = "") -> Mapping[str, Any]:
+    """Nested mappings as one, their keys joined by dots; lists as JSON."""
     found: dict[str, Any] = {}
     for key, one in value.items():
         if isinstance(one, Mapping):
@@ -182,12 +135,9 @@ def flat(value: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 
 def as_script(value: Any) -> str:
-    """JSON that cannot end the script element it stands in; what is not a number is nothing."""
-    return (
-        json.dumps(_finite(value), allow_nan=False)
-        .replace("</", "<\\/")
-        .replace("<!--", "<\\u0021--")
-    )
+    """JSON that cannot end the script element it stands in; NaN and infinities become null."""
+    text = json.dumps(_finite(value), allow_nan=False)
+    return text.replace("</", "<\\/").replace("<!--", "<\\u0021--")
 
 
 def _finite(value: Any) -> Any:
@@ -195,8 +145,6 @@ def _finite(value: Any) -> Any:
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
-    return (
-        None
-        if isinstance(value, float) and (value != value or abs(value) == float("inf"))
-        else value
-    )
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

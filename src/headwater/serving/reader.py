@@ -4,69 +4,25 @@ retrieval, status. No torch.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from headwater.config import FactoryConfig, embedding_names, load_config, warehouse_of
-from headwater.embeddings import NEVER_SEEN, Space
+from headwater.blobs import Layout
+from headwater.config import FactoryConfig
+from headwater.embeddings import NEVER_SEEN
 from headwater.errors import ConfigError, EditionMissing, EntityMissing, SearchError, StoreError
-from headwater.events import ExampleReader
-from headwater.events.pairs import items_met, read_pairs
-from headwater.files import digest_of, read_json
-from headwater.ids import as_integer, key_of
-from headwater.index import (
-    fold_items,
-    fold_queries,
-    folded_space,
-    log_popularity,
-    matching_keys,
-    open_index,
-    unfold,
-)
-from headwater.lifecycle.erase import Tombstones
-from headwater.plugins import resolve
-from headwater.schema import Schema
-from headwater.store import (
-    MAIN,
-    ONLINE_STORES,
-    Catalog,
-    Edition,
-    Entry,
-    Live,
-    OnlineStore,
-    get_served,
-    read_catalog,
-)
-from headwater.store.catalog import home_of
+from headwater.ids import key_of
+from headwater.lifecycle.serve import online_of
+from headwater.serving.answers import Found, Lookup, Status, found_in
+from headwater.serving.search import Search, Wanted, keys_of_ids
+from headwater.serving.status import status_of
+from headwater.store import Edition, Live, OnlineStore, get_served
+from headwater.workspace import Workspace, open_edition
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """One answer of a search: the entity's id and its score, which is the cosine with the query
-    unless popularity counts too.
-    """
-
-    id: int | str
-    score: float
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which items may be retrieved for a user. `only`: None for no such list."""
-
-    user: int | str
-    where: tuple[str, ...]
-    exclude: tuple[int | str, ...]
-    only: tuple[int | str, ...] | None
-    unseen: bool
 
 
 class Reader:
@@ -74,82 +30,51 @@ class Reader:
     editions.
     """
 
-    def __init__(self, config: FactoryConfig, root: Path, consumer: str | None = None) -> None:
-        self.config, self.consumer, self._root = config, consumer, root
-        self.warehouse = warehouse_of(config, root)
-        self._raw = config.model_dump()
+    def __init__(self, workspace: Workspace, consumer: str | None = None) -> None:
+        """A `consumer` with a pin reads the pinned edition, all others the live one."""
+        self.workspace, self.consumer = workspace, consumer
+        self._search = Search(workspace)
         self._last: tuple[Live, Edition] | None = None
+        self._online: tuple[Layout, OnlineStore | None] | None = None
 
     @classmethod
     def load(cls, path: str | Path, consumer: str | None = None) -> Reader:
-        """From a `factory.yaml`. A `consumer` with a pin reads the pinned edition, all others the
-        live one. Raises ConfigError.
-        """
-        path = Path(path)
-        return cls(load_config(path), path.resolve().parent, consumer)
+        """From a `factory.yaml`. Raises ConfigError."""
+        return cls(Workspace.load(path), consumer)
+
+    @property
+    def config(self) -> FactoryConfig:
+        return self.workspace.config
 
     def edition(self) -> Edition:
         """The edition that this reader follows. Raises EditionMissing."""
         return self._with_edition(lambda edition: edition)
 
-    def lookup(self, entity: str, ids: Sequence[int | str]) -> dict[str, Any]:
-        """Every upstream's vector of each entity: {"edition", "vectors": {id: {embedding: [D
-        floats]}}}; under a policy that keeps a sequence, a list of such lists, newest first.
-        `content_only` lists the embeddings of those that no log has shown yet, by id.
+    def lookup(self, entity: str, ids: Sequence[int | str]) -> Lookup:
+        """Every upstream's vector of each entity.
 
         Raises EntityMissing, naming all ids that the edition does not know; then there is no vector
         at all.
         """
-        self._expect_entity(entity)
-
-        def answer(edition: Edition) -> dict[str, Any]:
-            names = [
-                name for name in edition.snapshots if edition.snapshots[name]["entity"] == entity
-            ]
-            vectors: dict[str, dict[str, list[Any]]] = {}
-            for value in ids:
-                found = {name: self._vector(edition, name, value) for name in names}
-                vectors[str(value)] = {
-                    name: vector.tolist() for name, vector in found.items() if vector is not None
-                }
-            unknown = [value for value, found in vectors.items() if not found]
-            if unknown:
-                raise _missing(entity, unknown, edition)
-            ages = {
-                name: edition.lookup(name, _keys(ids), edition.day).age_days_N for name in names
-            }
-            content = {
-                str(value): [name for name in names if ages[name][place] == NEVER_SEEN]
-                for place, value in enumerate(ids)
-            }
-            return {
-                "edition": str(edition.day),
-                "digest": edition.digest,
-                "entity": entity,
-                "vectors": vectors,
-                "content_only": {value: found for value, found in content.items() if found},
-            }
-
-        return self._with_edition(answer)
+        if entity not in self.config.entities:
+            raise ConfigError(
+                f"no entity named {entity!r}; declared: {', '.join(self.config.entities)}."
+            )
+        return self._with_edition(lambda edition: self._lookup(edition, entity, ids))
 
     def similar(
         self, entity: str, value: int | str, k: int = 10, upstream: str | None = None
-    ) -> dict[str, Any]:
+    ) -> Found:
         """The k entities whose vectors point most nearly the same way. Raises EntityMissing."""
         if entity != "item":
             raise ConfigError(f"similar: only items are indexed; received the entity {entity!r}.")
         name = self._embedding(upstream, "item")
 
-        def answer(edition: Edition) -> dict[str, Any]:
-            vector = self._point(edition, name, value)
-            if vector is None:
-                raise _missing("item", [value], edition)
-            found = [
-                near
-                for near in self._search(edition, name, vector, k + 1)
-                if key_of(near.id) != key_of(value)
-            ][:k]
-            return self._answer(edition, name, value, found)
+        def answer(edition: Edition) -> Found:
+            vector = self._point(edition, name, "item", value)
+            near = self._search.near(edition, name, vector, k + 1)
+            others = [found for found in near if key_of(found.id) != key_of(value)]
+            return found_in(edition, name, value, others[:k])
 
         return self._with_edition(answer)
 
@@ -162,7 +87,7 @@ class Reader:
         exclude: Iterable[int | str] = (),
         only: Iterable[int | str] | None = None,
         unseen: bool = False,
-    ) -> dict[str, Any]:
+    ) -> Found:
         """The k items with the highest score for a user, in one upstream's space: the cosine or,
         with `retrieval.prior`, cosine / temperature + weight * log popularity.
 
@@ -173,109 +98,36 @@ class Reader:
         """
         chosen = upstream or self.config.retrieval_upstream()
         name, item = self._embedding(chosen, "user"), self._embedding(chosen, "item")
+        among = None if only is None else tuple(only)
+        wanted = Wanted(user, tuple(where), tuple(exclude), among, unseen)
 
-        wanted = Wanted(
-            user, tuple(where), tuple(exclude), None if only is None else tuple(only), unseen
-        )
-
-        def answer(edition: Edition) -> dict[str, Any]:
-            vector = self._point(edition, name, user)
-            if vector is None:
-                raise _missing("user", [user], edition)
-            among = self._eligible(edition, item, wanted)
-            return self._answer(
-                edition, item, user, self._retrieve(edition, chosen, vector, k, among)
-            )
+        def answer(edition: Edition) -> Found:
+            vector = self._point(edition, name, "user", user)
+            near = self._search.retrieve(edition, chosen, vector, k, wanted)
+            return found_in(edition, item, user, near)
 
         return self._with_edition(answer)
 
-    def status(self) -> dict[str, Any]:
-        """Days done in every lane, editions with their digests and spaces, the live one, pins,
-        coverage and freshness.
-        """
-        while True:
-            catalog = read_catalog(self.warehouse)
-            try:
-                return self._status(catalog)
-            except StoreError:
-                if (
-                    read_catalog(self.warehouse) == catalog
-                ):  # else an edition was retired while it was being listed
-                    raise
+    def status(self) -> Status:
+        """The state of the warehouse at a glance."""
+        return status_of(self.workspace)
 
-    def _status(self, catalog: Catalog) -> dict[str, Any]:
-        live = catalog.live
-        editions, days = [], []
-        for lane_name, lane in catalog.lanes.items():
-            home = home_of(self.warehouse, lane_name)
-            for entry in lane.days:
-                if lane_name == (live.lane if live else MAIN):
-                    days.append(entry.day)
-                path = home / "reports" / f"{entry.day}.json"
-                coverage = read_json(path).get("coverage", {}) if path.is_file() else {}
-                editions.append(
-                    {
-                        "day": str(entry.day),
-                        "lane": lane_name,
-                        "digest": entry.digest,
-                        "live": live == Live(lane_name, entry),
-                        "forced": list(entry.forced),
-                        "pinned_by": [
-                            name
-                            for name, pin in catalog.pins.items()
-                            if pin == Live(lane_name, entry)
-                        ],
-                        "coverage": coverage,
-                    }
-                    | self._contents(home, entry)
-                )
-        newest = max(days, default=None)
-        return {
-            "factory": self.config.name,
-            "warehouse": str(self.warehouse),
-            "days": [str(day) for day in days],
-            "live": str(live.entry.day) if live else None,
-            "live_lane": live.lane if live else None,
-            "days_behind": (newest - live.entry.day).days if newest and live else None,
-            "editions": editions,
-            "withdrawn": {
-                name: [str(entry.day) for entry in lane.withdrawn]
-                for name, lane in catalog.lanes.items()
-                if lane.withdrawn
-            },
-        }
-
-    @staticmethod
-    def _contents(home: Path, entry: Entry) -> dict[str, Any]:
-        if entry.folder is None:
-            return {"rows": {}, "spaces": {}, "segments": {}}
-        edition = Edition.load(home / entry.folder)
-        return {
-            "rows": {name: found["rows"] for name, found in edition.snapshots.items()},
-            "spaces": {
-                name: str(Space.from_json(found["space"]))
-                for name, found in edition.snapshots.items()
-            },
-            "segments": {name: len(found["segments"]) for name, found in edition.snapshots.items()},
-        }
+    # ---- the edition that is followed ------------------------------------------------------------
 
     def _followed(self) -> Live:
-        catalog = read_catalog(self.warehouse)
+        catalog = self.workspace.catalog()
         followed = catalog.pins.get(self.consumer, catalog.live) if self.consumer else catalog.live
         if followed is None:
             raise EditionMissing(
-                f"no edition is live in {self.warehouse}. `headwater run` or `backfill` publishes"
-                " one."
+                f"no edition is live in {self.workspace.layout.root}. `headwater run` or `backfill`"
+                " publishes one."
             )
         return followed
 
     def _open(self, followed: Live) -> Edition:
         if self._last is None or self._last[0] != followed:
-            assert followed.entry.folder is not None
-            self._last = (
-                followed,
-                Edition.load(home_of(self.warehouse, followed.lane) / followed.entry.folder),
-            )
+            layout = self.workspace.layout.of_lane(followed.lane)
+            self._last = (followed, open_edition(layout, followed.entry))
         return self._last[1]
 
     def _with_edition(self, answer: Callable[[Edition], Answer]) -> Answer:
@@ -293,160 +145,61 @@ class Reader:
                 if self._followed() == followed:
                     raise
 
+    # ---- vectors ---------------------------------------------------------------------------------
+
+    def _lookup(self, edition: Edition, entity: str, ids: Sequence[int | str]) -> Lookup:
+        names = [name for name, found in edition.snapshots.items() if found["entity"] == entity]
+        vectors = {str(value): self._vectors(edition, names, value) for value in ids}
+        unknown = [value for value, found in vectors.items() if not found]
+        if unknown:
+            raise _missing(entity, unknown, edition)
+        content: dict[str, list[str]] = {}
+        for name in names:
+            ages = edition.lookup(name, keys_of_ids(ids), edition.day).age_days_N
+            for value, age in zip(ids, ages, strict=True):
+                if age == NEVER_SEEN:
+                    content.setdefault(str(value), []).append(name)
+        return Lookup(edition.day, edition.digest, entity, vectors, content)
+
+    def _vectors(
+        self, edition: Edition, names: Sequence[str], value: int | str
+    ) -> dict[str, list[float]]:
+        """An entity's vectors by embedding, of those that have one."""
+        found = {name: self._vector(edition, name, value) for name in names}
+        return {name: vector.tolist() for name, vector in found.items() if vector is not None}
+
     def _vector(self, edition: Edition, name: str, value: int | str) -> np.ndarray | None:
-        kind = self.config.store.online
-        if kind == "none":
-            served = edition.lookup(name, np.array([key_of(value)], np.uint64), edition.day)
-            if not served.found_N[0]:
-                return None
-            return (
-                served.vectors_ND[0]
-                if served.sequence_NKD is None or served.steps_N is None
-                else served.sequence_NKD[0, : served.steps_N[0]]
-            )
-        online: OnlineStore = resolve("headwater.online", ONLINE_STORES, kind)(
-            edition.home / "online"
-        )
-        return get_served(online, edition, name, key_of(value))
-
-    def _point(self, edition: Edition, name: str, value: int | str) -> np.ndarray | None:
-        vector = self._vector(edition, name, value)
-        return vector if vector is None or vector.ndim == 1 else vector[0]
-
-    def _search(
-        self,
-        edition: Edition,
-        name: str,
-        vector_D: np.ndarray,
-        k: int,
-        among_M: np.ndarray | None = None,
-    ) -> list[Neighbour]:
-        part = edition.part(name)
-        index = open_index(
-            edition.home / "indexes",
-            edition.index_name(name),
-            part.space,
-            part.rows,
-            lambda: edition.points(name),
-            self.config.index.kind,
-        )
-        rows, cosines = index.search(vector_D[None, :], k, part.space, among_M)
-        hits = rows[0][rows[0] >= 0]
-        return _neighbours(part.ids(hits), cosines[0][rows[0] >= 0])
-
-    def _retrieve(
-        self,
-        edition: Edition,
-        upstream: str,
-        vector_D: np.ndarray,
-        k: int,
-        among_M: np.ndarray | None,
-    ) -> list[Neighbour]:
-        name, prior = f"{upstream}_item", self.config.retrieval.prior
-        if prior is None or prior.weight == 0:
-            return self._search(edition, name, vector_D, k, among_M)
-        part, temperature = edition.part(name), self.config.upstreams[upstream].temperature
-        task = self._schema.tasks[self.config.retrieval_task()]
-
-        def folded() -> np.ndarray:
-            recent = read_pairs(
-                self._events.logs[task.log],
-                task,
-                edition.day - dt.timedelta(days=prior.days - 1),
-                edition.day,
-            ).positives
-            return fold_items(
-                edition.points(name),
-                temperature * prior.weight * log_popularity(np.asarray(part.keys), recent.items_M),
-            )
-
-        digest = digest_of(
-            edition.index_name(name), edition.day, prior.model_dump(), task.name, temperature
-        )
-        index = open_index(
-            edition.home / "indexes",
-            digest,
-            folded_space(part.space),
-            part.rows,
-            folded,
-            self.config.index.kind,
-        )
-        rows, cosines = index.search(
-            fold_queries(vector_D[None, :]), k, folded_space(part.space), among_M
-        )
-        hits = rows[0][rows[0] >= 0]
-        scores = (
-            unfold(cosines[0][rows[0] >= 0], index.vectors(np.zeros(1, np.int64))[0]) / temperature
-        )
-        return _neighbours(part.ids(hits), scores)
-
-    def _eligible(self, edition: Edition, name: str, wanted: Wanted) -> np.ndarray | None:
-        """Rows of the snapshot that may be answered, ascending; None: all of them."""
-        if not (wanted.where or wanted.exclude or wanted.unseen) and wanted.only is None:
+        online = self._store_of(edition)
+        if online is not None:
+            return get_served(online, edition, name, keys_of_ids([value]))[0]
+        served = edition.lookup(name, keys_of_ids([value]), edition.day)
+        if not served.found_N[0]:
             return None
-        keys = np.asarray(edition.part(name).keys)
-        kept = np.ones(len(keys), bool)
-        if wanted.where:
-            kept &= np.isin(keys, matching_keys(self._schema.entities["item"], wanted.where))
-        if wanted.only is not None:
-            kept &= np.isin(keys, _keys(wanted.only))
-        kept &= ~np.isin(keys, _keys(wanted.exclude))
-        if wanted.unseen:
-            log = self._events.logs[self._schema.tasks[self.config.retrieval_task()].log]
-            kept &= ~np.isin(keys, items_met(log, wanted.user))
-        return np.flatnonzero(kept)
+        if served.sequence_NKD is None or served.steps_N is None:
+            return np.asarray(served.vectors_ND[0])
+        return np.asarray(served.sequence_NKD[0, : served.steps_N[0]])
 
-    @cached_property
-    def _schema(self) -> Schema:
-        return Schema.from_config(self.config, self._root)
+    def _store_of(self, edition: Edition) -> OnlineStore | None:
+        """The online store of an edition's home, opened once."""
+        if self._online is None or self._online[0] != edition.layout:
+            self._online = (edition.layout, online_of(self.config, edition.layout))
+        return self._online[1]
 
-    @cached_property
-    def _events(self) -> ExampleReader:
-        return ExampleReader(
-            self._schema, self.config.zone, None, Tombstones.read(self.warehouse).matches
-        )
-
-    def _answer(
-        self, edition: Edition, name: str, query: int | str, found: list[Neighbour]
-    ) -> dict[str, Any]:
-        return {
-            "edition": str(edition.day),
-            "digest": edition.digest,
-            "embedding": name,
-            "query": str(query),
-            "items": [{"id": near.id, "score": near.score} for near in found],
-        }
+    def _point(self, edition: Edition, name: str, entity: str, value: int | str) -> np.ndarray:
+        """The one vector, float32 [D], that stands for an entity. Raises EntityMissing."""
+        vector = self._vector(edition, name, value)
+        if vector is None:
+            raise _missing(entity, [value], edition)
+        return vector if vector.ndim == 1 else vector[0]
 
     def _embedding(self, upstream: str | None, entity: str) -> str:
-        names = embedding_names(self._raw)
+        names = self.workspace.schema.embedding_names()
         chosen = upstream or next(iter(self.config.upstreams))
         if f"{chosen}_{entity}" not in names:
             raise ConfigError(
                 f"no upstream {chosen!r} with {entity} vectors; embeddings are: {', '.join(names)}."
             )
         return f"{chosen}_{entity}"
-
-    def _expect_entity(self, entity: str) -> None:
-        if entity not in self.config.entities:
-            raise ConfigError(
-                f"no entity named {entity!r}; declared: {', '.join(self.config.entities)}."
-            )
-
-
-def _neighbours(ids: Sequence[int | str], scores: np.ndarray) -> list[Neighbour]:
-    return [
-        Neighbour(_plain(value), round(float(score), 6))
-        for value, score in zip(ids, scores, strict=True)
-    ]
-
-
-def _keys(ids: Sequence[int | str]) -> np.ndarray:
-    return np.array([key_of(value) for value in ids], np.uint64)
-
-
-def _plain(value: int | str) -> int | str:
-    number = as_integer(str(value))
-    return str(value) if number is None else number
 
 
 def _missing(entity: str, ids: Sequence[int | str], edition: Edition) -> EntityMissing:

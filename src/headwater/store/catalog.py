@@ -1,9 +1,9 @@
-"""The catalog: the one file that says which editions there are, in which lane, and which one
+"""The catalog: the one thing that says which editions there are, in which lane, and which one
 readers follow.
 
-Every change of it is one atomic replacement of `catalog.json`, so whatever a reader may combine
-(user vectors, item index, upstream, averages) moves at once or not at all. What no catalog names
-does not exist, whatever lies on disk.
+Every change of it is the creation of one numbered file (`CatalogStore`), so whatever a reader may
+combine (user vectors, item index, upstream, averages) moves at once or not at all. What no catalog
+names does not exist, whatever lies on disk.
 
 A *lane* is a chain of days, each built upon the one before; `main` is the first. A retraining runs
 in a lane of its own.
@@ -12,18 +12,13 @@ in a lane of its own.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from headwater.blobs import MAIN
 from headwater.errors import EditionMissing, StoreError
-from headwater.files import write_json
-
-CATALOG = "catalog.json"
-MAIN = "main"
 
 
 @dataclass(frozen=True)
@@ -107,6 +102,7 @@ class Catalog:
     lanes: Mapping[str, Lane] = field(default_factory=lambda: MappingProxyType({}))
     live: Live | None = None
     pins: Mapping[str, Live] = field(default_factory=lambda: MappingProxyType({}))
+    number: int = field(default=0, compare=False)  # under which it was read
 
     def lane(self, name: str) -> Lane:
         return self.lanes.get(name, Lane())
@@ -321,46 +317,6 @@ class Catalog:
             reference(raw["live"]) if raw["live"] else None,
             MappingProxyType({name: reference(pin) for name, pin in raw["pins"].items()}),
         )
-
-
-def home_of(warehouse: Path, lane: str) -> Path:
-    """Where a lane keeps its editions, models and reports."""
-    return warehouse if lane == MAIN else warehouse / "lanes" / lane
-
-
-def read_catalog(warehouse: Path) -> Catalog:
-    """Raises StoreError where the file is damaged."""
-    path = warehouse / CATALOG
-    if not path.is_file():
-        if any(
-            warehouse.glob("editions/*/*/manifest.json")
-        ):  # a first run writes an empty catalog before anything else
-            raise StoreError(
-                f"{path}: is gone, and editions are there. Restore it from a backup: it alone says"
-                " which of them are published, and without it they would be taken for leftovers."
-                " To begin anew, choose another warehouse."
-            )
-        return Catalog()
-    try:
-        return Catalog.from_json(json.loads(path.read_text()))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(
-            f"{path}: not a catalog ({error!r}). Restore it from a backup: it alone says which"
-            " editions are published."
-        ) from error
-
-
-def begin_catalog(warehouse: Path) -> None:
-    """An empty catalog where there is none, so that one that is lost later is missed. Raises
-    StoreError where it was lost already.
-    """
-    if read_catalog(warehouse) == Catalog() and not (warehouse / CATALOG).is_file():
-        write_catalog(warehouse, Catalog())
-
-
-def write_catalog(warehouse: Path, catalog: Catalog) -> None:
-    """The switch: one atomic replacement."""
-    write_json(warehouse / CATALOG, catalog.as_json())
 
 
 def _there(entry: Entry) -> Entry:

@@ -20,12 +20,13 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
+from headwater.blobs import Layout
 from headwater.config import PolicyConfig
 from headwater.embeddings import NEVER_SEEN, Served, Snapshot, Space
 from headwater.embeddings.aggregate import find
 from headwater.embeddings.policies import Policy, make_policy
 from headwater.embeddings.serving import Encoding, encoding_of
-from headwater.embeddings.snapshot import day_number
+from headwater.embeddings.snapshot import Basis, basis_of, counted, day_number
 from headwater.errors import StoreError
 from headwater.files import read_json
 from headwater.store.arrays import map_array
@@ -100,9 +101,10 @@ def gather(
 
 @dataclass(frozen=True)
 class Edition:
-    """What was published for a day. `models` names the upstream checkpoints that made it and that
-    answer for entities it does not know, `daily` the vectors it was made of, `rotations` how those
-    were turned, `folder` where its index lies.
+    """What was published for a day.
+
+    By upstream: `models` names the checkpoints that made it, `daily` where the vectors it was made
+    of lie, `rotations` how those were turned. `folder` is where its index lies.
     """
 
     day: dt.date
@@ -112,10 +114,14 @@ class Edition:
     encoding: Encoding
     snapshots: Mapping[str, Mapping[str, Any]]
     models: Mapping[str, str]
-    daily: str | None
+    daily: Mapping[str, str]
     rotations: Mapping[str, Any]
     folder: Path
-    home: Path
+
+    @staticmethod
+    def is_there(folder: Path) -> bool:
+        """Whether an edition lies in a folder; what it names is not looked at."""
+        return (folder / MANIFEST).is_file()
 
     @classmethod
     def load(cls, folder: Path) -> Edition:
@@ -130,10 +136,9 @@ class Edition:
                 encoding_of(raw["encoding"]),
                 MappingProxyType(raw["snapshots"]),
                 MappingProxyType(raw["models"]),
-                raw["daily"],
+                MappingProxyType(raw["daily"]),
                 MappingProxyType(raw["rotations"]),
                 folder,
-                folder.parents[2],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(
@@ -142,6 +147,11 @@ class Edition:
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return Edition.load, (self.folder,)
+
+    @property
+    def layout(self) -> Layout:
+        """Of the home that it lies in: the warehouse's, or one of its lanes'."""
+        return Layout(self.folder.parents[2])
 
     @cached_property
     def policy(self) -> Policy[Any]:
@@ -160,8 +170,7 @@ class Edition:
         if name not in self._parts:
             entry = self.snapshots[name]
             segments = tuple(
-                Segment.open(self.home / "segments" / name / segment)
-                for segment in entry["segments"]
+                Segment.open(self.layout.segment(name, segment)) for segment in entry["segments"]
             )
             self._parts[name] = Part(
                 name,
@@ -221,7 +230,7 @@ class Edition:
         ages = np.zeros(len(keys_M), np.float32)
         ages[hit] = day_number(rows_of) - part.column("seen")[rows[hit]]
         states, steps = part.gather(rows[hit])
-        ages[hit[steps == 0]] = NEVER_SEEN
+        ages[hit[basis_of(steps) != Basis.SEEN]] = NEVER_SEEN
         if not self.policy.sequence:
             vectors = self.encoding.as_served(self.policy.point(states, steps))
             if len(hit) < len(keys_M):
@@ -233,7 +242,7 @@ class Edition:
             len(hit), self.policy.depth, part.space.width
         )
         counts = np.zeros(len(keys_M), np.int64)
-        counts[hit] = np.maximum(steps, 1)
+        counts[hit] = counted(steps)
         return Served(part.space, sequence[:, 0], found, ages, sequence, counts)
 
     def points(self, name: str) -> np.ndarray:

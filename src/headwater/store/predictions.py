@@ -12,22 +12,23 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from headwater.blobs import Layout
 from headwater.errors import EditionConflict, ExperimentError, StoreError
 from headwater.evaluation import Judged
 from headwater.events import Examples
 from headwater.files import write_atomic
-from headwater.store import Entry
+from headwater.store.catalog import Entry
 
 SEPARATOR = "|"
 
 
-class Judgements:
+class Predictions:
     """One Parquet file per consumer and day: a row per prediction, a column per variant
     and seed.
     """
 
-    def __init__(self, warehouse: Path) -> None:
-        self._predictions, self._judged = warehouse / "predictions", warehouse / "judged"
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
 
     def predicted(
         self,
@@ -63,7 +64,7 @@ class Judgements:
         frame = frame.with_columns(
             served=pl.lit(read is not None), edition=edition[0], edition_inputs=edition[1]
         )
-        _write(self._predictions / consumer / f"{examples.day}.parquet", frame)
+        _write(self._layout.predictions(consumer, examples.day), frame)
 
     def settle(self, consumer: str, matured: Examples, task: str) -> Judged:
         """Join the predictions of a day with its labels, now that they are known; rows on which the
@@ -71,7 +72,7 @@ class Judgements:
 
         Raises EditionConflict where the day's rows are no longer those that were predicted.
         """
-        path = self._predictions / consumer / f"{matured.day}.parquet"
+        path = self._layout.predictions(consumer, matured.day)
         if not path.is_file():
             raise StoreError(
                 f"{path}: the predictions of {matured.day} are gone; run that day again with"
@@ -91,13 +92,12 @@ class Judgements:
         frame = frame.with_columns(label=pl.Series(matured.labels[task])).filter(
             pl.col("predicted") & pl.col("label").is_not_nan()
         )
-        _write(self._judged / consumer / f"{matured.day}.parquet", frame)
+        _write(self._layout.judged(consumer, matured.day), frame)
         return _as_judged([(matured.day, frame)])
 
     def days(self, consumer: str) -> list[dt.date]:
-        return sorted(
-            dt.date.fromisoformat(path.stem) for path in (self._judged / consumer).glob("*.parquet")
-        )
+        """The days that were judged, oldest first."""
+        return self._layout.judged_days(consumer)
 
     def editions_read(
         self, consumer: str, day: dt.date
@@ -105,7 +105,7 @@ class Judgements:
         """Which editions a day's judged rows say they read: day and inputs, (None, None) for none.
         None where they were judged before that was written down.
         """
-        frame = _read(self._judged / consumer / f"{day}.parquet")
+        frame = _read(self._layout.judged(consumer, day))
         return (
             frame.select("edition", "edition_inputs").unique(maintain_order=True).rows()
             if "edition" in frame.columns
@@ -122,7 +122,7 @@ class Judgements:
         frames = []
         for day in [known for known in self.days(consumer) if known in among]:
             if (start is None or day >= start) and (end is None or day <= end):
-                frame = _read(self._judged / consumer / f"{day}.parquet")
+                frame = _read(self._layout.judged(consumer, day))
                 if len(frame) and frame["served"][0]:
                     frames.append((day, frame))
         odd = [day for day, frame in frames if _scores(frame) != _scores(frames[0][1])]

@@ -10,18 +10,18 @@ Shapes: N rows, W numbers a row.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from headwater.digests import digest_of
 from headwater.errors import StoreError
-from headwater.files import digest_of, new_folder, read_json, write_json
+from headwater.files import new_folder, read_json, write_json
 from headwater.store.arrays import NpyWriter, damaged, digest_on_disk, map_array, read_range
 
 MANIFEST = "segment.json"
@@ -40,7 +40,7 @@ class Segment:
     @classmethod
     def open(cls, folder: Path) -> Segment:
         """Raises StoreError."""
-        if not (folder / MANIFEST).is_file():
+        if not Segment.is_there(folder):
             raise StoreError(
                 f"{folder}: the segment is gone. The edition is damaged; run that day again with"
                 " --replace."
@@ -58,6 +58,11 @@ class Segment:
             raise StoreError(
                 f"{folder / MANIFEST}: not a segment's manifest ({error!r})."
             ) from error
+
+    @staticmethod
+    def is_there(folder: Path) -> bool:
+        """Whether a segment lies in a folder; its arrays are not looked at."""
+        return (folder / MANIFEST).is_file()
 
     @property
     def digest(self) -> str:
@@ -79,7 +84,7 @@ class Segment:
         return read_range(self.folder / "steps.npy", np.uint8, low, high)
 
     def seen(self, low: int, high: int) -> np.ndarray:
-        """int32: the day (since 1970) on which each row was made."""
+        """int32: the day (since 1970) on which each row's entity was last seen."""
         return read_range(self.folder / "seen.npy", np.int32, low, high)
 
     def gather(self, rows_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,7 +179,7 @@ class SegmentWriter:
             )
             self._files["ids.text.npy"].append(np.frombuffer("".join(text).encode(), np.uint8))
 
-    def close(self) -> dict[str, Any]:
+    def close(self) -> Mapping[str, object]:
         """The manifest of what was written."""
         rows = self.rows
         return {

@@ -1,34 +1,11 @@
-"""The offline tables that judged predictions give: lifts (T2, T3), slices, calibration; and those
-kept from backtests. No torch.
+"""Tables that one can ask for: the registry's type, and those from judged predictions. No torch.
+
+Every table is made alike. `X_study` answers what is asked, `X_table` puts the table together from
+what `_gather` found (judged rows and their lifts): `_row` writes one of its rows, `_answer` the
+sentence, `_notes` what one should know of it, `_charts` its pictures. Those that run the days once
+more, in `headwater.backtests`, keep to it too.
 """
 
-from headwater.studies.calibration import calibration_table
-from headwater.studies.lifts import LIFT_COLUMNS, finding, lift_chart, lifts_of
-from headwater.studies.making import (
-    FROM_JUDGEMENTS,
-    audited,
-    judged_table,
-    load_table,
-    pooled,
-    report_tables,
-)
-from headwater.studies.saved import keep_table, kept_tables, state_of
-from headwater.studies.slices import slice_table
+from headwater.studies.registry import Asked, Study, find_study, listed
 
-__all__ = [
-    "FROM_JUDGEMENTS",
-    "LIFT_COLUMNS",
-    "audited",
-    "calibration_table",
-    "finding",
-    "judged_table",
-    "keep_table",
-    "kept_tables",
-    "lift_chart",
-    "lifts_of",
-    "load_table",
-    "pooled",
-    "report_tables",
-    "slice_table",
-    "state_of",
-]
+__all__ = ["Asked", "Study", "find_study", "listed"]

@@ -1,15 +1,15 @@
-"""Calibration: is a predicted probability what it says?"""
+"""Calibration: is a predicted probability what it says? Shapes: N rows, B bins."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.calibration import calibration_curve
 
 from headwater.errors import ExperimentError
 from headwater.evaluation import Chart, Column, Judged, Series, Table
-from headwater.studies.lifts import reading_variant
+from headwater.studies.comparison import Row, reading_variant
 
 BINS = 10
 COLUMNS = (
@@ -22,70 +22,76 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A variant's probabilities, the mean over its seeds, beside what came: of all rows, and of
+    bins of equally many.
+    """
+
+    variant: str
+    predicted: float
+    observed: float
+    rows: int
+    predicted_B: np.ndarray
+    observed_B: np.ndarray
+    shares_B: np.ndarray
+
+    @classmethod
+    def of(cls, judged: Judged, variant: str) -> Curve:
+        predicted_N = np.mean(list(judged.scores[variant].values()), axis=0)
+        observed_B, predicted_B = calibration_curve(
+            judged.labels_N, predicted_N, n_bins=BINS, strategy="quantile"
+        )
+        return cls(
+            variant=variant,
+            predicted=predicted_N.mean(),
+            observed=judged.labels_N.mean(),
+            rows=len(judged.labels_N),
+            predicted_B=predicted_B,
+            observed_B=observed_B,
+            shares_B=_shares(predicted_N),
+        )
+
+    @property
+    def ratio(self) -> float:
+        """Positives promised to positives come."""
+        return float(self.predicted / self.observed)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        return self.predicted_B - self.observed_B
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error, sum_b n_b / n |mean predicted_b - observed_b| (Naeini et
+        al. 2015).
+        """
+        return float(self.shares_B @ np.abs(self.gaps))
+
+
 def calibration_table(consumer: str, judged: Judged) -> Table:
-    """Per variant (its seeds' probabilities averaged): the ratio of clicks promised to clicks come,
-    and the expected calibration error sum_b n_b / n |mean predicted_b - observed_b| over ten bins
-    of equal size (Naeini et al. 2015).
+    """The ratio of clicks promised to clicks come, and the expected calibration error over ten bins
+    of equal size, of every variant.
+
+    Raises ExperimentError where the judged rows hold one class only.
     """
     if not judged.has_two_classes:
         raise ExperimentError(
             "calibration: the judged rows hold no two classes yet. Run more days, or widen"
             " evaluation.start and end."
         )
-    rows, series = list[dict[str, Any]](), list[Series]()
-    labels, drawn = judged.labels_N, ("none", reading_variant(judged.scores))
-    for variant, by_seed in judged.scores.items():
-        predicted = np.mean(list(by_seed.values()), axis=0)
-        observed_B, predicted_B = calibration_curve(
-            labels, predicted, n_bins=BINS, strategy="quantile"
-        )
-        gaps, shares_B = predicted_B - observed_B, _shares(predicted)
-        rows.append(
-            {
-                "variant": variant,
-                "predicted": float(predicted.mean()),
-                "observed": float(labels.mean()),
-                "ratio": float(predicted.mean() / labels.mean()),
-                "ece": float(shares_B @ np.abs(gaps)),
-                "worst": float(gaps[np.abs(gaps).argmax()]),
-                "n": len(labels),
-            }
-        )
-        if variant in drawn:
-            series.append(Series(variant, tuple(predicted_B.tolist()), tuple(observed_B.tolist())))
-    shown = {row["variant"]: row for row in rows}
-    base, best = shown["none"], shown[reading_variant(judged.scores)]
-    better = "better" if best["ece"] < base["ece"] else "not better"
-    side = "high" if best["ratio"] > 1 else "low"
-    answer = (
-        f"{consumer.upper()} ranker: predictions of the variant {best['variant']} are"
-        f" {abs(best['ratio'] - 1):.1%} too {side} on average, and off by {best['ece']:.4f} in the"
-        f" mean over tenths ({better} than {base['ece']:.4f} without)."
-    )
-    chart = Chart(
-        f"calibration-{consumer}",
-        f"Calibration of the {consumer.upper()} ranker",
-        "lines",
-        "mean predicted probability",
-        "share of positives",
-        tuple(series),
-        "Ten bins of equally many rows; on the diagonal a probability is what it says.",
-        diagonal=True,
-    )
-    title, span = (
-        f"calibration of the {consumer.upper()} ranker",
-        (str(judged.day(0)), str(judged.day(-1))),
-    )
+    curves = {variant: Curve.of(judged, variant) for variant in judged.scores}
     return Table(
-        "calibration",
-        title,
-        consumer,
-        *span,
-        answer,
-        COLUMNS,
-        tuple(rows),
-        ("The probabilities of a variant are the mean over its seeds.",),
-        (chart,),
+        name="calibration",
+        title=f"calibration of the {consumer.upper()} ranker",
+        consumer=consumer,
+        first_day=str(judged.day(0)),
+        last_day=str(judged.day(-1)),
+        answer=_answer(consumer, curves),
+        columns=COLUMNS,
+        rows=tuple(_row(curve) for curve in curves.values()),
+        notes=("The probabilities of a variant are the mean over its seeds.",),
+        charts=_charts(consumer, curves),
     )
 
 
@@ -96,3 +102,47 @@ def _shares(predicted_N: np.ndarray) -> np.ndarray:
     edges = np.percentile(predicted_N, np.linspace(0, 100, BINS + 1))
     counts = np.bincount(np.searchsorted(edges[1:-1], predicted_N), minlength=BINS)
     return counts[counts > 0] / len(predicted_N)
+
+
+def _row(curve: Curve) -> Row:
+    gaps_B = curve.gaps
+    return {
+        "variant": curve.variant,
+        "predicted": float(curve.predicted),
+        "observed": float(curve.observed),
+        "ratio": curve.ratio,
+        "ece": curve.error,
+        "worst": float(gaps_B[np.abs(gaps_B).argmax()]),
+        "n": curve.rows,
+    }
+
+
+def _answer(consumer: str, curves: dict[str, Curve]) -> str:
+    base, best = curves["none"], curves[reading_variant(curves)]
+    better = "better" if best.error < base.error else "not better"
+    side = "high" if best.ratio > 1 else "low"
+    return (
+        f"{consumer.upper()} ranker: predictions of the variant {best.variant} are"
+        f" {abs(best.ratio - 1):.1%} too {side} on average, and off by {best.error:.4f} in the"
+        f" mean over tenths ({better} than {base.error:.4f} without)."
+    )
+
+
+def _charts(consumer: str, curves: dict[str, Curve]) -> tuple[Chart, ...]:
+    drawn = ("none", reading_variant(curves))
+    series = tuple(
+        Series(curve.variant, tuple(curve.predicted_B.tolist()), tuple(curve.observed_B.tolist()))
+        for curve in curves.values()
+        if curve.variant in drawn
+    )
+    chart = Chart(
+        f"calibration-{consumer}",
+        f"Calibration of the {consumer.upper()} ranker",
+        "lines",
+        "mean predicted probability",
+        "share of positives",
+        series,
+        "Ten bins of equally many rows; on the diagonal a probability is what it says.",
+        diagonal=True,
+    )
+    return (chart,)

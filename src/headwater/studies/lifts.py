@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from headwater.config import SHUFFLED, FactoryConfig, embedding_names
-from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table, Variant, lift_table
+from headwater.evaluation import Column, Judged, Lift, Table, Variant
+from headwater.studies.comparison import Lifts, control_note, lift_chart, reading_variant
 
-BOOTSTRAP_SEED = 20250904
 MOST_STEPS = 8  # of more than these, comparisons between variants would fill the page
-LIFT_COLUMNS = (
+COLUMNS = (
     Column("variant", "variant"),
     Column("baseline", "against"),
     Column("roc_auc", "ROC-AUC", ".4f"),
@@ -24,44 +24,29 @@ LIFT_COLUMNS = (
 
 
 def lifts_of(config: FactoryConfig, name: str, consumer: str, judged: Judged) -> Table:
-    """The table `name` of a consumer's variants. Raises ExperimentError where the judged rows hold
-    one class only.
+    """The table `name` of a consumer's variants.
+
+    Raises ExperimentError where the judged rows hold one class only.
     """
-    span = config.evaluation
-    rows = lift_table(
-        judged,
-        span.bootstrap,
-        span.confidence,
-        BOOTSTRAP_SEED,
-        further=steps(tuple(judged.scores), embedding_names(config.model_dump())),
+    further = steps(tuple(judged.scores), embedding_names(config.model_dump()))
+    lifts = Lifts.of(judged, config.evaluation, further)
+    chart = lift_chart(
+        f"{name}-{consumer}",
+        f"{name}: lift of the {consumer.upper()} ranker",
+        lifts,
+        config.evaluation.confidence,
     )
-    task = config.tasks[config.downstream[consumer].task]
-    base = float(judged.labels_N.mean())
-    notes = [
-        f"{len(judged.labels_N):,} rows of {len(set(judged.users_N.tolist())):,} users, {base:.1%}"
-        f" positive; {rows[0].seeds} seeds; {sum(row.p_value is not None for row in rows)}"
-        " comparisons, p corrected for their number (Holm)."
-    ]
-    if task.given:
-        notes.append(f"Rows where {task.given} is 1 only.")
     return Table(
-        name,
-        f"lift of the {consumer.upper()} ranker ({config.downstream[consumer].task})",
-        consumer,
-        str(judged.day(0)),
-        str(judged.day(-1)),
-        finding(consumer, rows, own_variant(config, consumer)),
-        LIFT_COLUMNS,
-        tuple(row.as_dict() for row in rows),
-        tuple(notes),
-        (
-            lift_chart(
-                f"{name}-{consumer}",
-                f"{name}: lift of the {consumer.upper()} ranker",
-                rows,
-                span.confidence,
-            ),
-        ),
+        name=name,
+        title=f"lift of the {consumer.upper()} ranker ({config.downstream[consumer].task})",
+        consumer=consumer,
+        first_day=str(judged.day(0)),
+        last_day=str(judged.day(-1)),
+        answer=finding(consumer, lifts.rows, own_variant(config, consumer)),
+        columns=COLUMNS,
+        rows=tuple(row.as_json() for row in lifts.rows),
+        notes=_notes(config, consumer, judged, lifts),
+        charts=(chart,),
     )
 
 
@@ -85,38 +70,6 @@ def steps(variants: Sequence[str], known: Sequence[str]) -> list[tuple[str, str]
     return pairs if len(pairs) <= MOST_STEPS else []
 
 
-def lift_chart(name: str, title: str, rows: Sequence[Lift], confidence: float) -> Chart:
-    """Bars of the lifts against the model without embeddings, with their intervals."""
-    shown = [row for row in rows if row.baseline == "none" and row.variant != "none"]
-    bars = Series(
-        "lift",
-        tuple(row.variant for row in shown),
-        tuple(row.roc_auc_lift_pct for row in shown),
-        tuple(row.low for row in shown),
-        tuple(row.high for row in shown),
-    )
-    note = (
-        f"ROC-AUC against the same model without embeddings, per cent, with {confidence:.0%}"
-        " intervals."
-    )
-    return Chart(name, title, "bars", "lift of ROC-AUC, %", "", (bars,), note)
-
-
-def reading_variant(variants: Iterable[str]) -> str:
-    """The variant to speak of: `all`, or else the last that reads embeddings as they are, or else
-    what there is.
-    """
-    names = list(variants)
-    return (
-        "all"
-        if "all" in names
-        else [
-            *(name for name in names if name == "none"),
-            *(name for name in names if name not in ("none", SHUFFLED)),
-        ][-1]
-    )
-
-
 def own_variant(config: FactoryConfig, consumer: str) -> str:
     """The variant that reads the embeddings of the upstream that learns the consumer's own task."""
     task = config.downstream[consumer].task
@@ -124,79 +77,85 @@ def own_variant(config: FactoryConfig, consumer: str) -> str:
     return f"{own}_user+{own}_item"
 
 
+# ---- the answer ----------------------------------------------------------------------------------
+
+
 def finding(consumer: str, rows: Sequence[Lift], own: str) -> str:
-    """The answer in a sentence or three: does it help, how much, how sure; is the gain the vectors'
-    own; what do the others add to the variant `own`.
+    """Does it help, how much, how sure; is the gain the vectors' own; what do the others add to the
+    variant `own`.
     """
-    variants = {row.variant: row for row in rows if row.baseline == "none"}
-    reading = [row for name, row in variants.items() if name not in ("none", SHUFFLED)]
-    best = variants.get("all") or max(
-        reading or [variants[reading_variant(variants)]], key=lambda row: row.roc_auc
-    )
-    base, what = (
-        variants["none"],
-        (
-            "reading all embeddings"
-            if best.variant == "all"
-            else f"the variant {best.variant}, the best of {len(reading)} afterwards,"
-        ),
-    )
-    if best.low > 0:
-        found = (
-            f"{what} raises ROC-AUC by {best.roc_auc_lift_pct:.2f} % (interval {best.low:.2f} to"
-            f" {best.high:.2f})"
-        )
-    elif best.high < 0:
-        found = (
-            f"{what} lowers ROC-AUC by {-best.roc_auc_lift_pct:.2f} % (interval {best.low:.2f} to"
-            f" {best.high:.2f})"
-        )
-    else:
-        needed = (
-            f"; about {best.rows_needed:,} rows would be needed to show an effect of that size"
-            if best.rows_needed
-            else ""
-        )
-        found = (
-            f"no effect is shown: {best.roc_auc_lift_pct:+.2f} %, and the interval {best.low:.2f}"
-            f" to {best.high:.2f} holds zero{needed}"
-        )
+    lifts = Lifts(tuple(rows))
+    variants = lifts.against("none")
     return (
-        f"{consumer.upper()} ranker: {found}, from {base.roc_auc:.4f}"
-        f" without.{control_note(variants.get(SHUFFLED))}{_transfer(rows, variants, own)}"
+        f"{consumer.upper()} ranker: {_effect(variants)}, from"
+        f" {variants['none'].roc_auc:.4f} without."
+        f"{control_note(variants.get(SHUFFLED))}{_transfer(lifts, own)}"
     )
 
 
-def control_note(control: Lift | None) -> str:
-    """Whether the gain is the vectors' own."""
-    if control is None:
-        return " No shuffled control was judged."
-    if control.low > 0:
-        return (
-            f" Beware: the shuffled control lifts too ({control.roc_auc_lift_pct:+.2f} %), so the"
-            " gain is not the vectors' own."
-        )
-    return f" The shuffled control does not lift ({control.roc_auc_lift_pct:+.2f} %)."
+def _effect(variants: dict[str, Lift]) -> str:
+    """What the variant that reads all embeddings gains or, without one, the best that reads any."""
+    reading = [row for name, row in variants.items() if name not in ("none", SHUFFLED)]
+    candidates = reading or [variants[reading_variant(variants)]]
+    best = variants.get("all") or max(candidates, key=lambda row: row.roc_auc)
+    what = f"the variant {best.variant}, the best of {len(reading)} afterwards,"
+    if best.variant == "all":
+        what = "reading all embeddings"
+    interval = f"{best.low:.2f} to {best.high:.2f}"
+    if best.low > 0:
+        return f"{what} raises ROC-AUC by {best.roc_auc_lift_pct:.2f} % (interval {interval})"
+    if best.high < 0:
+        return f"{what} lowers ROC-AUC by {-best.roc_auc_lift_pct:.2f} % (interval {interval})"
+    found = (
+        f"no effect is shown: {best.roc_auc_lift_pct:+.2f} %, and the interval {interval} holds"
+        " zero"
+    )
+    if not best.rows_needed:
+        return found
+    return (
+        f"{found}; about {best.rows_needed:,} rows would be needed to show an effect of that size"
+    )
 
 
-def _transfer(rows: Sequence[Lift], variants: dict[str, Lift], own: str) -> str:
+def _transfer(lifts: Lifts, own: str) -> str:
     """What the other upstreams add to a consumer's own: the paper's T3."""
-    step = next((row for row in rows if (row.variant, row.baseline) == ("all", own)), None)
+    step = lifts.find("all", own)
     if step is None:
         return ""
-    sure = "shown" if step.low > 0 else "not shown" if step.high >= 0 else "a loss"
-    grown = (
-        f", a lift {variants['all'].roc_auc_lift_pct / variants[own].roc_auc_lift_pct - 1:+.0%}"
-        " larger"
-        if step.low > 0 and variants[own].low > 0
-        else ""
-    )
-    needed = (
-        f"; about {step.rows_needed:,} rows would show an effect of that size"
-        if step.rows_needed
-        else ""
-    )
+    needed = ""
+    if step.rows_needed:
+        needed = f"; about {step.rows_needed:,} rows would show an effect of that size"
     return (
         f" To those of its own upstream the others add {step.roc_auc_lift_pct:+.2f} % (interval"
-        f" {step.low:.2f} to {step.high:.2f}, {sure}{grown}{needed})."
+        f" {step.low:.2f} to {step.high:.2f}, {_how_sure(step)}"
+        f"{_grown(step, lifts.against('none'), own)}{needed})."
     )
+
+
+def _how_sure(step: Lift) -> str:
+    if step.low > 0:
+        return "shown"
+    return "not shown" if step.high >= 0 else "a loss"
+
+
+def _grown(step: Lift, variants: dict[str, Lift], own: str) -> str:
+    """By how much the lift over no embeddings grows with the step, where both are shown."""
+    if step.low <= 0 or variants[own].low <= 0:
+        return ""
+    times = variants["all"].roc_auc_lift_pct / variants[own].roc_auc_lift_pct
+    return f", a lift {times - 1:+.0%} larger"
+
+
+# ---- the notes -----------------------------------------------------------------------------------
+
+
+def _notes(config: FactoryConfig, consumer: str, judged: Judged, lifts: Lifts) -> tuple[str, ...]:
+    users = len(set(judged.users_N.tolist()))
+    tested = sum(row.p_value is not None for row in lifts.rows)
+    note = (
+        f"{len(judged.labels_N):,} rows of {users:,} users, {float(judged.labels_N.mean()):.1%}"
+        f" positive; {lifts.rows[0].seeds} seeds; {tested} comparisons, p corrected for their"
+        " number (Holm)."
+    )
+    given = config.tasks[config.downstream[consumer].task].given
+    return (note, f"Rows where {given} is 1 only.") if given else (note,)

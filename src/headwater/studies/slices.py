@@ -4,27 +4,19 @@ context feature with few values.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 
-from headwater.config import SHUFFLED, Categorical, FactoryConfig
-from headwater.errors import ExperimentError, LogError
-from headwater.evaluation import Chart, Column, Judged, Series, Table, quick_lift
-from headwater.evaluation.lift import LEAST_USERS
-from headwater.events import ExampleReader
-from headwater.events.cleaning import TIME
-from headwater.lifecycle.erase import Tombstones
-from headwater.schema import Schema
-from headwater.studies.lifts import reading_variant
+from headwater.config import SHUFFLED
+from headwater.errors import ExperimentError
+from headwater.evaluation import Chart, Column, Judged, Lift, Table, quick_lift
+from headwater.evaluation.lift import LEAST_USERS, holm
+from headwater.studies.comparison import Row, lift_series, reading_variant
+from headwater.studies.slice_rows import NEW_ITEM_DAYS, slices_of
+from headwater.workspace import Workspace
 
-NEW_ITEM_DAYS = 2
-MOST_VALUES = 20  # a context feature with more is no slicing
 LEAST_ROWS = 200
 COLUMNS = (
     Column("slice", "slice"),
@@ -43,223 +35,160 @@ COLUMNS = (
 )
 
 
-def slice_table(
-    config: FactoryConfig, root: Path, warehouse: Path, consumer: str, judged: Judged
-) -> Table:
-    """The lift of the variant that reads all embeddings (or, without one, of the last that reads
-    any) on each slice of the judged rows, with p values corrected over all slices. Raises
-    ExperimentError.
+@dataclass(frozen=True)
+class SliceLift:
+    """What embeddings gain on the rows `value` of what is sliced `by`, and what the shuffled
+    control, if it was judged, gains there.
     """
+
+    by: str
+    value: str
+    users: int
+    rate: float
+    lift: Lift
+    control: Lift | None
+
+
+def slice_table(workspace: Workspace, consumer: str, judged: Judged) -> Table:
+    """The lift of the variant that reads all embeddings (or, without one, of the last that reads
+    any) on each slice of the judged rows, with p values corrected over all slices.
+
+    Raises ExperimentError where no variant reads any.
+    """
+    variant = _expect_reading(judged, consumer)
+    confidence = workspace.config.evaluation.confidence
+    found, left_out = _gather(workspace, consumer, judged, variant)
+    return Table(
+        name="slices",
+        title=f"slices of the {consumer.upper()} ranker",
+        consumer=consumer,
+        first_day=str(judged.day(0)),
+        last_day=str(judged.day(-1)),
+        answer=_answer(consumer, found, 1 - confidence),
+        columns=COLUMNS,
+        rows=tuple(_row(one) for one in found),
+        notes=_notes(left_out),
+        charts=_charts(consumer, variant, found),
+    )
+
+
+def _expect_reading(judged: Judged, consumer: str) -> str:
+    """The variant that the slices are about."""
     variant = reading_variant(judged.scores)
     if variant == "none":
         raise ExperimentError(
             f"slices: no variant of {consumer!r} reads embeddings; judged are:"
             f" {', '.join(judged.scores)}. Add one under variants."
         )
-    control = [SHUFFLED] if SHUFFLED in judged.scores and variant != SHUFFLED else []
-    pair = replace(
-        judged, scores={name: judged.scores[name] for name in ("none", variant, *control)}
+    return variant
+
+
+def _gather(
+    workspace: Workspace, consumer: str, judged: Judged, variant: str
+) -> tuple[list[SliceLift], list[str]]:
+    """The slices, and in words those that are too small to tell anything."""
+    confidence = workspace.config.evaluation.confidence
+    names = dict.fromkeys(("none", variant))
+    if SHUFFLED in judged.scores:
+        names[SHUFFLED] = None
+    compared = replace(judged, scores={name: judged.scores[name] for name in names})
+    found: list[SliceLift] = []
+    left_out: list[str] = []
+    for by, value, chosen_N in slices_of(workspace, consumer, compared):
+        part = compared.take(np.flatnonzero(chosen_N))
+        if _is_enough(part):
+            found.append(_slice_lift(by, value, part, variant, confidence))
+        else:
+            left_out.append(f"{by} {value} ({len(part.labels_N)})")
+    corrected = holm([one.lift for one in found])
+    return [replace(one, lift=lift) for one, lift in zip(found, corrected, strict=True)], left_out
+
+
+def _is_enough(part: Judged) -> bool:
+    return (
+        len(part.labels_N) >= LEAST_ROWS
+        and len(np.unique(part.users_N)) >= LEAST_USERS
+        and part.has_two_classes
     )
-    rows, left_out = list[dict[str, Any]](), list[str]()
-    for name, value, chosen_N in slices_of(config, root, warehouse, consumer, pair):
-        part = pair.take(np.flatnonzero(chosen_N))
-        if (
-            len(part.labels_N) < LEAST_ROWS
-            or len(np.unique(part.users_N)) < LEAST_USERS
-            or not part.has_two_classes
-        ):
-            left_out.append(f"{name} {value} ({len(part.labels_N)})")
-            continue
-        lift = quick_lift(part, variant, config.evaluation.confidence)
-        of_control = {
-            f"shuffled_{key}": value
-            for key, value in (
-                quick_lift(part, SHUFFLED, config.evaluation.confidence).as_dict()
-                if control
-                else {}
-            ).items()
-            if key in ("roc_auc_lift_pct", "low", "high")
-        }
-        rows.append(
-            of_control
-            | {
-                "slice": name,
-                "value": value,
-                "users": len(np.unique(part.users_N)),
-                "rate": float(part.labels_N.mean()),
-                "base_roc_auc": lift.roc_auc / (1 + lift.roc_auc_lift_pct / 100),
-            }
-            | lift.as_dict()
-        )
-    rows = _corrected(rows)
-    notes = [
+
+
+def _slice_lift(by: str, value: str, part: Judged, variant: str, confidence: float) -> SliceLift:
+    control = None
+    if SHUFFLED in part.scores and variant != SHUFFLED:
+        control = quick_lift(part, SHUFFLED, confidence)
+    return SliceLift(
+        by=by,
+        value=value,
+        users=len(np.unique(part.users_N)),
+        rate=float(part.labels_N.mean()),
+        lift=quick_lift(part, variant, confidence),
+        control=control,
+    )
+
+
+def _row(one: SliceLift) -> Row:
+    control = {} if one.control is None else one.control.as_json()
+    of_control = {
+        f"shuffled_{key}": value
+        for key, value in control.items()
+        if key in ("roc_auc_lift_pct", "low", "high")
+    }
+    return {
+        **of_control,
+        "slice": one.by,
+        "value": one.value,
+        "users": one.users,
+        "rate": one.rate,
+        "base_roc_auc": one.lift.roc_auc / (1 + one.lift.roc_auc_lift_pct / 100),
+        **one.lift.as_json(),
+    }
+
+
+def _answer(consumer: str, found: Sequence[SliceLift], alpha: float) -> str:
+    shown = [one for one in found if one.lift.p_holm is not None and one.lift.p_holm < alpha]
+    gains = [one for one in shown if one.lift.roc_auc_lift_pct > 0]
+    gains.sort(key=lambda one: -one.lift.roc_auc_lift_pct)
+    losses = [one for one in shown if one.lift.roc_auc_lift_pct < 0]
+    said = (
+        f"{consumer.upper()} ranker: of {len(found)} slices {len(gains)} are shown to gain"
+        f" (p < {alpha:.2g} after correction)"
+    )
+    if gains:
+        said += f", most of all {_listed(gains[:3])}"
+    if losses:
+        return f"{said}. Worse with embeddings: {_listed(losses)}."
+    return f"{said}. None is shown to lose."
+
+
+def _listed(chosen: Iterable[SliceLift]) -> str:
+    return ", ".join(f"{one.by} {one.value} ({one.lift.roc_auc_lift_pct:+.2f} %)" for one in chosen)
+
+
+def _notes(left_out: Sequence[str]) -> tuple[str, ...]:
+    note = (
         "New users and items are counted from this log's first day on; a user's rows before the"
         " day decide between light (fewer than the median of those with any) and heavy. A new item"
         f" was first seen at most {NEW_ITEM_DAYS} days before. p values are corrected over all"
         " slices (Holm); intervals, in closed form over users and seeds, are not."
-    ]
-    if left_out:
-        notes.append(
-            f"Left out, with fewer than {LEAST_ROWS} rows or {LEAST_USERS} users, or one class"
-            f" only: {', '.join(left_out)}."
-        )
-    labels = tuple(f"{row['slice']}: {row['value']}" for row in rows)
-    values, low, high = (
-        tuple(row[key] for row in rows) for key in ("roc_auc_lift_pct", "low", "high")
     )
-    bars = Series("lift", labels, values, low, high)
+    if not left_out:
+        return (note,)
+    small = (
+        f"Left out, with fewer than {LEAST_ROWS} rows or {LEAST_USERS} users, or one class"
+        f" only: {', '.join(left_out)}."
+    )
+    return (note, small)
+
+
+def _charts(consumer: str, variant: str, found: Sequence[SliceLift]) -> tuple[Chart, ...]:
+    labels = [f"{one.by}: {one.value}" for one in found]
     chart = Chart(
         f"slices-{consumer}",
         f"Lift of the {consumer.upper()} ranker by slice",
         "bars",
         "lift of ROC-AUC, %",
         "",
-        (bars,),
+        (lift_series("lift", labels, [one.lift for one in found]),),
         f"The variant {variant} against none, with intervals.",
     )
-    span, answer = (
-        (str(judged.day(0)), str(judged.day(-1))),
-        _answer(consumer, rows, config.evaluation.confidence),
-    )
-    return Table(
-        "slices",
-        f"slices of the {consumer.upper()} ranker",
-        consumer,
-        *span,
-        answer,
-        COLUMNS,
-        tuple(rows),
-        tuple(notes),
-        (chart,),
-    )
-
-
-def _answer(consumer: str, rows: list[dict[str, Any]], confidence: float) -> str:
-    def listed(chosen: list[dict[str, Any]]) -> str:
-        return ", ".join(
-            f"{row['slice']} {row['value']} ({row['roc_auc_lift_pct']:+.2f} %)" for row in chosen
-        )
-
-    sure = 1 - confidence
-    gains = sorted(
-        (row for row in rows if row["p_holm"] < sure and row["roc_auc_lift_pct"] > 0),
-        key=lambda row: -row["roc_auc_lift_pct"],
-    )
-    losses = [row for row in rows if row["p_holm"] < sure and row["roc_auc_lift_pct"] < 0]
-    found = (
-        f"of {len(rows)} slices {len(gains)} are shown to gain (p < {sure:.2g} after correction)"
-        + (f", most of all {listed(gains[:3])}" if gains else "")
-    )
-    return f"{consumer.upper()} ranker: {found}. " + (
-        f"Worse with embeddings: {listed(losses)}." if losses else "None is shown to lose."
-    )
-
-
-def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Holm over all slices, in place of each one's own."""
-    worst = 0.0
-    for rank, row in enumerate(sorted(rows, key=lambda row: row["p_value"])):
-        worst = max(worst, min(1.0, (len(rows) - rank) * float(row["p_value"])))
-        row["p_holm"] = worst
-    return rows
-
-
-def slices_of(
-    config: FactoryConfig, root: Path, warehouse: Path, consumer: str, judged: Judged
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(what is sliced by, value, which rows)."""
-    schema = Schema.from_config(config, root)
-    log = config.tasks[config.downstream[consumer].task].log
-    reader = ExampleReader(schema, config.zone, None, Tombstones.read(warehouse).matches)
-    features = [
-        name for name, kind in config.logs[log].features.items() if isinstance(kind, Categorical)
-    ]
-    context, before, first_seen = _walk(reader, log, judged, features)
-    seen_before = before[before > 0]
-    median = float(np.median(seen_before)) if len(seen_before) else 0
-    yield "user", "new", before == 0
-    yield "user", "light", (before > 0) & (before < median)
-    yield "user", "heavy", (before > 0) & (before >= median)
-    new = judged.days_N - first_seen <= NEW_ITEM_DAYS
-    yield "item", "never seen before that day", judged.days_N == first_seen
-    yield "item", "new", new
-    yield "item", "old", ~new
-    for name in features:
-        values, counts = np.unique(context[name], return_counts=True)
-        if 1 < len(values) <= MOST_VALUES:
-            for value in values[np.argsort(-counts, kind="stable")]:
-                yield name, str(value), context[name] == value
-
-
-def _walk(
-    reader: ExampleReader, log: str, judged: Judged, features: list[str]
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Context values as text, rows of the user before the day, and the day the item was first seen
-    (ordinal), for each judged row.
-    """
-    assert judged.items_N is not None
-    assert judged.times_us_N is not None
-    n, source = len(judged.labels_N), reader.logs[log]
-    context = {name: np.full(n, "missing", object) for name in features}
-    before, first_seen = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    rows_of, first_of = (
-        pl.DataFrame(schema={"user": pl.UInt64, "rows": pl.UInt32}),
-        pl.DataFrame(schema={"item": pl.UInt64, "first": pl.Int64}),
-    )
-    span = source.span()
-    assert span is not None
-    if judged.days_N.min() < span[0].toordinal():
-        raise ExperimentError(
-            f"slices: the log begins on {span[0]} now, and the first judged day is"
-            f" {judged.day(int(judged.days_N.argmin()))}. Put the log back, or set evaluation.start"
-            " to a later day."
-        )
-    for ordinal in range(span[0].toordinal(), int(judged.days_N.max()) + 1):
-        mine = np.flatnonzero(judged.days_N == ordinal)
-        try:
-            events = source.day(dt.date.fromordinal(ordinal))
-        except LogError:
-            if len(mine):
-                raise
-            continue  # a day without rows, which nobody was judged on
-        users, items = events.keys("user"), events.keys("item")
-        today = pl.DataFrame({"item": items}).unique().with_columns(first=pl.lit(ordinal, pl.Int64))
-        first_of = pl.concat([first_of, today]).group_by("item").agg(pl.col("first").min())
-        if len(mine):
-            asked = pl.DataFrame(
-                {
-                    "user": judged.users_N[mine],
-                    "item": judged.items_N[mine],
-                    "time": judged.times_us_N[mine],
-                }
-            )
-            before[mine] = (
-                asked.join(rows_of, on="user", how="left", maintain_order="left")["rows"]
-                .fill_null(0)
-                .to_numpy()
-            )
-            first_seen[mine] = (
-                asked.join(first_of, on="item", how="left", maintain_order="left")["first"]
-                .fill_null(ordinal)
-                .to_numpy()
-            )
-            told = pl.DataFrame(
-                {"user": users, "item": items, "time": events.frame[TIME].to_numpy()}
-            ).with_columns(
-                events.frame[name].cast(pl.String).fill_null("missing").alias(f"={name}")
-                for name in features
-            )
-            known = asked.join(
-                told.unique(["user", "item", "time"], keep="first"),
-                on=["user", "item", "time"],
-                how="left",
-                maintain_order="left",
-            )
-            for name in features:
-                context[name][mine] = known[f"={name}"].fill_null("missing").to_numpy()
-        rows_of = (
-            pl.concat([rows_of, pl.DataFrame({"user": users}).group_by("user").agg(rows=pl.len())])
-            .group_by("user")
-            .agg(pl.col("rows").sum())
-        )
-    return context, before, first_seen
+    return (chart,)

@@ -1,23 +1,26 @@
 """Downstream: lean rankers that read features and served embeddings."""
 
-from headwater.models.downstream.model import (
-    Cost,
-    RankerPlan,
-    VariantTask,
-    costs_of,
+from headwater.models.downstream.costs import Cost, costs_of
+from headwater.models.downstream.learning import (
     fit_variant,
+    learn_day,
+    predict_day,
     predict_variant,
 )
 from headwater.models.downstream.networks import RANKERS, Ranker, SequenceSpec
+from headwater.models.downstream.plan import RankerJob, RankerPlan, VariantTask
 
 __all__ = [
     "RANKERS",
     "Cost",
     "Ranker",
+    "RankerJob",
     "RankerPlan",
     "SequenceSpec",
     "VariantTask",
     "costs_of",
     "fit_variant",
+    "learn_day",
+    "predict_day",
     "predict_variant",
 ]

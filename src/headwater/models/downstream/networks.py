@@ -1,4 +1,7 @@
-"""The rankers' networks. Shape suffixes: B rows, E feature width, F flat width."""
+"""The rankers' networks.
+
+Shape suffixes: B rows, T tokens, E feature width, F flat width, X experts, H hidden.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,22 @@ from headwater.config import DownstreamConfig
 from headwater.events import BlockSpec
 from headwater.models.downstream.reading import EmbeddingReader, EmbeddingTensors
 from headwater.models.training import feature_tokens
-from headwater.nn import CrossNet, Dhen, FeatureTensors, HistoryTensors, SequenceEncoder
+from headwater.nn import (
+    CrossNet,
+    Dhen,
+    FeatureTensors,
+    HistoryTensors,
+    LayerDesign,
+    SequenceEncoder,
+)
 
 BLOCK_NAMES = ("user", "item", "context", "counters")
 
 
 class SequenceSpec(NamedTuple):
-    """The user's history that a ranker reads: whose ids it holds, and how many actions are told of
-    each event.
+    """The user's history that a ranker reads.
+
+    `of` is the entity whose ids it holds, `actions` how many actions are told of each event.
     """
 
     of: str
@@ -28,8 +39,10 @@ class SequenceSpec(NamedTuple):
 
 
 class Ranker(nn.Module, ABC):
-    """Features of user, item and context, the user's history, and a variant's embeddings -> logits
-    [B, tasks], the consumer's own task first. A subclass says how they interact.
+    """Features, the user's history and a variant's embeddings -> logits [B, tasks].
+
+    Features are those of user, item and context; the consumer's own task comes first. A subclass
+    says how they interact.
     """
 
     def __init__(
@@ -44,26 +57,13 @@ class Ranker(nn.Module, ABC):
         self.features = nn.ModuleDict()
         for name in BLOCK_NAMES:
             spec = specs[name]
+            if name == "counters" and config.counters == "none":
+                spec = BlockSpec((), (), 0, ())
             ids = [config.id_buckets + 1] if name in ("user", "item") else []
-            spec = (
-                spec
-                if name != "counters" or config.counters != "none"
-                else BlockSpec((), (), 0, ())
-            )
             self.features[name] = feature_tokens(spec, config.feature_width, ids)
         self.reader = EmbeddingReader(embeddings, widths, config.projection) if embeddings else None
         self.of = None if sequence is None else sequence.of
-        self.encoder = (
-            None
-            if sequence is None
-            else SequenceEncoder(
-                sequence.actions,
-                config.feature_width,
-                config.sequence.length,
-                config.sequence.layers,
-                config.sequence.heads,
-            )
-        )
+        self.encoder = None if sequence is None else _encoder(sequence, config)
         self.tokens = sum(block.tokens for block in self.features.values())  # type: ignore[misc]
         self.tokens += 0 if self.encoder is None else SequenceEncoder.TOKENS
         self.embedding_width = 0 if self.reader is None else self.reader.width
@@ -90,14 +90,24 @@ class Ranker(nn.Module, ABC):
             # an id is the first of its entity's tokens, and the ids of a history go through the
             # same table
             tokens.append(self.encoder(history, self.features[self.of].table, parts["item"][:, 0]))
-        return self.interact(
-            torch.cat(tokens, dim=1), None if self.reader is None else self.reader(read)
-        )
+        embeddings_BF = None if self.reader is None else self.reader(read)
+        return self.interact(torch.cat(tokens, dim=1), embeddings_BF)
+
+
+def _encoder(sequence: SequenceSpec, config: DownstreamConfig) -> SequenceEncoder:
+    return SequenceEncoder(
+        sequence.actions,
+        config.feature_width,
+        config.sequence.length,
+        config.sequence.layers,
+        config.sequence.heads,
+    )
 
 
 class MoeDcn(Ranker):
-    """DCNv2 crossing beside a multi-gate mixture of experts (Ma et al. 2018): y_k = w_k .
-    [cross(x), sum_i softmax(G_k x)_i expert_i(x)].
+    """DCNv2 crossing beside a multi-gate mixture of experts (Ma et al. 2018).
+
+    y_k = w_k . [cross(x), sum_i softmax(G_k x)_i expert_i(x)] of the task k.
     """
 
     EXPERTS = 2
@@ -123,24 +133,17 @@ class MoeDcn(Ranker):
         x_BF = tokens_BTE.flatten(1)
         if embeddings_BF is not None:
             x_BF = torch.cat([x_BF, embeddings_BF], dim=1)
-        crossed, experts_BXH = (
-            self.cross(x_BF),
-            torch.stack([expert(x_BF) for expert in self.experts], dim=1),
-        )
-        mixed = [(gate(x_BF).softmax(1).unsqueeze(2) * experts_BXH).sum(1) for gate in self.gates]
-        return torch.cat(
-            [
-                head(torch.cat([crossed, of_task], dim=1))
-                for head, of_task in zip(self.heads, mixed, strict=True)
-            ],
-            dim=1,
-        )
+        crossed_BF = self.cross(x_BF)
+        experts_BXH = torch.stack([expert(x_BF) for expert in self.experts], dim=1)
+        logits = []
+        for gate, head in zip(self.gates, self.heads, strict=True):
+            mixed_BH = (gate(x_BF).softmax(1).unsqueeze(2) * experts_BXH).sum(1)
+            logits.append(head(torch.cat([crossed_BF, mixed_BH], dim=1)))
+        return torch.cat(logits, dim=1)
 
 
 class DhenRanker(Ranker):
-    """DHEN over feature tokens and the embeddings as two tokens more, then a linear head per
-    task.
-    """
+    """DHEN over feature tokens and the embeddings as two tokens more, then linear heads."""
 
     TOKENS_OUT = 4
 
@@ -148,18 +151,18 @@ class DhenRanker(Ranker):
         width = config.feature_width
         self.join = nn.Linear(self.embedding_width, 2 * width) if self.embedding_width else None
         tokens = self.tokens + (2 if self.join is not None else 0)
-        self.dhen = Dhen(tokens, self.TOKENS_OUT, width, config.hidden, dropout=config.dropout)
+        design = LayerDesign(width, config.hidden, dropout=config.dropout)
+        self.dhen = Dhen(tokens, self.TOKENS_OUT, design)
         self.head = nn.Linear(self.TOKENS_OUT * width + self.embedding_width, self.tasks)
 
     def interact(self, tokens_BTE: Tensor, embeddings_BF: Tensor | None) -> Tensor:
         if self.join is not None and embeddings_BF is not None:
-            tokens_BTE = torch.cat(
-                [tokens_BTE, self.join(embeddings_BF).unflatten(1, (2, -1))], dim=1
-            )
-        flat = self.dhen(tokens_BTE).flatten(1)
-        out: Tensor = self.head(
-            flat if embeddings_BF is None else torch.cat([flat, embeddings_BF], dim=1)
-        )
+            joined_BTE = self.join(embeddings_BF).unflatten(1, (2, -1))
+            tokens_BTE = torch.cat([tokens_BTE, joined_BTE], dim=1)
+        flat_BF = self.dhen(tokens_BTE).flatten(1)
+        if embeddings_BF is not None:
+            flat_BF = torch.cat([flat_BF, embeddings_BF], dim=1)
+        out: Tensor = self.head(flat_BF)
         return out
 
 

@@ -1,5 +1,7 @@
-"""How a consumer reads embeddings: looked up in a View, projected on its own side, with a missing
-flag and an age.
+"""How a consumer reads embeddings: looked up in a View, projected on its own side.
+
+With each vector come a flag of whether it was there, and its age. Shape suffixes: N or B rows, D
+width of a vector, K steps of a sequence, F width after the projection.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from headwater.models.training import day_seed
 
 
 class EmbeddingTensors(NamedTuple):
-    """One served embedding of B rows: vectors [B, D], found [B, 1], log(1 + days since last seen)
-    [B, 1]; under a policy that serves sequences, the last K vectors [B, K, D], newest first, and
-    which of them are there [B, K].
+    """One served embedding of B rows.
+
+    The age is log(1 + days since last seen). Under a policy that serves sequences there are the
+    last K vectors, newest first, and which of them are there.
     """
 
     vectors_BD: Tensor
@@ -38,11 +41,11 @@ class EmbeddingTensors(NamedTuple):
 def read_embeddings(
     view: View, variant: Variant, rows: Examples, widths: Mapping[str, int], seed: int
 ) -> dict[str, EmbeddingTensors]:
-    """What `view` serves to `rows`, by embedding name. Raises LeakError (see View.read) and
-    SpaceMismatch.
+    """What `view` serves to `rows`, by embedding name.
 
     Of a shuffled embedding each day's entries (vector, flag and age together) are dealt out to the
-    wrong entities, so that all that is left of it is noise.
+    wrong entities, so that all that is left of it is noise. Raises LeakError (see View.read) and
+    SpaceMismatch.
     """
     read: dict[str, EmbeddingTensors] = {}
     spaces: dict[str, object] = {}
@@ -51,10 +54,7 @@ def read_embeddings(
         keys = rows.keys[entity]
         served = view.read(name, keys, rows.day)
         if served is None:
-            n = len(rows)
-            read[name] = EmbeddingTensors(
-                torch.zeros(n, widths[name]), torch.zeros(n, 1), torch.zeros(n, 1)
-            )
+            read[name] = _nothing(len(rows), widths[name])
             continue
         if spaces.setdefault(upstream, served.space) != served.space:
             raise SpaceMismatch(
@@ -62,18 +62,28 @@ def read_embeddings(
             )
         if name in variant.shuffled:
             served = _dealt_out(served, keys, day_seed(seed, rows.day, position))
-        read[name] = EmbeddingTensors(
-            torch.from_numpy(served.vectors_ND),
-            torch.from_numpy(served.found_N.astype(np.float32)[:, None]),
-            torch.from_numpy(_ages(served)),
-            *_sequence(served),
-        )
+        read[name] = _tensors(served)
     return read
 
 
+def _nothing(rows: int, width: int) -> EmbeddingTensors:
+    """What is read before the first edition."""
+    return EmbeddingTensors(torch.zeros(rows, width), torch.zeros(rows, 1), torch.zeros(rows, 1))
+
+
+def _tensors(served: Served) -> EmbeddingTensors:
+    return EmbeddingTensors(
+        torch.from_numpy(served.vectors_ND),
+        torch.from_numpy(served.found_N.astype(np.float32)[:, None]),
+        torch.from_numpy(_ages(served)),
+        *_sequence(served),
+    )
+
+
 def _ages(served: Served) -> np.ndarray:
-    """log(1 + days since last seen, the day before counting as none), [N, 1]. A vector of content
-    alone (age -1) is made anew every day.
+    """log(1 + days since last seen), [N, 1], the day before counting as none.
+
+    A vector of content alone (age -1) is made anew every day.
     """
     return np.log1p(np.maximum(served.age_days_N - 1, 0)).astype(np.float32)[:, None]
 
@@ -101,11 +111,10 @@ def _sequence(served: Served) -> tuple[Tensor, Tensor] | tuple[()]:
 
 
 class Projection(nn.Module):
-    """[LayerNorm, dropout] and a linear map to a few numbers (or none); zero where there is no
-    vector.
+    """[LayerNorm, dropout] and a linear map to a few numbers, or no map at all.
 
-    A sequence is mapped step by step and pooled by attention over what each step says and how
-    recent it is.
+    Zero where there is no vector. A sequence is mapped step by step and pooled by attention over
+    what each step says and how recent it is.
     """
 
     MOST_STEPS = 64
@@ -114,13 +123,11 @@ class Projection(nn.Module):
         super().__init__()
         before = [nn.LayerNorm(width), nn.Dropout(config.dropout)] if config.norm else []
         self.width = width if config.width is None else config.width
-        self.layers = nn.Sequential(
-            *before, *([] if config.width is None else [nn.Linear(width, config.width)])
-        )
-        self.says, self.recent = (
-            nn.Parameter(torch.zeros(self.width)),
-            nn.Parameter(torch.zeros(self.MOST_STEPS)),
-        )  # at first, a mean
+        maps = [] if config.width is None else [nn.Linear(width, config.width)]
+        self.layers = nn.Sequential(*before, *maps)
+        # zeros: at first, a mean
+        self.says = nn.Parameter(torch.zeros(self.width))
+        self.recent = nn.Parameter(torch.zeros(self.MOST_STEPS))
 
     def forward(self, x: EmbeddingTensors) -> Tensor:
         if x.sequence_BKD is not None and x.there_BK is not None:
@@ -134,8 +141,9 @@ class Projection(nn.Module):
 
 
 class EmbeddingReader(nn.Module):
-    """All embeddings of a variant -> [B, width]: projections, flags, ages, and the cosine of each
-    user-item pair of one space.
+    """All embeddings of a variant -> [B, width].
+
+    They are read as projections, flags, ages, and the cosine of each user-item pair of one space.
     """
 
     def __init__(
@@ -161,5 +169,7 @@ class EmbeddingReader(nn.Module):
 
     @staticmethod
     def cosine(read: Mapping[str, EmbeddingTensors], upstream: str) -> Tensor:
-        user, item = read[f"{upstream}_user"].vectors_BD, read[f"{upstream}_item"].vectors_BD
-        return 12 * nn.functional.cosine_similarity(user, item, dim=1).unsqueeze(1)
+        """Cosine [B, 1] of a user's and an item's vector, times 12."""
+        user_BD = read[f"{upstream}_user"].vectors_BD
+        item_BD = read[f"{upstream}_item"].vectors_BD
+        return 12 * nn.functional.cosine_similarity(user_BD, item_BD, dim=1).unsqueeze(1)

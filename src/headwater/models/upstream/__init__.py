@@ -1,8 +1,26 @@
-"""Upstream: DERM models that turn a day's log into user and item vectors."""
+"""Upstream: kinds of models that turn a day's logs into user and item vectors."""
 
-from headwater.models.upstream.derm import Past
-from headwater.models.upstream.embedding import embed_day, predict
-from headwater.models.upstream.learning import fit_day
-from headwater.models.upstream.plan import UpstreamPlan, UpstreamTask, sizes_of
+from headwater.models.upstream.base import (
+    Declared,
+    Needs,
+    Upstream,
+    UpstreamJob,
+    UpstreamPlan,
+    UpstreamResult,
+)
+from headwater.models.upstream.kinds import UPSTREAMS, kind_of
+from headwater.models.upstream.plans import plan_of, plans_of, widths_of
 
-__all__ = ["Past", "UpstreamPlan", "UpstreamTask", "embed_day", "fit_day", "predict", "sizes_of"]
+__all__ = [
+    "UPSTREAMS",
+    "Declared",
+    "Needs",
+    "Upstream",
+    "UpstreamJob",
+    "UpstreamPlan",
+    "UpstreamResult",
+    "kind_of",
+    "plan_of",
+    "plans_of",
+    "widths_of",
+]

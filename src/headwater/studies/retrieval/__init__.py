@@ -2,6 +2,6 @@
 factorisation. No torch.
 """
 
-from headwater.studies.retrieval.making import retrieval_table
+from headwater.studies.retrieval.table import retrieval_table
 
 __all__ = ["retrieval_table"]

@@ -5,24 +5,25 @@ then. Shapes: Q queries, N items, D width.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from headwater.config import FactoryConfig, RetrievalConfig, warehouse_of
+from headwater.config import EvaluationConfig, FactoryConfig, RetrievalConfig
 from headwater.embeddings import Space
 from headwater.embeddings.aggregate import find
 from headwater.errors import ExperimentError
 from headwater.events.log import EventLog
 from headwater.events.pairs import Pairs, read_pairs, seed_pairs
 from headwater.index import counts_of, log_popularity
-from headwater.lifecycle.erase import Tombstones
 from headwater.lifecycle.timeline import Timeline
+from headwater.models.upstream import plan_of
 from headwater.schema import Schema, Task
-from headwater.store import MAIN, read_catalog
+from headwater.store import Tombstones
+from headwater.workspace import Workspace
 
 TUNING_DAYS = 2  # before the judged ones: on which the rivals' settings are chosen
 GROUPS = ("all", "warm", "cold")
@@ -54,29 +55,27 @@ class RetrievalDay:
         """1 where a pair joins a user and an item that are both here, [Q, N]."""
         users, known = find(self.users_Q, pairs.users_M)
         items, there = find(self.items_N, pairs.items_M)
-        hit = known & there
-        made = csr_array(
-            (np.ones(int(hit.sum()), np.float32), (users[hit], items[hit])),
-            shape=(len(self), len(self.items_N)),
-        )
+        hit_M = known & there
+        ones = np.ones(int(hit_M.sum()), np.float32)
+        made = csr_array((ones, (users[hit_M], items[hit_M])), shape=(len(self), len(self.items_N)))
         made.sum_duplicates()
         return made
 
     @cached_property
     def met(self) -> csr_array | None:
         """What is not to be retrieved: what the user met before, if the config says so."""
-        return self.matrix(self.past) + self.matrix(self.seed) if self.settings.unseen else None
+        if not self.settings.unseen:
+            return None
+        return self.matrix(self.past) + self.matrix(self.seed)
 
     def relevant(self, group: str) -> tuple[csr_array, np.ndarray]:
         """The wanted items of a group of items that can be retrieved, [Q, N], and how many are
         wanted, [Q]: those without a vector too.
         """
         cold_M = counts_of(self.wanted.items_M, self.past.items_M) < self.settings.cold_rows
-        wanted = (
-            self.wanted
-            if group == "all"
-            else self.wanted.take(cold_M if group == "cold" else ~cold_M)
-        )
+        wanted = self.wanted
+        if group != "all":
+            wanted = wanted.take(cold_M if group == "cold" else ~cold_M)
         users, _ = find(self.users_Q, wanted.users_M)
         return self.matrix(wanted), np.bincount(users, minlength=len(self))
 
@@ -86,9 +85,8 @@ class RetrievalDay:
         """
         end = before or self.day
         first = dt.date.min if days is None else end - dt.timedelta(days=days)
-        return log_popularity(
-            self.items_N, self.past.between(first, end - dt.timedelta(days=1)).positives.items_M
-        )
+        counted = self.past.between(first, end - dt.timedelta(days=1)).positives
+        return log_popularity(self.items_N, counted.items_M)
 
 
 @dataclass(frozen=True)
@@ -105,23 +103,40 @@ class RetrievalData:
     asked: tuple[int, ...]
 
 
-def read_days(config: FactoryConfig, root: Path) -> RetrievalData:
-    """The days that the config evaluates, of the live lane, each with the edition that was served
-    then and no later one.
+def read_days(workspace: Workspace) -> RetrievalData:
+    """The days that the config evaluates, of the workspace's lane, each with the edition that was
+    served then and no later one.
 
     Raises ExperimentError where no day has both rows and an edition; EditionMissing where retention
     removed one.
     """
-    warehouse = warehouse_of(config, root)
-    live = read_catalog(warehouse).live
-    timeline = Timeline(warehouse, live.lane if live else MAIN, config.lifecycle.lag_days)
-    schema, tombstones = Schema.from_config(config, root), Tombstones.read(warehouse)
+    config, schema, tombstones = workspace.config, workspace.schema, workspace.tombstones()
+    timeline = Timeline(workspace)
     task = schema.tasks[config.retrieval_task()]
     log = EventLog(schema.logs[task.log], config.zone, erased=tombstones.matches)
-    span, days = (
-        config.evaluation,
-        [day for day in timeline.days if timeline.entry_on(day) is not None],
+    days = [day for day in timeline.days if timeline.entry_on(day) is not None]
+    judged = _judged_days(config.evaluation, days)
+    earlier = _earlier_days(timeline, days, judged[0])
+    timeline.expect(judged)
+    logged = log.span()
+    pairs = read_pairs(log, task, logged[0] if logged else judged[0], judged[-1])
+    seed = _seed(schema, task, tombstones)
+    made = {day: _day(config, timeline, pairs, seed, day) for day in (*earlier, *judged)}
+    asked = tuple(len(np.unique(pairs.between(day, day).positives.users_M)) for day in judged)
+    upstream = config.retrieval_upstream()
+    plan = plan_of(config, schema, upstream)
+    return RetrievalData(
+        upstream=upstream,
+        task=task.name,
+        temperature=plan.temperature or 1.0,
+        judged=tuple(made[day] for day in judged),
+        earlier=tuple(made[day] for day in earlier),
+        asked=asked,
     )
+
+
+def _judged_days(span: EvaluationConfig, days: Sequence[dt.date]) -> list[dt.date]:
+    """Those of the span that is evaluated. Raises ExperimentError where there are none."""
     judged = [
         day
         for day in days
@@ -135,33 +150,23 @@ def read_days(config: FactoryConfig, root: Path) -> RetrievalData:
             " with an edition to read. Run days with `headwater backfill`, or correct"
             " evaluation.start and end."
         )
-    earlier = [
-        day
-        for day in days
-        if day < judged[0]
-        and (entry := timeline.entry_on(day)) is not None
-        and entry.folder is not None
-    ][-TUNING_DAYS:]
-    timeline.expect(judged)
-    logged = log.span()
-    pairs = read_pairs(log, task, logged[0] if logged else judged[0], judged[-1])
-    seed = _seed(schema, task, tombstones)
-    made = {day: _day(config, timeline, pairs, seed, day) for day in (*earlier, *judged)}
-    asked = tuple(len(np.unique(pairs.between(day, day).positives.users_M)) for day in judged)
-    upstream = config.retrieval_upstream()
-    return RetrievalData(
-        upstream,
-        task.name,
-        config.upstreams[upstream].temperature,
-        tuple(made[day] for day in judged),
-        tuple(made[day] for day in earlier),
-        asked,
-    )
+    return judged
+
+
+def _earlier_days(timeline: Timeline, days: Sequence[dt.date], first: dt.date) -> list[dt.date]:
+    """The last days before the first judged one whose edition is still there."""
+    earlier = []
+    for day in days:
+        entry = timeline.entry_on(day)
+        if day < first and entry is not None and entry.folder is not None:
+            earlier.append(day)
+    return earlier[-TUNING_DAYS:]
 
 
 def _day(
     config: FactoryConfig, timeline: Timeline, pairs: Pairs, seed: Pairs, day: dt.date
 ) -> RetrievalDay:
+    """One day's queries. Raises ExperimentError where none of its users was served a vector."""
     user, item = (f"{config.retrieval_upstream()}_{entity}" for entity in ("user", "item"))
     positives = pairs.between(day, day).positives
     entry = timeline.entry_on(day)
@@ -175,23 +180,26 @@ def _day(
         )
     edition = timeline.open(entry)
     users = people[served.found_N]
-    _, first = np.unique(
-        np.stack([positives.users_M, positives.items_M]), axis=1, return_index=True
-    )
-    wanted = positives.take(first)
+    wanted = _once_each(positives)
     return RetrievalDay(
-        day,
-        entry.day,
-        edition.space(item),
-        users,
-        served.vectors_ND[served.found_N],
-        np.array(edition.part(item).keys),
-        edition.points(item),
-        wanted.take(np.isin(wanted.users_M, users)),
-        pairs.between(dt.date.min, day - dt.timedelta(days=1)),
-        seed,
-        config.retrieval,
+        day=day,
+        served=entry.day,
+        space=edition.space(item),
+        users_Q=users,
+        queries_QD=served.vectors_ND[served.found_N],
+        items_N=np.array(edition.part(item).keys),
+        points_ND=edition.points(item),
+        wanted=wanted.take(np.isin(wanted.users_M, users)),
+        past=pairs.between(dt.date.min, day - dt.timedelta(days=1)),
+        seed=seed,
+        settings=config.retrieval,
     )
+
+
+def _once_each(pairs: Pairs) -> Pairs:
+    """Of every user and item the first pair."""
+    both = np.stack([pairs.users_M, pairs.items_M])
+    return pairs.take(np.unique(both, axis=1, return_index=True)[1])
 
 
 def _seed(schema: Schema, task: Task, tombstones: Tombstones) -> Pairs:

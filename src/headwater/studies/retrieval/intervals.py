@@ -4,7 +4,7 @@ queries, U users, B replicates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import norm
@@ -31,14 +31,10 @@ class Resampler:
 
     def __init__(self, users_Q: np.ndarray, replicates: int, confidence: float, seed: int) -> None:
         people, self._user_Q = np.unique(users_Q, return_inverse=True)
-        self._draws_BU = (
-            np.random.default_rng(seed)
-            .multinomial(
-                len(people), np.full(len(people), 1 / max(1, len(people))), size=replicates
-            )
-            .astype(np.float32)
-        )
-        self._confidence, self._tail = confidence, (1 - confidence) / 2
+        alike = np.full(len(people), 1 / max(1, len(people)))
+        drawn = np.random.default_rng(seed).multinomial(len(people), alike, size=replicates)
+        self._draws_BU = drawn.astype(np.float32)
+        self._tail = (1 - confidence) / 2
 
     def mean(self, values_Q: np.ndarray) -> Estimate:
         """Of the queries whose value is not NaN; all NaN where there is none."""
@@ -53,14 +49,15 @@ class Resampler:
         """Mean of `values_Q` less that of `base_Q`, with `needed` queries where the interval holds
         zero.
         """
-        made, defined = self.mean(values_Q - base_Q), ~np.isnan(values_Q - base_Q)
+        less_Q = values_Q - base_Q
+        made = self.mean(less_Q)
         if not made.low <= 0 <= made.high or made.value == 0:
             return made
-        error = float(np.nanstd(self._means(values_Q - base_Q, defined), ddof=1))
+        defined = ~np.isnan(less_Q)
+        error = float(np.nanstd(self._means(less_Q, defined), ddof=1))
         times = (norm.ppf(1 - self._tail) + norm.ppf(POWER)) * error / abs(made.value)
-        return Estimate(
-            made.value, made.low, made.high, int(np.ceil(min(1e12, defined.sum() * times**2)))
-        )
+        needed = min(1e12, defined.sum() * times**2)
+        return replace(made, needed=int(np.ceil(needed)))
 
     def _means(self, values_Q: np.ndarray, defined: np.ndarray) -> np.ndarray:
         size = self._draws_BU.shape[1]

@@ -5,7 +5,6 @@ Shapes: Q queries, N items, D width.
 from __future__ import annotations
 
 import datetime as dt
-from typing import cast
 
 import numpy as np
 
@@ -20,10 +19,8 @@ def bias_of(day: RetrievalDay, prior: PriorConfig, temperature: float) -> np.nda
     """What popularity adds to the cosine of each item, [N]: temperature * weight * log(1 +
     positives of the last days that the edition saw).
     """
-    return cast(
-        np.ndarray,
-        temperature * prior.weight * day.popularity(prior.days, day.served + dt.timedelta(days=1)),
-    )
+    popularity_N = day.popularity(prior.days, day.served + dt.timedelta(days=1))
+    return temperature * prior.weight * popularity_N
 
 
 def rank_exact(day: RetrievalDay, k: int, bias_N: np.ndarray | None) -> np.ndarray:
@@ -38,13 +35,13 @@ def rank_through(kind: str, day: RetrievalDay, k: int, bias_N: np.ndarray | None
     and dropped.
     """
     made: type[Index] = resolve("headwater.index", INDEXES, kind)
-    items, queries, space = day.points_ND, day.queries_QD, day.space
+    items_ND = day.points_ND
+    queries_QD = day.queries_QD
+    space = day.space
     if bias_N is not None:
-        items, queries, space = (
-            fold_items(items, bias_N),
-            fold_queries(queries),
-            folded_space(space),
-        )
+        items_ND = fold_items(items_ND, bias_N)
+        queries_QD = fold_queries(queries_QD)
+        space = folded_space(space)
     wide = k if day.met is None else k + int(np.diff(day.met.indptr).max(initial=0))
-    rows_QK, _ = made.build(space, items).search(queries, wide, space)
+    rows_QK, _ = made.build(space, items_ND).search(queries_QD, wide, space)
     return passing_over(rows_QK, day.met, k)

@@ -26,11 +26,8 @@ def best_rows(
         rows = np.sort(np.argpartition(-found, most - 1, axis=1)[:, :most], axis=1)
         values = np.take_along_axis(found, rows, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
-        rows = np.where(
-            np.isneginf(np.take_along_axis(values, order, axis=1)),
-            -1,
-            np.take_along_axis(rows, order, axis=1),
-        )
+        none_left = np.isneginf(np.take_along_axis(values, order, axis=1))
+        rows = np.where(none_left, -1, np.take_along_axis(rows, order, axis=1))
         parts.append(np.pad(rows, ((0, 0), (0, k - most)), constant_values=-1))
     return np.concatenate(parts) if parts else np.zeros((0, k), np.int64)
 
@@ -39,24 +36,22 @@ def passing_over(rows_QK: np.ndarray, left_out: csr_array | None, k: int) -> np.
     """The first k of each query's rows that `left_out` does not mark, [Q, k], -1 where there are
     fewer.
     """
-    dropped = rows_QK < 0 if left_out is None else (rows_QK < 0) | hits_of(rows_QK, left_out)
-    order = np.argsort(dropped, axis=1, kind="stable")[:, :k]
-    kept = np.where(
-        np.take_along_axis(dropped, order, axis=1), -1, np.take_along_axis(rows_QK, order, axis=1)
-    )
+    dropped_QK = rows_QK < 0
+    if left_out is not None:
+        dropped_QK |= hits_of(rows_QK, left_out)
+    order = np.argsort(dropped_QK, axis=1, kind="stable")[:, :k]
+    kept = np.take_along_axis(rows_QK, order, axis=1)
+    kept = np.where(np.take_along_axis(dropped_QK, order, axis=1), -1, kept)
     return np.pad(kept, ((0, 0), (0, k - kept.shape[1])), constant_values=-1)
 
 
 def hits_of(rows_QK: np.ndarray, relevant: csr_array) -> np.ndarray:
     """Which of the retrieved are relevant, bool [Q, K]."""
-    wide = relevant.shape[1]
-    wanted = (
-        np.repeat(np.arange(relevant.shape[0]), np.diff(relevant.indptr)) * np.int64(wide)
-        + relevant.indices
-    )
-    return np.isin(np.arange(len(rows_QK))[:, None] * np.int64(wide) + rows_QK, wanted) & (
-        rows_QK >= 0
-    )
+    wide = np.int64(relevant.shape[1])  # a pair of query and item is one number
+    queries = np.repeat(np.arange(relevant.shape[0]), np.diff(relevant.indptr))
+    wanted = queries * wide + relevant.indices
+    retrieved_QK = np.arange(len(rows_QK))[:, None] * wide + rows_QK
+    return np.isin(retrieved_QK, wanted) & (rows_QK >= 0)
 
 
 def recall_at(hits_QK: np.ndarray, relevant_Q: np.ndarray, k: int) -> np.ndarray:
@@ -71,10 +66,10 @@ def ndcg_at(hits_QK: np.ndarray, relevant_Q: np.ndarray, k: int) -> np.ndarray:
     relevant item.
     """
     gains_K = 1 / np.log2(np.arange(2, k + 2))
-    best_Q = np.concatenate([[np.nan], np.cumsum(gains_K)])[
-        np.minimum(relevant_Q, k).astype(np.int64)
-    ]
-    return hits_QK[:, :k] @ gains_K[: hits_QK[:, :k].shape[1]] / best_Q
+    best_by_relevant = np.concatenate([[np.nan], np.cumsum(gains_K)])
+    best_Q = best_by_relevant[np.minimum(relevant_Q, k).astype(np.int64)]
+    first_QK = hits_QK[:, :k]
+    return first_QK @ gains_K[: first_QK.shape[1]] / best_Q
 
 
 def overlap(rows_QK: np.ndarray, truth_QK: np.ndarray) -> float:

@@ -5,18 +5,16 @@ Shapes: Q queries, N items, F factors.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix
 
 from headwater.embeddings.aggregate import find
 from headwater.studies.retrieval.days import RetrievalDay
-from headwater.studies.retrieval.ranking import CHUNK, best_rows, hits_of, recall_at
+from headwater.studies.retrieval.ranking import CHUNK, best_rows
 
-S = TypeVar("S")
 POPULARITY_DAYS = (1, 3, 7, None)
 UNKNOWN = np.float32(-1e6)  # of an item that a factorisation never met: after all others
 
@@ -49,12 +47,12 @@ class Factorisation:
         users, known_Q = find(people, day.users_Q)
         columns, known_N = find(items, day.items_N)
         return Fitted(
-            day,
-            np.asarray(model.user_factors)[users],
-            np.asarray(model.item_factors)[columns],
-            known_Q,
-            known_N,
-            fallback_N,
+            day=day,
+            users_QF=np.asarray(model.user_factors)[users],
+            items_NF=np.asarray(model.item_factors)[columns],
+            known_Q=known_Q,
+            known_N=known_N,
+            fallback_N=fallback_N,
         )
 
 
@@ -71,18 +69,20 @@ class Fitted:
 
     def rank(self, k: int, bias_N: np.ndarray | None = None) -> np.ndarray:
         """Rows [Q, k] by u.v or, with a bias, by u.v / (its standard deviation) + bias."""
-        sample = self.users_QF[self.known_Q][:CHUNK] @ self.items_NF[self.known_N].T
-        scale, added_N = (1.0, 0.0) if bias_N is None else (float(sample.std()) or 1.0, bias_N)
+        scale = 1.0 if bias_N is None else self._deviation() or 1.0
+        added_N = 0.0 if bias_N is None else bias_N
 
         def scores(some: slice) -> np.ndarray:
-            found = np.where(
-                self.known_N,
-                self.users_QF[some] @ self.items_NF.T / scale + added_N,
-                UNKNOWN + self.fallback_N,
-            )
+            found = self.users_QF[some] @ self.items_NF.T / scale + added_N
+            found = np.where(self.known_N, found, UNKNOWN + self.fallback_N)
             return np.where(self.known_Q[some, None], found, self.fallback_N)
 
         return best_rows(scores, len(self.day), k, self.day.met)
+
+    def _deviation(self) -> float:
+        """The standard deviation of scores, over some of the users that are known."""
+        sample = self.users_QF[self.known_Q][:CHUNK] @ self.items_NF[self.known_N].T
+        return float(sample.std())
 
 
 # Tried on the days before the judged ones. The first is what wide searches found good
@@ -114,9 +114,8 @@ def positives_before(
     past, seed = day.past.positives, day.seed.positives
     people, rows = np.unique(np.concatenate([seed.users_M, past.users_M]), return_inverse=True)
     items, columns = np.unique(np.concatenate([seed.items_M, past.items_M]), return_inverse=True)
-    weights = np.concatenate(
-        [np.full(len(seed), seed_weight, np.float32), np.ones(len(past), np.float32)]
-    )
+    of_seed = np.full(len(seed), seed_weight, np.float32)
+    weights = np.concatenate([of_seed, np.ones(len(past), np.float32)])
     summed = csr_array((weights, (rows, columns)), shape=(len(people), len(items)))
     summed.sum_duplicates()
     summed.data = np.minimum(summed.data, 1)
@@ -140,21 +139,18 @@ def _model(settings: Factorisation) -> Any:
     return BayesianPersonalizedRanking(learning_rate=settings.strength, **same)
 
 
+def popularity_of(day: RetrievalDay, window: int | None) -> np.ndarray:
+    """Of the candidates, [N]: positives of the last `window` days (None: all), ties by those of all
+    days, as logarithms.
+    """
+    return day.popularity(window) + 1e-3 * day.popularity(None)
+
+
 def popular(day: RetrievalDay, k: int, window: int | None) -> np.ndarray:
     """The same for everyone: the most positives of the last `window` days (None: all), ties by
     those of all days.
     """
-    scores_N = day.popularity(window) + 1e-3 * day.popularity(None)
+    scores_N = popularity_of(day, window)
     return best_rows(
         lambda some: np.tile(scores_N, (some.stop - some.start, 1)), len(day), k, day.met
     )
-
-
-def mean_recall(rows_QK: np.ndarray, day: RetrievalDay, k: int) -> float:
-    relevant, counts = day.relevant("all")
-    return float(np.nanmean(recall_at(hits_of(rows_QK, relevant), counts, k)))
-
-
-def best_of(tried: Sequence[S], score: Callable[[S], float], days: Sequence[RetrievalDay]) -> S:
-    """The one of the highest score; the first where there are no days to score it on."""
-    return max(tried, key=score) if days else tried[0]

@@ -1,5 +1,6 @@
-"""What adsworld assumes, each with its reason. docs/benchmarks.md says which were changed after a
-table had been seen.
+"""What adsworld assumes, each with its reason.
+
+docs/benchmarks.md says which were changed after a table had been seen.
 """
 
 from __future__ import annotations
@@ -48,9 +49,8 @@ class Assumptions:
     user_eagerness: float = 0.4
     click_base: float = -3.3  # a feed of engaging ads: about one impression in five is clicked
     long_click_base: float = 0.0  # about half of the clicks stay
-    buy_base: float = (
-        -3.6
-    )  # after a click, about one in four buys within the window (one-product shops, not malls)
+    # after a click, about one in four buys within the window (one-product shops, not malls)
+    buy_base: float = -3.6
     price_effect: float = -0.3  # per standard deviation of log price
 
     # Context, which belongs to no entity: where, when and how far down an ad is shown.

@@ -19,13 +19,15 @@ FORMATS = ("image", "video", "carousel")
 
 
 def unit(vectors_NL: np.ndarray) -> np.ndarray:
+    """The vectors at length 1."""
     return np.asarray(vectors_NL / np.linalg.norm(vectors_NL, axis=-1, keepdims=True))
 
 
 @dataclass
 class Population:
-    """One kind of entity: truth (tastes, appeal), what is written down of it (`table`), and who is
-    there.
+    """One kind of entity: the truth of it, what is written down of it, and who is there.
+
+    The truth are tastes and appeal; `table` is what is written down.
     """
 
     click_NL: np.ndarray
@@ -41,21 +43,16 @@ class Population:
         for name in ("click_NL", "buy_NL"):
             tastes = getattr(self, name)
             noise = unit(generator.standard_normal(tastes.shape))
-            setattr(
-                self,
-                name,
-                unit(np.sqrt(1 - amount**2) * tastes + amount * noise).astype(np.float32),
-            )
+            turned = unit(np.sqrt(1 - amount**2) * tastes + amount * noise)
+            setattr(self, name, turned.astype(np.float32))
 
     def in_mood(self, amount: float, generator: np.random.Generator) -> Population:
-        """The same ones on a single day: every direction turned aside by a passing mood, `self`
-        left as it is.
+        """The same ones on a single day, every direction turned aside by a passing mood.
+
+        `self` is left as it is.
         """
-        looking_NL, own_NL = (
-            amount
-            / np.sqrt(self.click_NL.shape[1])
-            * generator.standard_normal((2, *self.click_NL.shape))
-        )
+        scale = amount / np.sqrt(self.click_NL.shape[1])
+        looking_NL, own_NL = scale * generator.standard_normal((2, *self.click_NL.shape))
         # Both moods are as alike as both tastes, so that looking and buying stay as related as they
         # are on calm days.
         alike_N1 = np.einsum("nl,nl->n", self.click_NL, self.buy_NL)[:, None].clip(-1, 1)
@@ -73,6 +70,7 @@ class Population:
         return int(gone.sum())
 
     def join(self, others: Population) -> None:
+        """Others come, after those who were here."""
         for name in ("click_NL", "buy_NL", "click_bias_N", "buy_bias_N", "weight_N", "alive_N"):
             setattr(self, name, np.concatenate([getattr(self, name), getattr(others, name)]))
         self.table = {
@@ -86,6 +84,7 @@ class Population:
         return np.searchsorted(cumulative, generator.random(n) * cumulative[-1], side="right")
 
     def frame(self) -> pl.DataFrame:
+        """What is written down, one row an entity."""
         columns = {
             name: values.tolist() if values.ndim == 2 else values
             for name, values in self.table.items()
@@ -123,35 +122,30 @@ def new_users(
     nature: Nature,
     generator: np.random.Generator,
 ) -> Population:
+    """`n` users who join on `day`, numbered from `first_id`."""
     loved_N3 = generator.integers(0, a.topics, (n, a.topics_a_user))
     other_N3 = generator.integers(0, a.topics, loved_N3.shape)
     bought_N3 = np.where(generator.random(loved_N3.shape) < a.look_and_buy, loved_N3, other_N3)
-    click, buy = (
-        _around(nature.topics_TL[topics].sum(axis=1), a.own_taste, generator)
-        for topics in (loved_N3, bought_N3)
-    )
-    told = np.where(
-        generator.random(loved_N3.shape) < a.wrong_interest,
-        generator.integers(0, a.topics, loved_N3.shape),
-        loved_N3,
-    )
-    age = (loved_N3[:, 0] + generator.integers(0, 3, n)) % len(
-        AGES
-    )  # a weak sign of taste, as ages are
+    click_NL = _around(nature.topics_TL[loved_N3].sum(axis=1), a.own_taste, generator)
+    buy_NL = _around(nature.topics_TL[bought_N3].sum(axis=1), a.own_taste, generator)
+    wrong_N3 = generator.random(loved_N3.shape) < a.wrong_interest
+    told_N3 = np.where(wrong_N3, generator.integers(0, a.topics, loved_N3.shape), loved_N3)
+    # a weak sign of taste, as ages are
+    age_N = (loved_N3[:, 0] + generator.integers(0, 3, n)) % len(AGES)
     return Population(
-        click,
-        buy,
-        generator.normal(0, a.user_eagerness, n),
-        generator.normal(0, a.user_eagerness, n),
-        generator.gamma(a.activity_shape, 1, n) + 0.02,
-        np.ones(n, bool),
-        {
+        click_NL=click_NL,
+        buy_NL=buy_NL,
+        click_bias_N=generator.normal(0, a.user_eagerness, n),
+        buy_bias_N=generator.normal(0, a.user_eagerness, n),
+        weight_N=generator.gamma(a.activity_shape, 1, n) + 0.02,
+        alive_N=np.ones(n, bool),
+        table={
             "user_id": np.arange(first_id, first_id + n, dtype=np.int64),
-            "age": np.array(AGES)[age],
+            "age": np.array(AGES)[age_N],
             "country": generator.zipf(2.0, n).clip(max=30).astype(np.int64),
             "device": np.array(DEVICES)[generator.choice(3, n, p=(0.7, 0.1, 0.2))],
             "interests": np.array(
-                [",".join(f"topic-{topic}" for topic in sorted(set(row))) for row in told],
+                [",".join(f"topic-{topic}" for topic in sorted(set(row))) for row in told_N3],
                 dtype=object,
             ),
             "joined": np.full(n, np.datetime64(day, "us")),
@@ -167,37 +161,35 @@ def new_items(
     nature: Nature,
     generator: np.random.Generator,
 ) -> Population:
-    advertiser = generator.zipf(1.5, n).clip(max=max(4, a.items // 6))
-    topic = (
-        advertiser * 7 + generator.integers(0, 2, n)
-    ) % a.topics  # an advertiser sells one or two kinds of things
-    about = _around(
-        nature.topics_TL[topic], a.own_taste, generator
-    )  # looked at or bought, an ad is about the same thing
-    price = generator.normal(0, 1, n)
-    appeal = generator.normal(0, a.item_appeal, n)
-    said = np.where(
-        generator.random(n) < a.wrong_category, generator.integers(0, a.topics, n), topic
-    )
-    picture = about @ nature.lens_LV + generator.normal(
-        0, a.vector_noise / np.sqrt(a.dimensions), (n, a.vector_width)
-    )
+    """`n` ads that begin on `day`, numbered from `first_id`."""
+    advertiser_N = generator.zipf(1.5, n).clip(max=max(4, a.items // 6))
+    # an advertiser sells one or two kinds of things
+    topic_N = (advertiser_N * 7 + generator.integers(0, 2, n)) % a.topics
+    # looked at or bought, an ad is about the same thing
+    about_NL = _around(nature.topics_TL[topic_N], a.own_taste, generator)
+    price_N = generator.normal(0, 1, n)
+    appeal_N = generator.normal(0, a.item_appeal, n)
+    wrong_N = generator.random(n) < a.wrong_category
+    said_N = np.where(wrong_N, generator.integers(0, a.topics, n), topic_N)
+    noise = a.vector_noise / np.sqrt(a.dimensions)
+    picture_NV = about_NL @ nature.lens_LV + generator.normal(0, noise, (n, a.vector_width))
+    own_appeal_N = generator.normal(0, a.item_appeal, n)
     return Population(
-        about,
-        about,
-        appeal,
-        0.5 * appeal + generator.normal(0, a.item_appeal, n) + a.price_effect * price,
-        1 / generator.integers(1, max(2, a.items), n) ** a.budget_exponent,
-        np.ones(n, bool),
-        {
+        click_NL=about_NL,
+        buy_NL=about_NL,
+        click_bias_N=appeal_N,
+        buy_bias_N=0.5 * appeal_N + own_appeal_N + a.price_effect * price_N,
+        weight_N=1 / generator.integers(1, max(2, a.items), n) ** a.budget_exponent,
+        alive_N=np.ones(n, bool),
+        table={
             "ad_id": np.array(
                 [f"ad-{number}" for number in range(first_id, first_id + n)], dtype=object
             ),
-            "advertiser": advertiser.astype(np.int64),
-            "category": np.array([f"topic-{topic}" for topic in said], dtype=object),
-            "price": np.exp(3 + 0.8 * price).astype(np.float32),
+            "advertiser": advertiser_N.astype(np.int64),
+            "category": np.array([f"topic-{topic}" for topic in said_N], dtype=object),
+            "price": np.exp(3 + 0.8 * price_N).astype(np.float32),
             "format": np.array(FORMATS)[generator.integers(0, 3, n)],
-            "picture": picture.astype(np.float32),
+            "picture": picture_NV.astype(np.float32),
             "created": np.full(n, np.datetime64(day, "us")),
         },
     )

@@ -1,0 +1,138 @@
+"""What makes one variant of a consumer, and one day's work of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from headwater.config import DownstreamConfig
+from headwater.digests import digest_of
+from headwater.embeddings import View
+from headwater.evaluation import Variant
+from headwater.events import BlockSpec, Examples
+from headwater.events.kept import EncodedRows
+from headwater.models.downstream.networks import RANKERS, Ranker, SequenceSpec
+from headwater.models.training import Optimizers, begin, seeded
+from headwater.plugins import resolve
+
+
+@dataclass(frozen=True)
+class RankerPlan:
+    """All that makes one variant of a consumer, but no data.
+
+    `widths` are those of every embedding there is.
+    """
+
+    consumer: str
+    variant: Variant
+    config: DownstreamConfig
+    specs: Mapping[str, BlockSpec]
+    widths: Mapping[str, int]
+    seed: int
+    sequence: SequenceSpec | None = None
+
+    @property
+    def tasks(self) -> dict[str, float]:
+        """The tasks that it learns, and their weights; its own first."""
+        return {self.config.task: 1.0, **self.config.also}
+
+    def reads(self, rows: Examples) -> Examples:
+        """The rows with no more of their histories than the ranker reads.
+
+        They are lighter to send to another process.
+        """
+        if self.sequence is None:
+            return rows.with_histories({})
+        return rows.with_histories({"user": self.config.sequence.length})
+
+    @property
+    def signature(self) -> str:
+        """Equal for plans whose weights may go on from each other's."""
+        config = self.config.model_dump(mode="json", exclude={"variants", "seeds"})
+        specs = {name: asdict(spec) for name, spec in self.specs.items()}
+        return digest_of(
+            self.consumer,
+            asdict(self.variant),
+            config,
+            specs,
+            dict(self.widths),
+            self.seed,
+            self.sequence,
+        )
+
+    def build(self, seed: int) -> tuple[Ranker, Optimizers]:
+        """A ranker and its optimisers, not trained yet."""
+        begin(seeded(self.seed, seed))
+        ranker = resolve("headwater.ranker", RANKERS, self.config.model)(
+            self.specs, self.config, self.variant.embeddings, self.widths, self.sequence
+        )
+        optimizers = Optimizers(
+            ranker,
+            self.config.learning_rate,
+            self.config.id_learning_rate,
+            self.config.weight_decay,
+        )
+        return ranker, optimizers
+
+
+@dataclass(frozen=True)
+class RankerJob:
+    """One day's work of one variant (all its seeds), for an engine: keys and settings, no arrays.
+
+    `before` is the folder of its last checkpoints; None at the start. Of the `rows` it predicts
+    those where the label `given` is 1 (None: all). `taught`: whether the rows have anything to
+    teach; without, the untrained model is kept.
+    """
+
+    plan: RankerPlan
+    day: dt.date
+    rows: EncodedRows
+    view: View
+    before: Path | None
+    folder: Path
+    fingerprint: str
+    given: str | None = None
+    taught: bool = True
+
+    def to_predict(self) -> VariantTask:
+        """The work with its rows in memory."""
+        rows = self.rows.open()
+        if self.given is not None:
+            rows = rows.take(np.flatnonzero(rows.labels[self.given] == 1))
+        return self._with(rows)
+
+    def to_learn(self) -> VariantTask:
+        """The work with the rows that have a label in memory."""
+        rows, tasks = self.rows.open(), tuple(self.plan.tasks)
+        if self.taught:
+            return self._with(rows.where_defined(tasks))
+        nothing = rows.take(np.zeros(0, np.int64))
+        return self._with(
+            replace(nothing, labels={task: np.zeros(0, np.float32) for task in tasks})
+        )
+
+    def _with(self, rows: Examples) -> VariantTask:
+        read = self.plan.reads(rows)
+        return VariantTask(
+            self.plan, self.day, read, self.view, self.before, self.folder, self.fingerprint
+        )
+
+
+@dataclass(frozen=True)
+class VariantTask:
+    """One day's work of one variant (all its seeds), with its rows in memory.
+
+    `before` holds its last checkpoints; None at the start.
+    """
+
+    plan: RankerPlan
+    day: dt.date
+    rows: Examples
+    view: View
+    before: Path | None
+    folder: Path
+    fingerprint: str

@@ -1,0 +1,119 @@
+"""Yesterday's rankers predict today's traffic with what was served: every day is an honest test."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headwater.evaluation import metrics_of
+from headwater.events import Examples
+from headwater.models.downstream import RankerJob, RankerPlan, predict_day
+from headwater.pipeline.inputs import DayInputs
+from headwater.pipeline.rankers import Checkpoints
+from headwater.schema import Task
+from headwater.store import EditionView
+from headwater.store.reports import Quality
+
+if TYPE_CHECKING:
+    from headwater.pipeline.run import Run
+
+Scores = dict[str, dict[int, np.ndarray]]  # by variant and seed
+
+
+def judge(run: Run, inputs: DayInputs, fingerprint: str) -> dict[str, Quality]:
+    """Every variant predicts today's rows as it would have been served; predictions meet their
+    labels when those mature. Returns, by ranker, how it did on the day whose labels are known now.
+    """
+    workspace = run.workspace
+    config, tasks = workspace.config, workspace.schema.tasks
+    asked = {name: tasks[spec.task] for name, spec in config.downstream.items()}
+    rows = {name: rows_to_predict(task, inputs.today(task.log)) for name, task in asked.items()}
+    views = _views(run, inputs.day)
+    scores = _predicted(run, inputs, views, fingerprint)
+    edition = views[0].edition
+    read = None if edition is None else workspace.entry(edition.day)
+    quality: dict[str, Quality] = {}
+    for name, by_variant in scores.items():
+        task = asked[name]
+        today = inputs.today(task.log)
+        workspace.predictions.predicted(name, today, rows[name], by_variant, read)
+        matured = inputs.matured(task)
+        if matured is not None:
+            judged = workspace.predictions.settle(name, matured.examples, task.name)
+            aucs = {
+                variant: _mean_auc(judged.labels_N, by_seed)
+                for variant, by_seed in judged.scores.items()
+            }
+            quality[name] = Quality(matured.examples.day, len(judged.labels_N), aucs)
+    return quality
+
+
+def _views(run: Run, day: dt.date) -> dict[int, EditionView]:
+    """What was served, by how many days older than usual."""
+    lag = run.workspace.config.lifecycle.lag_days
+    ages = sorted({0, *run.stale_days})
+    return {age: run.workspace.as_of(day - dt.timedelta(days=lag + age)) for age in ages}
+
+
+def _predicted(
+    run: Run,
+    inputs: DayInputs,
+    views: Mapping[int, EditionView],
+    fingerprint: str,
+) -> dict[str, Scores]:
+    """The scores by ranker, in the order of the variants."""
+    checkpoints = Checkpoints.of(run.workspace)
+
+    def job(plan: RankerPlan, stale: int) -> RankerJob:
+        task = run.workspace.schema.tasks[plan.config.task]
+        today = inputs.encoded[task.log, inputs.day]
+        return RankerJob(
+            plan=plan,
+            day=inputs.day,
+            rows=today.rows,
+            view=views[stale],
+            before=checkpoints.before(plan, inputs.day),
+            folder=checkpoints.at(plan, inputs.day),
+            fingerprint=fingerprint,
+            given=known_given(task, today.examples),
+        )
+
+    asked = [(plan, stale) for plan in run.rankers for stale in run.stale_days]
+    jobs = [job(plan, stale) for plan, stale in asked]
+    found: dict[str, Scores] = {}
+    with run.console.progress(f"{inputs.day} judge", len(jobs)) as bar:
+        answers = run.engine.map(predict_day, jobs)
+        for (plan, stale), scores in zip(asked, answers, strict=True):
+            found.setdefault(plan.consumer, {})[stale_name(plan.variant.name, stale)] = scores
+            bar.advance()
+    return found
+
+
+def stale_name(variant: str, days: int) -> str:
+    """What the predictions of a variant with vectors that many days older than usual are called."""
+    return f"{variant} frozen {days} days" if days else variant
+
+
+def rows_to_predict(task: Task, today: Examples) -> np.ndarray:
+    """All rows or, where the task is given another that is known today, those where that one is
+    1.
+    """
+    given = known_given(task, today)
+    if given is not None:
+        return np.flatnonzero(today.labels[given] == 1)
+    return np.arange(len(today))
+
+
+def known_given(task: Task, today: Examples) -> str | None:
+    """The task that a task is given, where that one is known today."""
+    given = None if task.given is None else task.given.name
+    return given if given in today.labels else None
+
+
+def _mean_auc(labels_N: np.ndarray, by_seed: Mapping[int, np.ndarray]) -> float | None:
+    values = [metrics_of(labels_N, scores).roc_auc for scores in by_seed.values()]
+    value = float(np.mean(values))
+    return None if np.isnan(value) else value
