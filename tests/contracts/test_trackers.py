@@ -23,7 +23,7 @@ class TestTensorBoard(TrackerContract):
     def logged(self, name, folder):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-        events = EventAccumulator(str(folder / "tracking" / name))
+        events = EventAccumulator(str(folder / name))
         events.Reload()
         return {
             series: [(event.step, event.value) for event in events.Scalars(series)]

@@ -25,6 +25,7 @@ PARTS = {
     "indexes",
     "judged",
     "lanes",
+    "mirrored.json",
     "models",
     "monitors",
     "online",
@@ -34,7 +35,9 @@ PARTS = {
     "replay.json",
     "reports",
     "segments",
+    "timed",
     "tombstones.json",
+    "tracking",
 }
 # Rooms that work on values: they read and write through files, blobs and the store.
 WITHOUT_FILES = ("pipeline", "serving", "studies", "backtests", "evidence.py", "factory.py")

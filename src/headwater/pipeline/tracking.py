@@ -37,7 +37,7 @@ class TensorBoard:
     """
 
     def __init__(self, config: TrackingConfig, name: str, folder: Path) -> None:
-        self.folder = Path(config.uri) if config.uri else folder / "tracking"
+        self.folder = Path(config.uri) if config.uri else folder
         self.name = name
 
     def log(self, day: dt.date, series: Series) -> None:
@@ -99,7 +99,7 @@ def track(
         return
     try:
         kind: type[Tracker] = resolve("headwater.tracker", TRACKERS, config.kind)
-        kind(config, name, layout.home).log(report.day, series_of(report))
+        kind(config, name, layout.tracking).log(report.day, series_of(report))
     except ConfigError:
         raise
     except ImportError as error:
