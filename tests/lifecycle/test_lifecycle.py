@@ -29,6 +29,7 @@ from headwater.lifecycle import (
 from headwater.models.upstream import Needs
 from headwater.pipeline.run import Run
 from headwater.pipeline.tidy import days_to_keep
+from headwater.serving import reader
 from headwater.serving.answers import Lookup
 from headwater.serving.reader import Reader
 from headwater.store import MAIN, Edition, EditionView, Provenance, compose, point_in_time
@@ -431,3 +432,21 @@ def test_a_window_of_rows_is_kept_as_long_as_an_upstream_reads_it() -> None:
         return SimpleNamespace(plans=plans, workspace=SimpleNamespace(longest_wait_days=2))
 
     assert [days_to_keep(run(*windows)) for windows in ((), (1,), (3,), (6, 1))] == [2, 2, 2, 5]
+
+
+@pytest.mark.parametrize("online", ["lmdb", "none"])
+def test_a_look_up_of_many_is_that_of_each_and_asks_the_store_once_an_embedding(
+    tmp_path, online, monkeypatch
+) -> None:
+    shop = Shop(tmp_path, store={"online": online})
+    for n in range(2):
+        shop.publish(after(n), [vectors_of([1 + n, 3], np.eye(2) + n, after(n))])
+    ids = [3, "1", 2, 3]
+    each = {str(value): shop.reader.lookup("user", [value]).vectors[str(value)] for value in ids}
+    asked: list[int] = []
+    of_many = reader.get_served
+    monkeypatch.setattr(
+        reader, "get_served", lambda *rest: asked.append(len(rest[-1])) or of_many(*rest)
+    )
+    assert shop.reader.lookup("user", ids).vectors == each
+    assert asked == ([4] if online == "lmdb" else [])

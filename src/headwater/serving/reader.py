@@ -149,7 +149,11 @@ class Reader:
 
     def _lookup(self, edition: Edition, entity: str, ids: Sequence[int | str]) -> Lookup:
         names = [name for name, found in edition.snapshots.items() if found["entity"] == entity]
-        vectors = {str(value): self._vectors(edition, names, value) for value in ids}
+        vectors: dict[str, dict[str, list[float]]] = {str(value): {} for value in ids}
+        for name in names:
+            for value, vector in zip(ids, self._vectors(edition, name, ids), strict=True):
+                if vector is not None:
+                    vectors[str(value)][name] = vector.tolist()
         unknown = [value for value, found in vectors.items() if not found]
         if unknown:
             raise _missing(entity, unknown, edition)
@@ -162,22 +166,18 @@ class Reader:
         return Lookup(edition.day, edition.digest, entity, vectors, content)
 
     def _vectors(
-        self, edition: Edition, names: Sequence[str], value: int | str
-    ) -> dict[str, list[float]]:
-        """An entity's vectors by embedding, of those that have one."""
-        found = {name: self._vector(edition, name, value) for name in names}
-        return {name: vector.tolist() for name, vector in found.items() if vector is not None}
-
-    def _vector(self, edition: Edition, name: str, value: int | str) -> np.ndarray | None:
+        self, edition: Edition, name: str, ids: Sequence[int | str]
+    ) -> list[np.ndarray | None]:
+        """Of each entity its vector [D] or sequence [K, D]; None of one that has none."""
         online = self._store_of(edition)
         if online is not None:
-            return get_served(online, edition, name, keys_of_ids([value]))[0]
-        served = edition.lookup(name, keys_of_ids([value]), edition.day)
-        if not served.found_N[0]:
-            return None
-        if served.sequence_NKD is None or served.steps_N is None:
-            return np.asarray(served.vectors_ND[0])
-        return np.asarray(served.sequence_NKD[0, : served.steps_N[0]])
+            return get_served(online, edition, name, keys_of_ids(ids))
+        served = edition.lookup(name, keys_of_ids(ids), edition.day)
+        rows = list(served.vectors_ND)
+        if served.sequence_NKD is not None and served.steps_N is not None:
+            pairs = zip(served.sequence_NKD, served.steps_N, strict=True)
+            rows = [sequence[:steps] for sequence, steps in pairs]
+        return [row if found else None for row, found in zip(rows, served.found_N, strict=True)]
 
     def _store_of(self, edition: Edition) -> OnlineStore | None:
         """The online store of an edition's home, opened once."""
@@ -187,7 +187,7 @@ class Reader:
 
     def _point(self, edition: Edition, name: str, entity: str, value: int | str) -> np.ndarray:
         """The one vector, float32 [D], that stands for an entity. Raises EntityMissing."""
-        vector = self._vector(edition, name, value)
+        (vector,) = self._vectors(edition, name, [value])
         if vector is None:
             raise _missing(entity, [value], edition)
         return vector if vector.ndim == 1 else vector[0]
