@@ -32,7 +32,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace `path` by `data` in one step; a reader sees the old bytes or the new."""
     _expect_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path)
+    aside = aside_of(path)
     with open(aside, "wb") as handle:
         handle.write(data.encode() if isinstance(data, str) else data)
         handle.flush()
@@ -41,7 +41,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     sync(path.parent)
 
 
-def _aside(path: Path) -> Path:
+def aside_of(path: Path) -> Path:
     """Where this thread writes what becomes `path`."""
     return path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{threading.get_ident()}")
 
@@ -70,7 +70,7 @@ def new_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on success what was written becomes `path` in one rename."""
     _expect_no_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path)
+    aside = aside_of(path)
     try:
         yield aside
         sync(aside)
@@ -87,7 +87,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     An older `path` is replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path)
+    aside = aside_of(path)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
@@ -123,7 +123,7 @@ def remove_folder(path: Path) -> None:
 
     Killed in the middle, it is gone under its name, and `sweep_leftovers` removes the rest.
     """
-    aside = path.with_name(f"{TEMPORARY}gone-{path.name}-{os.getpid()}")
+    aside = aside_of(path.with_name(f"gone-{path.name}"))
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(path, aside)
     shutil.rmtree(aside)
@@ -140,7 +140,7 @@ def exchange(one: Path, other: Path) -> None:
         swap is None
         or swap(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), rename_exchange) != 0
     ):
-        between = other.with_name(f"{TEMPORARY}old-{other.name}-{os.getpid()}")
+        between = aside_of(other.with_name(f"old-{other.name}"))
         os.rename(other, between)
         os.rename(one, other)
         os.rename(between, one)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from headwater.blobs.base import expect_key
 from headwater.errors import StoreError
-from headwater.files import TEMPORARY, sync, write_atomic
+from headwater.files import TEMPORARY, aside_of, sync, write_atomic
 
 
 class LocalBlobs:
@@ -38,7 +37,7 @@ class LocalBlobs:
         """
         path = self.root / expect_key(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{threading.get_ident()}")
+        aside = aside_of(path)
         try:
             with open(aside, "wb") as file:
                 file.write(data)

@@ -11,7 +11,7 @@ import lmdb
 import numpy as np
 
 from headwater.errors import StoreError
-from headwater.files import TEMPORARY, sync
+from headwater.files import TEMPORARY, aside_of, sync
 from headwater.store.online.base import Found, first_of, not_held
 
 
@@ -35,7 +35,7 @@ class LmdbStore:
         if self.holds(name):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        aside = self._folder / f"{TEMPORARY}{name}-{os.getpid()}.mdb"
+        aside = aside_of(self._path(name))
         aside.unlink(missing_ok=True)
         per_page = (
             max(1, 4000 // (width + 24)) if width < 1900 else 0.5
