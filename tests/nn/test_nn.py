@@ -19,8 +19,6 @@ from headwater.nn import (
     RowwiseAdagrad,
     RunningNorm,
     SequenceEncoder,
-    StreamingFrequency,
-    contrastive_loss,
     masked_bce,
 )
 
@@ -105,75 +103,6 @@ def test_cross_layer_by_hand() -> None:
         net.up[0].bias.copy_(torch.tensor([0.5, -0.5]))
     # V x = 1*2 + 2*5 = 12; U V x + b = (36.5, 47.5); x0 * that + x = (2*36.5 + 2, 5*47.5 + 5)
     assert net(torch.tensor([[2.0, 5.0]])).tolist() == [[75.0, 242.5]]
-
-
-def test_contrastive_loss_matches_a_slow_twin() -> None:
-    generator = torch.Generator().manual_seed(0)
-    users, items = (
-        nn.functional.normalize(torch.randn(8, 4, generator=generator), dim=1) for _ in range(2)
-    )
-    keys = torch.tensor([1, 2, 2, 3, 1, 4, 5, 2])
-    positive = torch.tensor([1, 1, 0, 0, 1, 1, 0, 0], dtype=torch.bool)
-    log_q = torch.randn(8, generator=generator)
-    losses = []
-    for i in range(8):
-        if positive[i]:
-            own = math.exp(users[i] @ items[i] / 0.2 - log_q[i])
-            others = sum(
-                math.exp(users[i] @ items[j] / 0.2 - log_q[j])
-                for j in range(8)
-                if keys[j] != keys[i]
-            )
-            losses.append(-math.log(own / (own + others)))
-    assert contrastive_loss(users, items, keys, positive, log_q, 0.2).item() == pytest.approx(
-        np.mean(losses), rel=1e-5
-    )
-
-
-def test_accidental_hits_are_no_negatives() -> None:
-    users, items = torch.eye(2), torch.eye(2)
-    everyone = torch.ones(2, dtype=torch.bool)
-    same = contrastive_loss(users, items, torch.tensor([7, 7]), everyone, torch.zeros(2), 1.0)
-    different = contrastive_loss(users, items, torch.tensor([7, 8]), everyone, torch.zeros(2), 1.0)
-    assert same.item() == 0
-    assert different.item() == pytest.approx(math.log(1 + math.exp(-1)))
-
-
-def test_without_positives_the_contrastive_loss_is_zero() -> None:
-    users = torch.randn(3, 2, requires_grad=True)
-    loss = contrastive_loss(
-        users,
-        torch.randn(3, 2),
-        torch.arange(3),
-        torch.zeros(3, dtype=torch.bool),
-        torch.zeros(3),
-        0.1,
-    )
-    loss.backward()
-    assert loss.item() == 0
-
-
-def test_streaming_frequency_finds_how_often_items_come() -> None:
-    frequency, generator = StreamingFrequency(4), np.random.default_rng(0)
-    for _ in range(3000):
-        present = [
-            slot for slot, rate in ((1, 1.0), (2, 0.5), (3, 0.1)) if generator.random() < rate
-        ]
-        log_q = frequency.observe(torch.tensor(present))
-    np.testing.assert_allclose((1 / frequency.gap[1:]).numpy(), [1.0, 0.5, 0.1], rtol=0.5)
-    assert log_q[0].item() == pytest.approx(0, abs=1e-6)
-
-
-def test_streaming_frequency_by_hand() -> None:
-    frequency = StreamingFrequency(3, rate=0.5)
-    frequency.observe(torch.tensor([1]))  # step 1: 0.5 * 0 + 0.5 * 1
-    frequency.observe(torch.tensor([2]))  # step 2: 0.5 * 0 + 0.5 * 2
-    frequency.observe(torch.tensor([1, 1]))  # step 3: 0.5 * 0.5 + 0.5 * 2
-    assert frequency.gap.tolist() == [0, 1.25, 1]
-    assert frequency.log_q(torch.tensor([0, 1])).tolist() == [
-        -math.inf,
-        pytest.approx(-math.log(1.25)),
-    ]
 
 
 def test_masked_bce_counts_defined_rows_only() -> None:

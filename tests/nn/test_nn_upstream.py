@@ -14,10 +14,7 @@ from headwater.nn import (
     DhenLayer,
     LayerDesign,
     Mmoe,
-    Negatives,
     SharedBottom,
-    contrastive_loss,
-    mixed_log_q,
     whole_space_bce,
 )
 from headwater.nn.blocks import BLOCKS, LinearBlock, TokenMix
@@ -204,46 +201,3 @@ def test_whole_space_loss_survives_certainty() -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(given.grad).all()
-
-
-def test_mixed_negatives_match_a_slow_twin() -> None:
-    generator = torch.Generator().manual_seed(0)
-    users, items, more = (
-        nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=1) for n in (5, 5, 3)
-    )
-    keys, extra = torch.tensor([1, 2, 3, 2, 4]), torch.tensor([2, 9, 8])
-    positive = torch.tensor([1, 0, 1, 1, 0], dtype=torch.bool)
-    log_q, log_q_more = torch.randn(5, generator=generator), torch.randn(3, generator=generator)
-    losses = []
-    for i in range(5):
-        if positive[i]:
-            own = math.exp(users[i] @ items[i] / 0.5 - log_q[i])
-            others = sum(
-                math.exp(users[i] @ items[j] / 0.5 - log_q[j])
-                for j in range(5)
-                if keys[j] != keys[i]
-            )
-            others += sum(
-                math.exp(users[i] @ more[j] / 0.5 - log_q_more[j])
-                for j in range(3)
-                if extra[j] != keys[i]
-            )
-            losses.append(-math.log(own / (own + others)))
-    found = contrastive_loss(
-        users, items, keys, positive, log_q, torch.tensor(0.5), Negatives(more, extra, log_q_more)
-    )
-    assert found.item() == pytest.approx(np.mean(losses), rel=1e-5)
-
-
-def test_mixed_log_q_is_of_the_batch_and_the_draw() -> None:
-    found = mixed_log_q(torch.tensor([math.log(0.25), -math.inf]), uniform=10, pool=40)
-    assert found.exp().tolist() == pytest.approx([0.5, 0.25])
-
-
-def test_a_learned_temperature_gets_a_gradient() -> None:
-    temperature = torch.tensor(0.1, requires_grad=True)
-    users, items = torch.randn(4, 3), torch.randn(4, 3)
-    contrastive_loss(
-        users, items, torch.arange(4), torch.ones(4, dtype=torch.bool), torch.zeros(4), temperature
-    ).backward()
-    assert temperature.grad.abs() > 0

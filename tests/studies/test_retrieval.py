@@ -22,6 +22,7 @@ from headwater.blobs import Layout
 from headwater.config import FactoryConfig, PriorConfig, parse_config
 from headwater.console import SILENT
 from headwater.embeddings import Snapshot
+from headwater.embeddings.daily import Training
 from headwater.errors import ConfigError, EntityMissing, ExperimentError, LogError
 from headwater.evaluation.table import Table
 from headwater.ids import key_of
@@ -29,6 +30,7 @@ from headwater.index import counts_of, fold_items, fold_queries, fold_radius, un
 from headwater.serving.answers import Found
 from headwater.serving.reader import Reader
 from headwater.store import MAIN, Tombstones
+from headwater.store.reports import read_report, write_report
 from headwater.studies.retrieval import retrieval_table
 from headwater.studies.retrieval.days import read_days
 from headwater.studies.retrieval.intervals import Resampler
@@ -354,7 +356,7 @@ def test_through_an_index_is_exact_where_the_index_is(planted: World) -> None:
     for unseen in (False, True):
         data = read_days(planted.workspace(planted.configured(unseen=unseen)))
         day = data.judged[0]
-        for bias in (None, bias_of(day, PriorConfig(weight=2.0, days=2), data.temperature)):
+        for bias in (None, bias_of(day, PriorConfig(weight=2.0, days=2))):
             exact, through = rank_exact(day, 10, bias), rank_through("exact", day, 10, bias)
             assert overlap(through, exact) > 0.999
             if day.met is not None:
@@ -499,6 +501,30 @@ def test_popularity_counts_in_what_is_retrieved(planted: World) -> None:
             planted.reader(prior={"weight": 0.7, "days": 2}).retrieve("u5")
     finally:
         (planted.root / "away").rename(planted.root / "feed.parquet")
+
+
+def test_a_temperature_that_was_learnt_is_the_one_of_the_score(tmp_path) -> None:
+    world = World(tmp_path, prior={"weight": 0.5, "days": 2})
+    plain = {item.id: item.score for item in world.reader(upstream="ctr").retrieve("u5", 9).items}
+    before = read_days(world.workspace()).judged[-1]
+    for entry in world.workspace().chain().days:
+        folder = edition_at(world.root, entry).folder
+        report = read_report(folder)
+        assert report is not None
+        learnt = {"ctr": Training(loss=0.1, steps=1, total_steps=1, temperature=0.04)}
+        write_report(folder, replace(report, upstream=learnt))
+    with_prior = {item.id: item.score for item in world.reader().retrieve("u5", ITEMS).items}
+    without = {
+        item.id: item.score
+        for item in world.reader(prior={"weight": 1e-9, "days": 2}).retrieve("u5", ITEMS).items
+    }
+    for item, cosine in plain.items():
+        assert without[item] == pytest.approx(cosine / 0.04, abs=2e-3)
+        assert with_prior[item] >= without[item] - 2e-3
+    day = read_days(world.workspace()).judged[-1]
+    assert (before.temperature, day.temperature) == (0.1, 0.04)
+    prior = PriorConfig(weight=2.0, days=2)
+    np.testing.assert_allclose(bias_of(day, prior), 0.4 * bias_of(before, prior), rtol=1e-6)
 
 
 def test_bad_filters_and_strangers_are_refused(planted: World) -> None:

@@ -245,8 +245,8 @@ class PriorConfig(Strict):
     """How much popularity counts in retrieval.
 
     The score is cosine / temperature + weight * log(1 + positives of the last `days` days).
-    Training takes log Q off, so that u.p / temperature tells what a user likes more than others do;
-    this gives it back.
+    With log Q corrected in training, the first comes near log P(item | user), the popularity of all
+    that was learnt included; the second adds what is popular of late.
     """
 
     weight: float = Field(1.0, ge=0)

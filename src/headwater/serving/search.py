@@ -27,6 +27,7 @@ from headwater.models.upstream import plan_of
 from headwater.schema import Task
 from headwater.serving.answers import Neighbour
 from headwater.store import Edition
+from headwater.store.reports import training_of
 from headwater.workspace import Workspace
 
 
@@ -51,6 +52,7 @@ class Search:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._kind = workspace.config.index.kind
+        self._temperatures: dict[tuple[str, str], float] = {}
 
     def near(
         self,
@@ -98,7 +100,7 @@ class Search:
         """
         name = f"{upstream}_item"
         part, task = edition.part(name), self._task
-        temperature = self._temperature(upstream)
+        temperature = self._temperature(edition, upstream)
         identity = digest_of(
             edition.index_name(name), edition.day, prior.model_dump(), task.name, temperature
         )
@@ -117,9 +119,14 @@ class Search:
         scores = unfold(cosines[0][there], length) / temperature
         return _neighbours(part.ids(rows[0][there]), scores)
 
-    def _temperature(self, upstream: str) -> float:
-        plan = plan_of(self._workspace.config, self._workspace.schema, upstream)
-        return 1.0 if plan.temperature is None else plan.temperature
+    def _temperature(self, edition: Edition, upstream: str) -> float:
+        """What was learnt by that edition's day, else what is declared."""
+        known = self._temperatures.get((edition.digest, upstream))
+        if known is None:
+            plan = plan_of(self._workspace.config, self._workspace.schema, upstream)
+            known = plan.temperature_after(training_of(edition.folder, upstream))
+            self._temperatures[edition.digest, upstream] = known
+        return known
 
     def _eligible(self, edition: Edition, name: str, wanted: Wanted) -> np.ndarray | None:
         """Rows of the snapshot that may be answered, ascending; None: all of them."""

@@ -170,6 +170,14 @@ def read_report(folder: Path) -> DayReport | None:
     return DayReport.from_json(read_json(path)) if path.is_file() else None
 
 
+def training_of(folder: Path, upstream: str) -> Training | None:
+    """How an upstream learnt on the day of an edition, from the report in the edition's folder;
+    None where nothing is written of it. Raises StoreError.
+    """
+    report = read_report(folder)
+    return None if report is None else report.upstream.get(upstream)
+
+
 def read_copy(layout: Layout, day: dt.date) -> DayReport | None:
     """The copy of a day's report, which stays when its edition goes; None where there is none."""
     path = layout.report(day)

@@ -58,7 +58,8 @@ class UpstreamPlan:
     """What an upstream makes, and what of: no data, no weights.
 
     `tasks` are the labels that it learns from, by log, that of its first task first; `width` is
-    that of its vectors; `temperature` what a cosine is divided by to become a score (None: 1).
+    that of its vectors; `temperature` what a cosine is divided by to become a score (None: 1), as
+    declared: `temperature_after` also knows one that was learnt.
     Vectors of equal `signature` and first day live in one space. `detail` is the kind's own.
     """
 
@@ -80,6 +81,11 @@ class UpstreamPlan:
     def embedding(self, entity: str) -> str:
         """What an entity's vectors are called: `ctr_user`."""
         return f"{self.name}_{entity}"
+
+    def temperature_after(self, training: Training | None) -> float:
+        """What a cosine of the vectors of a day's training is divided by to become a score."""
+        learnt = None if training is None else training.temperature
+        return learnt or self.temperature or 1.0
 
     def space(self, first_day: dt.date) -> Space:
         """A space is one training run: these settings, begun on that day."""

@@ -46,11 +46,10 @@ class _Ours:
 
     index: str
     prior: PriorConfig
-    temperature: float
 
     def rank(self, day: RetrievalDay, k: int) -> Rankings:
         """Also the control, popularity with another user's vector, and items at random."""
-        bias_N = bias_of(day, self.prior, self.temperature)
+        bias_N = bias_of(day, self.prior)
         generator = np.random.default_rng(day.day.toordinal())
         dealt = replace(day, queries_QD=day.queries_QD[generator.permutation(len(day))])
         return {
@@ -78,7 +77,7 @@ def compare(
     """
     most, prior = max(ks), config.retrieval.prior or PriorConfig()
     index = "hnsw" if config.index.kind in FLAT else config.index.kind
-    ours = _Ours(index, prior, data.temperature)
+    ours = _Ours(index, prior)
     judged: list[Metrics] = []
     shared: list[Mapping[str, float]] = []
     with (

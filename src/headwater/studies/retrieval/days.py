@@ -20,9 +20,10 @@ from headwater.events.log import EventLog
 from headwater.events.pairs import Pairs, read_pairs, seed_pairs
 from headwater.index import counts_of, log_popularity
 from headwater.lifecycle.timeline import Timeline
-from headwater.models.upstream import plan_of
+from headwater.models.upstream import UpstreamPlan, plan_of
 from headwater.schema import Schema, Task
 from headwater.store import Tombstones
+from headwater.store.reports import training_of
 from headwater.workspace import Workspace
 
 TUNING_DAYS = 2  # before the judged ones: on which the rivals' settings are chosen
@@ -33,7 +34,8 @@ GROUPS = ("all", "warm", "cold")
 class RetrievalDay:
     """One day's queries: the users with a positive that day who were `served` a vector of the
     edition of that earlier day; candidates are the served items. `past` holds what was known before
-    the day, `seed` what was known before the log.
+    the day, `seed` what was known before the log; `temperature` is what the vectors' cosines are
+    divided by to become scores.
     """
 
     day: dt.date
@@ -47,6 +49,7 @@ class RetrievalDay:
     past: Pairs
     seed: Pairs
     settings: RetrievalConfig
+    temperature: float
 
     def __len__(self) -> int:
         return len(self.users_Q)
@@ -97,10 +100,14 @@ class RetrievalData:
 
     upstream: str
     task: str
-    temperature: float
     judged: tuple[RetrievalDay, ...]
     earlier: tuple[RetrievalDay, ...]
     asked: tuple[int, ...]
+
+    @property
+    def temperature(self) -> float:
+        """That of the last judged day."""
+        return self.judged[-1].temperature
 
 
 def read_days(workspace: Workspace) -> RetrievalData:
@@ -121,14 +128,12 @@ def read_days(workspace: Workspace) -> RetrievalData:
     logged = log.span()
     pairs = read_pairs(log, task, logged[0] if logged else judged[0], judged[-1])
     seed = _seed(schema, task, tombstones)
-    made = {day: _day(config, timeline, pairs, seed, day) for day in (*earlier, *judged)}
+    plan = plan_of(config, schema, config.retrieval_upstream())
+    made = {day: _day(config, timeline, pairs, seed, plan, day) for day in (*earlier, *judged)}
     asked = tuple(len(np.unique(pairs.between(day, day).positives.users_M)) for day in judged)
-    upstream = config.retrieval_upstream()
-    plan = plan_of(config, schema, upstream)
     return RetrievalData(
-        upstream=upstream,
+        upstream=plan.name,
         task=task.name,
-        temperature=plan.temperature or 1.0,
         judged=tuple(made[day] for day in judged),
         earlier=tuple(made[day] for day in earlier),
         asked=asked,
@@ -164,10 +169,15 @@ def _earlier_days(timeline: Timeline, days: Sequence[dt.date], first: dt.date) -
 
 
 def _day(
-    config: FactoryConfig, timeline: Timeline, pairs: Pairs, seed: Pairs, day: dt.date
+    config: FactoryConfig,
+    timeline: Timeline,
+    pairs: Pairs,
+    seed: Pairs,
+    plan: UpstreamPlan,
+    day: dt.date,
 ) -> RetrievalDay:
     """One day's queries. Raises ExperimentError where none of its users was served a vector."""
-    user, item = (f"{config.retrieval_upstream()}_{entity}" for entity in ("user", "item"))
+    user, item = (plan.embedding(entity) for entity in ("user", "item"))
     positives = pairs.between(day, day).positives
     entry = timeline.entry_on(day)
     assert entry is not None
@@ -193,6 +203,7 @@ def _day(
         past=pairs.between(dt.date.min, day - dt.timedelta(days=1)),
         seed=seed,
         settings=config.retrieval,
+        temperature=plan.temperature_after(training_of(edition.folder, plan.name)),
     )
 
 

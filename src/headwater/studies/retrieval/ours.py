@@ -15,12 +15,12 @@ from headwater.studies.retrieval.days import RetrievalDay
 from headwater.studies.retrieval.ranking import best_rows, passing_over
 
 
-def bias_of(day: RetrievalDay, prior: PriorConfig, temperature: float) -> np.ndarray:
+def bias_of(day: RetrievalDay, prior: PriorConfig) -> np.ndarray:
     """What popularity adds to the cosine of each item, [N]: temperature * weight * log(1 +
     positives of the last days that the edition saw).
     """
     popularity_N = day.popularity(prior.days, day.served + dt.timedelta(days=1))
-    return temperature * prior.weight * popularity_N
+    return day.temperature * prior.weight * popularity_N
 
 
 def rank_exact(day: RetrievalDay, k: int, bias_N: np.ndarray | None) -> np.ndarray:

@@ -283,7 +283,8 @@ def batch_of(
     config, rows = plan.config, part.examples.take(step.rows_B)
     if config.uniform_negatives:
         generator = np.random.default_rng(day_seed(plan.seed, task.day, number))
-        drawn = generator.integers(0, len(part.items_I), config.uniform_negatives)
+        most = min(config.uniform_negatives, len(part.items_I))
+        drawn = generator.choice(len(part.items_I), most, replace=False)
         others = part.examples.take(part.items_I[drawn])
         slots = torch.from_numpy(id_slots(others.keys["item"], sizes_of(config).id_buckets))
         pool = (
@@ -324,7 +325,7 @@ def loss_of(plan: DermPlan, trainee: Trainee, batch: Batch, precision: Precision
             more = Negatives(
                 derm.embed("item", others),
                 keys,
-                mixed_log_q(frequency.log_q(slots), config.uniform_negatives, size),
+                mixed_log_q(frequency.log_q(slots), len(keys), size),
             )
     losses = []
     for task, label in batch.labels.items():
@@ -335,7 +336,7 @@ def loss_of(plan: DermPlan, trainee: Trainee, batch: Batch, precision: Precision
     loss = torch.stack(losses).sum()
     if config.contrastive_weight > 0:
         if batch.pool is not None:
-            log_q = mixed_log_q(log_q, config.uniform_negatives, batch.pool[3])
+            log_q = mixed_log_q(log_q, len(batch.pool[2]), batch.pool[3])
         for label in batch.labels.values():
             loss = loss + config.contrastive_weight / len(batch.labels) * contrastive_loss(
                 user, item, batch.item_keys_B, label == 1, log_q, derm.temperature, more
