@@ -228,6 +228,7 @@ def test_rows_that_do_not_fit_into_memory_are_kept_aside_meanwhile(tmp_path, mon
     write(rows_of(range(4), 200), tmp_path / "a.csv")
     expected = kept(tmp_path, "a.csv", lake="x").day(after(2)).frame
     monkeypatch.setattr(lake_module, "BUFFERED_BYTES", 1000)
+    monkeypatch.setattr(lake_module, "WHOLE_BYTES", 0)
     monkeypatch.setattr(
         pl.LazyFrame,
         "collect_batches",

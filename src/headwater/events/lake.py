@@ -33,6 +33,7 @@ from headwater.files import new_folder
 from headwater.schema import Log
 
 IN_PLACE_DAYS = 2
+WHOLE_BYTES = 32 << 20  # a smaller file is read at once
 BUFFERED_BYTES = 256 << 20  # of rows that wait to be written to their day's part
 
 
@@ -194,12 +195,20 @@ class Lake:
             scraps = _Scraps(aside)
             undated = 0
             try:
-                for batch in self._timed(path).collect_batches(maintain_order=True):
+                for batch in self._batches(path):
                     undated += batch[TIME].null_count()
                     self._scatter(batch.filter(pl.col(TIME).is_not_null()), scraps)
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise unreadable(path, self._what, error) from error
             return scraps.bound(), undated
+
+    def _batches(self, path: str) -> Iterator[pl.DataFrame]:
+        """A file's rows with their TIME, in their order; all at once where they are few."""
+        rows = self._timed(path)
+        if Identity.of(path).size < WHOLE_BYTES:
+            yield rows.collect(engine="streaming")
+        else:
+            yield from rows.collect_batches(maintain_order=True)
 
     def _scatter(self, batch: pl.DataFrame, scraps: _Scraps) -> None:
         if self._drops is not None:
