@@ -61,14 +61,24 @@ def keys_of(ids: pl.Series) -> np.ndarray:
     """The 64-bit keys, uint64 [N], of a column of ids without nulls."""
     if as_integers(ids):
         return mix64(ids.cast(pl.Int64).to_numpy().view(np.uint64))
-    uniques = ids.cast(pl.String).unique()
+    texts = ids.cast(pl.String)
+    uniques = texts.unique()
     table = pl.DataFrame(
-        {"id": uniques, "key": pl.Series([key_of(value) for value in uniques], dtype=pl.UInt64)}
+        {"id": uniques, "key": pl.Series(_keys_of_texts(uniques), dtype=pl.UInt64)}
     )
-    joined = pl.DataFrame({"id": ids.cast(pl.String)}).join(
-        table, on="id", how="left", maintain_order="left"
-    )
+    joined = pl.DataFrame({"id": texts}).join(table, on="id", how="left", maintain_order="left")
     return joined["key"].to_numpy()
+
+
+def _keys_of_texts(texts: pl.Series) -> np.ndarray:
+    """`key_of` of each text: those that spell integers all at once."""
+    numbers = texts.str.to_integer(strict=False)
+    spelt = (texts.str.contains(f"^(?:{_INTEGER.pattern})$") & numbers.is_not_null()).to_numpy()
+    keys = np.zeros(len(texts), np.uint64)
+    keys[spelt] = mix64(numbers.filter(pl.Series(spelt)).to_numpy().view(np.uint64))
+    others = texts.filter(pl.Series(~spelt)).to_list()
+    keys[~spelt] = [xxhash.xxh3_64_intdigest(value.encode(), seed=1) for value in others]
+    return keys
 
 
 def hash_values(values: pl.Series, seed: int) -> np.ndarray:

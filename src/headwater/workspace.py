@@ -100,7 +100,10 @@ class Workspace:
         if asked.
         """
         kept = self.layout.quarantine if quarantine else None
-        return ExampleReader(self.schema, self.config.zone, kept, self.tombstones().matches)
+        # a backtest reads the lake of its factory, and leaves it as it is
+        keeps = quarantine and self.layout.root == self.origin.root
+        erased, lake = self.tombstones().matches, self.origin.lake
+        return ExampleReader(self.schema, self.config.zone, kept, erased, lake, keeps)
 
     # ---- the warehouse ---------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ WAREHOUSE/
   catalog/000000000001.json ...       the one switch; the highest number is the truth
   tombstones.json  erasures/0001.json who was erased, and the proofs
   quarantine/LOG/                     refused rows, with the reason
+  lake/LOG/                           what is known of a log's files, and parts of those cut by day
   cache/LOG/DAY/KEY/                  encoded days
   backtests/NAME/                     warehouses of backtests
   tables/  audits/                    studies that are kept, and what the leak audit found
@@ -78,6 +79,10 @@ class Layout:
         return self.root / "quarantine"
 
     @property
+    def lake(self) -> Path:
+        return self.root / "lake"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 
@@ -118,6 +123,10 @@ class Layout:
 
     def kept_table(self, slug: str) -> Path:
         return self.root / "tables" / f"{slug}.json"
+
+    def lake_parts(self, log: str) -> list[Path]:
+        """The rows of a log that were copied out of its files, a file a day and source."""
+        return sorted((self.lake / log / "parts").rglob("*.parquet"))
 
     def refused_rows(self, log: str) -> list[Path]:
         """The quarantine of a log, a file a day."""

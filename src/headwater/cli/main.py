@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from headwater.cli import begin, days, editions, evidence, exporting, reading
+from headwater.cli import begin, days, editions, evidence, exporting, lake, reading
 from headwater.errors import HeadwaterError
 from headwater.version import __version__
 
@@ -23,6 +23,7 @@ COMMANDS = (
     begin.init,
     begin.recipes,
     begin.check,
+    lake.ingest,
     days.run,
     days.backfill,
     days.status,

@@ -14,8 +14,9 @@ import polars as pl
 
 from headwater.errors import LogError
 from headwater.events.cleaning import REASON, TIME, reasons, typed
+from headwater.events.lake import Lake
 from headwater.events.tables import collect, matching_files, scan
-from headwater.events.times import US_PER_UNIT, date_of_us, day_bounds_us, raw_bounds, to_us
+from headwater.events.times import US_PER_UNIT, day_bounds_us, to_us
 from headwater.files import write_atomic
 from headwater.ids import is_id, keys_of
 from headwater.schema import Log
@@ -57,13 +58,22 @@ class EventLog:
     """
 
     def __init__(
-        self, log: Log, zone: ZoneInfo, quarantine: Path | None = None, erased: Erased | None = None
+        self,
+        log: Log,
+        zone: ZoneInfo,
+        quarantine: Path | None = None,
+        erased: Erased | None = None,
+        lake: Path | None = None,
+        keeps: bool = False,
     ) -> None:
+        """`lake` is where the logs' ledgers and parts lie; who `keeps` also adds to them."""
         self.log = log
         self.zone = zone
         self._erased = erased
         self._quarantine = quarantine / log.name if quarantine else None
         self._what = f"log {log.name}"
+        folder = lake / log.name if lake else None
+        self.lake = Lake(log, zone, folder, keeps, self._without_erased)
 
     def day(self, day: dt.date) -> EventDay:
         """The rows of one local day.
@@ -107,86 +117,64 @@ class EventLog:
         """The usable rows of a half-open interval of UTC microseconds, oldest first, if any."""
         return self._split(self._without_erased(self._rows(low_us, high_us)))[0]
 
-    def join_keys_seen(self, key: str, known_by_us: int) -> pl.Series:
-        """The distinct `key`s of the rows earlier than `known_by_us`.
+    def join_keys_seen(self, key: str, from_us: int, known_by_us: int) -> pl.Series:
+        """The distinct `key`s of the rows of a half-open interval of UTC microseconds.
 
         For labels that arrive in this log.
         """
         frames = []
-        for file in self._files():
-            lazy = scan(file, (self.log.time, key), self._what)
-            schema = lazy.collect_schema()
-            when = self._us(schema[self.log.time])
-            dtype = schema[key]
+        for file, rows in self.lake.frames(from_us, known_by_us):
+            dtype = rows.collect_schema()[key]
             if not is_id(dtype):
                 raise LogError(
                     f"{self._what}: {key!r}, by which labels are joined, holds {dtype}; write it as"
                     " integers or text."
                 )
-            known = lazy.filter(when < known_by_us).select(pl.col(key).drop_nulls().unique())
+            known = rows.select(pl.col(key).drop_nulls().unique())
             frames.append(collect(known, file, self._what)[key].cast(pl.String))
-        return pl.concat(frames).unique()
+        return pl.concat(frames).unique() if frames else pl.Series(key, [], pl.String)
 
     def undated(self) -> pl.DataFrame:
         """The rows whose time cannot be read, and so belong to no day.
 
         Raises LogError where they are too many.
         """
-        frames = []
-        total = 0
-        for file in self._files():
-            lazy = self._timed(file)
-            frames.append(collect(lazy.filter(pl.col(TIME).is_null()), file, self._what))
-            total += int(collect(lazy.select(pl.len()), file, self._what).item())
+        ledger = self.lake.ledger
+        frames = [collect(rows, file, self._what) for file, rows in self.lake.undated()]
+        if not frames:
+            return pl.DataFrame()
         bad = self._without_erased(pl.concat(frames, how="vertical_relaxed")).with_columns(
             pl.lit(f"{self.log.time}: not a time").alias(REASON)
         )
-        if len(bad) > self.log.max_reject_share * total:
+        if len(bad) > self.log.max_reject_share * ledger.total:
             raise LogError(
-                f"{self._what}: {len(bad):,} of {total:,} rows have no readable time in"
+                f"{self._what}: {len(bad):,} of {ledger.total:,} rows have no readable time in"
                 f" {self.log.time!r} (such as {bad[self.log.time][0]!r}). {self._unit_hint(bad)}"
             )
         return bad.drop(TIME)
 
     def span(self) -> tuple[dt.date, dt.date] | None:
         """First and last day with a readable time."""
-        ends: list[int] = []
-        bounds = {"low": pl.col(TIME).min(), "high": pl.col(TIME).max()}
-        for file in self._files():
-            times = collect(self._timed(file).select(**bounds), file, self._what)
-            ends.extend(value for value in times.row(0) if value is not None)
-        if not ends:
-            return None
-        return date_of_us(min(ends), self.zone), date_of_us(max(ends), self.zone)
+        days = self.lake.ledger.days
+        return (days[0], days[-1]) if days else None
 
     def columns_found(self) -> None:
         """Raise LogError unless every file is readable and has every declared column."""
-        for file in self._files():
+        for file in matching_files(self.log.paths, self._what):
             scan(file, self.log.columns, self._what)
 
-    def _files(self) -> list[str]:
-        return matching_files(self.log.paths, self._what)
-
-    def _timed(self, file: str) -> pl.LazyFrame:
-        lazy = scan(file, self.log.columns, self._what)
-        when = self._us(lazy.collect_schema()[self.log.time])
-        return lazy.with_columns(when.alias(TIME))
-
-    def _us(self, dtype: pl.DataType) -> pl.Expr:
-        """UTC microseconds of the log's time, where that is of this type."""
-        return to_us(self.log.time, dtype, self.log.time_unit, self.zone.key)
-
     def _rows(self, low_us: int, high_us: int) -> pl.DataFrame:
-        frames = []
-        for file in self._files():
-            lazy = scan(file, self.log.columns, self._what)
-            dtype = lazy.collect_schema()[self.log.time]
-            if dtype.is_integer():  # on the raw column, so that the reader can skip row groups
-                low, high = raw_bounds(low_us, high_us, self.log.time_unit)
-                lazy = lazy.filter(pl.col(self.log.time).is_between(low, high, closed="left"))
-            timed = lazy.with_columns(self._us(dtype).alias(TIME))
-            rows = timed.filter(pl.col(TIME).is_between(low_us, high_us, closed="left"))
-            frames.append(collect(rows, file, self._what).with_columns(pl.lit(file).alias(SOURCE)))
+        frames = [
+            collect(rows, file, self._what).with_columns(pl.lit(file).alias(SOURCE))
+            for file, rows in self.lake.frames(low_us, high_us)
+        ]
+        if not frames:
+            file, nothing = self.lake.empty()
+            frames = [
+                collect(nothing, file, self._what).with_columns(
+                    pl.lit(None, pl.String).alias(SOURCE)
+                )
+            ]
         try:
             return pl.concat(frames, how="vertical_relaxed").sort(TIME, maintain_order=True)
         except pl.exceptions.PolarsError as error:

@@ -45,12 +45,18 @@ class ExampleReader:
         zone: ZoneInfo,
         quarantine: Path | None = None,
         erased: Erased | None = None,
+        lake: Path | None = None,
+        keeps: bool = False,
     ) -> None:
+        """`quarantine` is where refused rows go, `lake` where what is known of the logs lies, which
+        is added to by who `keeps`.
+        """
         self.schema = schema
         self.zone = zone
         self._erased = erased
         self.logs = {
-            name: EventLog(log, zone, quarantine, erased) for name, log in schema.logs.items()
+            name: EventLog(log, zone, quarantine, erased, lake, keeps)
+            for name, log in schema.logs.items()
         }
         self._tables: dict[str, EntityTable] = {}
         self._seeds: dict[tuple[str, str], PastEvents] = {}
@@ -128,7 +134,9 @@ class ExampleReader:
         return values
 
     def _joined_labels(self, events: EventDay, task: Task) -> np.ndarray:
-        """1 for the rows whose key is found in another log before the labels' day has ended."""
+        """1 for the rows whose key is found in another log, from the day before the rows' own until
+        the labels' day has ended.
+        """
         log, key = task.label.log, task.label.key
         assert log is not None
         assert key is not None
@@ -138,8 +146,9 @@ class ExampleReader:
                 f"log {events.log.name}: {key!r}, by which labels are joined, holds"
                 f" {dtype}; write it as integers or text."
             )
-        last_day = events.day + dt.timedelta(days=task.matures_days)
-        seen = self.logs[log].join_keys_seen(key, day_bounds_us(last_day, self.zone)[1])
+        first_us = day_bounds_us(events.day - dt.timedelta(days=1), self.zone)[0]
+        last_us = day_bounds_us(events.day + dt.timedelta(days=task.matures_days), self.zone)[1]
+        seen = self.logs[log].join_keys_seen(key, first_us, last_us)
         hit = events.frame[key].cast(pl.String).is_in(seen.implode()).fill_null(False)
         return hit.to_numpy().astype(np.float32)
 

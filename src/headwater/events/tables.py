@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,14 +11,25 @@ import polars as pl
 
 from headwater.errors import LogError
 
+COLUMNAR = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
+LINES = (".jsonl", ".ndjson")
+COMMAS = (".csv", ".csv.gz", ".csv.zst")
+TABS = (".tsv", ".tsv.gz", ".tsv.zst")
+KNOWN = (*COLUMNAR, *LINES, *COMMAS, *TABS)
+
 
 def matching_files(paths: Iterable[str], what: str) -> list[str]:
-    """The files that the globs name, sorted. Raises LogError where a glob names none."""
+    """The files that the globs name, sorted.
+
+    A folder stands for all files of a known format below it. What begins with `.` or `_`
+    (`_SUCCESS`, a file that is still being written) is passed over unless it is named in full.
+    Raises LogError where a path names no file.
+    """
     found: dict[str, None] = {}
     if not list(paths := list(paths)):
         raise LogError(f"{what}: no path is given. Name its files in factory.yaml.")
     for path in paths:
-        matches = sorted(glob.glob(path, recursive=True))
+        matches = _matches(path)
         if not matches:
             raise LogError(
                 f"{what}: no file matches {path}. Check the path in factory.yaml; relative ones"
@@ -27,22 +39,29 @@ def matching_files(paths: Iterable[str], what: str) -> list[str]:
     return list(found)
 
 
+def _matches(path: str) -> list[str]:
+    if os.path.isfile(path):  # as it stands: brackets in a name are no pattern
+        return [path]
+    if os.path.isdir(path):
+        below = glob.iglob(os.path.join(glob.escape(path), "**", "*"), recursive=True)
+        named = [file for file in below if file.endswith(KNOWN)]
+    else:
+        named = glob.glob(path, recursive=True)
+    hidden = (".", "_")
+    return sorted(
+        file
+        for file in named
+        if os.path.isfile(file) and not os.path.basename(file).startswith(hidden)
+    )
+
+
 def scan(file: str, columns: Iterable[str], what: str) -> pl.LazyFrame:
     """A lazy frame of `columns` of one file (CSV cells stay text).
 
     Raises LogError: unreadable, or a column missing.
     """
     try:
-        if file.endswith((".parquet", ".pq")):
-            frame = pl.scan_parquet(file, glob=False)
-        elif file.endswith((".csv", ".csv.gz", ".tsv")):
-            separator = "\t" if file.endswith(".tsv") else ","
-            frame = pl.scan_csv(file, glob=False, infer_schema=False, separator=separator)
-        else:
-            raise LogError(
-                f"{what}: {Path(file).name} is neither Parquet (.parquet) nor CSV (.csv, .csv.gz,"
-                " .tsv)."
-            )
+        frame = _open(file, what)
         present = frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(file, what, error) from error
@@ -54,6 +73,23 @@ def scan(file: str, columns: Iterable[str], what: str) -> pl.LazyFrame:
             f" {', '.join(present)}. Correct the name in factory.yaml, or the file."
         )
     return frame.select(wanted)
+
+
+def _open(file: str, what: str) -> pl.LazyFrame:
+    """Any file of a known format, by its ending. Raises LogError."""
+    if file.endswith((".parquet", ".pq")):
+        return pl.scan_parquet(file, glob=False)
+    if file.endswith(COLUMNAR):
+        return pl.scan_ipc(file)
+    if file.endswith(LINES):
+        return pl.scan_ndjson(file, infer_schema_length=None)
+    if file.endswith((*COMMAS, *TABS)):
+        separator = "\t" if file.endswith(TABS) else ","
+        return pl.scan_csv(file, glob=False, infer_schema=False, separator=separator)
+    raise LogError(
+        f"{what}: {Path(file).name} is of no known format. Expected Parquet (.parquet), Arrow IPC"
+        " (.arrow, .feather), JSON Lines (.jsonl, .ndjson) or CSV (.csv, .tsv, also .gz, .zst)."
+    )
 
 
 def unreadable(file: str, what: str, error: Exception) -> LogError:

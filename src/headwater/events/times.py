@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -56,6 +57,33 @@ def to_us(column: str, dtype: pl.DataType, unit: str, zone: str) -> pl.Expr:
 
 def _text_to_us(text: pl.Expr, unit: str, zone: str) -> pl.Expr:
     """Of text: a number, a time with an offset, or one of the zone, whichever it can be."""
+    return text.map_batches(
+        partial(_texts_to_us, unit=unit, zone=zone),
+        return_dtype=pl.Int64,
+        is_elementwise=True,
+    )
+
+
+def _texts_to_us(texts: pl.Series, unit: str, zone: str) -> pl.Series:
+    """Each way of writing a time is tried on what no way before it could read.
+
+    A column is nearly always written in one way: the one that reads the first text is tried first,
+    and seldom is anything left for the others.
+    """
+    ways = _ways_of_writing(unit, zone)
+    first = texts.drop_nulls().head(1)
+    ways.sort(key=lambda way: len(first) == 0 or _read(first, way).null_count() > 0)
+    us = _read(texts, ways[0])
+    for way in ways[1:]:
+        left = us.is_null() & texts.is_not_null()
+        if not left.any():
+            break
+        us = us.zip_with(~left, _read(texts.set(~left, None), way))
+    return us
+
+
+def _ways_of_writing(unit: str, zone: str) -> list[pl.Expr]:
+    text = pl.col("text")
     number = _scale(text.cast(pl.Float64, strict=False), text.cast(pl.Int64, strict=False), unit)
     zoned = [
         text.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC").cast(pl.Int64)
@@ -65,7 +93,11 @@ def _text_to_us(text: pl.Expr, unit: str, zone: str) -> pl.Expr:
         _local_to_utc_us(text.str.to_datetime(form, strict=False, time_unit="us"), zone)
         for form in _TEXT_FORMATS
     ]
-    return pl.coalesce(number, *zoned, *local)
+    return [number, *zoned, *local]
+
+
+def _read(texts: pl.Series, way: pl.Expr) -> pl.Series:
+    return pl.DataFrame({"text": texts}).select(way).to_series()
 
 
 def _scale(rough: pl.Expr, exact: pl.Expr, unit: str) -> pl.Expr:

@@ -145,6 +145,8 @@ def _cleaned(workspace: Workspace, tombstones: Tombstones) -> Iterator[Place]:
         refused = layout.refused_rows(log.name)
         columns = {column: entity for entity, column in log.entities.items()}
         yield clean_tables(f"quarantine/{log.name}", refused, tombstones, columns)
+        parts = layout.lake_parts(log.name)
+        yield clean_tables(f"lake/{log.name}", parts, tombstones, columns)
     yield _emptied("backtests", layout.backtests, "*")
     yield _emptied("encoded days", layout.cache, "*/*/*")
 
@@ -163,7 +165,7 @@ def _places_with_erased(workspace: Workspace, tombstones: Tombstones) -> Iterato
     layout, schema, catalog = workspace.layout, workspace.schema, workspace.catalog()
     for log in schema.logs.values():
         columns = {column: entity for entity, column in log.entities.items()}
-        for path in layout.refused_rows(log.name):
+        for path in (*layout.refused_rows(log.name), *layout.lake_parts(log.name)):
             if holds_erased(path, tombstones, columns):
                 yield path
     for lane in lanes_of(layout, catalog):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from headwater.digests import digest_of
 from headwater.errors import EditionConflict
 from headwater.events import ExampleCache, ExampleReader, Examples
 from headwater.events.kept import EncodedRows
+from headwater.events.ledger import Change
 from headwater.events.log import EventDay
 from headwater.events.tables import matching_files
 from headwater.schema import Schema, Task
@@ -76,8 +77,9 @@ class DayReader:
     are kept on disk.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    def __init__(self, workspace: Workspace, tell: Callable[[str], None] = lambda _: None) -> None:
+        """`tell` is told what a person should know of the files."""
+        self._workspace, self._tell = workspace, tell
         self.tombstones: Tombstones = workspace.tombstones()
         self._open()
 
@@ -100,6 +102,7 @@ class DayReader:
         mature today, of the days `done`: those of a day that was skipped were never predicted, and
         are not learnt either. Raises LogError.
         """
+        self._ingest(done)
         wanted = _wanted(self._workspace.config)
         tasks = [self._workspace.schema.tasks[name] for name in wanted]
         days: dict[tuple[str, dt.date], None] = {(task.log, day): None for task in tasks}
@@ -114,6 +117,14 @@ class DayReader:
             if rows is not None:
                 events[log] = rows
         return DayInputs(day, frozenset(done), events, encoded)
+
+    def _ingest(self, done: Collection[dt.date]) -> None:
+        """Look for files that are new or changed, and tell of those that touch days already run."""
+        for name, log in self.events.logs.items():
+            for change in log.lake.ingest():
+                late = sorted({*change.rows} & {*done})
+                if late:
+                    self._tell(late_files(name, change, late))
 
     def encoded(
         self, log: str, of: dt.date, known_by: dt.date, rows: EventDay | None = None
@@ -145,6 +156,14 @@ def _files(schema: Schema) -> Iterator[str]:
     groups += [(history.seed.table,) for history in schema.histories.values() if history.seed]
     for paths in groups:
         yield from matching_files(paths, "data")
+
+
+def late_files(log: str, change: Change, days: Sequence[dt.date]) -> str:
+    """What is said of a file that came, changed or vanished after days that it touches were run."""
+    return (
+        f"log {log}: {change}. {len(days)} of these days were run before, {days[0]} the first:"
+        f" `headwater run --day {days[0]} --replace` runs it and every later day again."
+    )
 
 
 def fingerprint_of(config: FactoryConfig, inputs: DayInputs, before: Entry | None) -> str:

@@ -53,7 +53,7 @@ class Run:
 
     @cached_property
     def reader(self) -> DayReader:
-        return DayReader(self.workspace)
+        return DayReader(self.workspace, self.console.log)
 
     @cached_property
     def plans(self) -> Mapping[str, UpstreamPlan]:
