@@ -90,7 +90,11 @@ class FeatureTokens(nn.Module):
             vocabulary.observe(x.categorical_BC[:, column])  # type: ignore[operator]
 
     def learn(self) -> None:
-        """All rows of a day were observed: ranks take them in, vocabularies admit new values."""
+        """All rows of a day were observed: ranks take them in, vocabularies admit new values, and
+        the day ends for scales.
+        """
+        if self.norm is not None:
+            self.norm.learn()
         if self.quantiles is not None:
             self.quantiles.learn()
         for vocabulary in self.vocabularies:

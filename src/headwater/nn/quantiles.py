@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from headwater.nn.scaling import LEAST_WEIGHT, kept_a_day
+
 LARGEST = torch.finfo(torch.float32).max
 
 
@@ -34,7 +36,7 @@ class RunningQuantiles(nn.Module):
 
     def __init__(self, features: int, points: int = 1024, half_life_days: float = 30.0) -> None:
         super().__init__()
-        self.kept = 2.0 ** (-1 / half_life_days)
+        self.kept = kept_a_day(half_life_days)
         self.register_buffer("points", torch.full((features, points), torch.inf))
         self.register_buffer("upto", torch.zeros(features, points, dtype=torch.float64))
         self._counted: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(features)]
@@ -79,7 +81,7 @@ class RunningQuantiles(nn.Module):
         reached = nn.functional.pad(self.upto, (1, 0))
         weights_FB = reached.gather(1, below_FB) + reached.gather(1, within_FB)
         total_F = self.upto[:, -1]
-        ranks_BF = (weights_FB / (2 * total_F.clamp(min=1e-300))[:, None]).T
+        ranks_BF = (weights_FB / (2 * total_F.clamp(min=LEAST_WEIGHT))[:, None]).T
         known_BF = ~x_BF.isnan() & (total_F > 0)
         return torch.where(known_BF, (ranks_BF - 0.5) * 12**0.5, 0).float()
 
