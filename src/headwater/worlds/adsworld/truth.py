@@ -24,7 +24,8 @@ def best_reachable(folder: Path, start: dt.date, end: dt.date) -> dict[str, floa
     two rows, of one page or of two, the likelier one is best put first, so that no order of rows is
     expected to do better than that of the true probabilities. These know the whole page: its other
     items stand below the line of the softmax. `click_row_by_row` is the pooled ROC-AUC of the true
-    utility, for a ranker that scores each row by itself; within a page both give the same order.
+    utility, which knows the row alone: no bound, but near what a ranker that scores each row by
+    itself can reach; within a page both give the same order.
     """
     return (
         _best_of_pages(folder, start, end)
