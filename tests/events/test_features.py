@@ -26,7 +26,7 @@ from headwater.events.moments import MISSING_MOMENT
 from headwater.factory import Factory
 from headwater.ids import hash_values
 from headwater.models.upstream.derm.learning import fit_day
-from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm, RunningQuantiles, Vocabulary
+from headwater.nn import FeatureTensors, FeatureTokens, RunningNorm, Vocabulary
 from headwater.schema import Categorical, MultiCategorical, Numeric, Timestamp
 
 ROOT = Path(__file__).parent.parent.parent
@@ -108,36 +108,13 @@ def test_values_and_vocabulary_are_two_ways() -> None:
 # ---- numbers -------------------------------------------------------------------------------------
 
 
-def test_quantiles_are_ranks_among_all_days_observed() -> None:
-    ranks = RunningQuantiles(1, points=100)
-    generator = torch.Generator().manual_seed(0)
-    first, second = (
-        torch.rand(4000, 1, generator=generator),
-        1 + torch.rand(12000, 1, generator=generator),
-    )
-    assert ranks(torch.tensor([[0.5]])).item() == 0  # nothing observed yet
-    ranks.observe(first)
-    asked = torch.tensor([[-1.0], [0.25], [0.5], [2.0], [float("nan")]])
-    expected = np.array([0, 0.25, 0.5, 1, 0.5]) - 0.5
-    np.testing.assert_allclose(ranks(asked)[:, 0].numpy() / 12**0.5, expected, atol=0.02)
-    ranks.observe(second)  # three rows in four lie in [1, 2] now
-    np.testing.assert_allclose(
-        ranks(torch.tensor([[0.5], [1.0], [1.5]]))[:, 0].numpy() / 12**0.5,
-        np.array([0.125, 0.25, 0.625]) - 0.5,
-        atol=0.02,
-    )
-    values = torch.cat([first, second])
-    out = ranks(values)
-    assert out.mean().item() == pytest.approx(0, abs=0.02)
-    assert out.std().item() == pytest.approx(1, abs=0.02)
-
-
-def test_ties_have_the_rank_of_their_middle() -> None:
-    ranks = RunningQuantiles(1, points=100)
-    ranks.observe(torch.tensor([[0.0]] * 50 + [[1.0]] * 50))
-    np.testing.assert_allclose(
-        ranks(torch.tensor([[0.0], [1.0]]))[:, 0].numpy() / 12**0.5, [-0.25, 0.25], atol=0.01
-    )
+def test_infinite_numbers_do_not_spoil_a_scale() -> None:
+    norm, calm = RunningNorm(1), RunningNorm(1)
+    rows = torch.linspace(-1, 1, 101)[:, None]
+    calm.observe(rows)
+    norm.observe(torch.cat([rows, torch.tensor([[torch.inf], [-torch.inf], [torch.nan]])]))
+    asked = torch.tensor([[0.5], [torch.inf], [torch.nan]])
+    assert norm.scaled(asked)[:, 0].tolist() == [calm.scaled(asked)[0, 0].item(), 5, 0]
 
 
 def test_a_number_read_by_rank_leaves_the_others_and_the_flags_as_they_are() -> None:
@@ -147,6 +124,7 @@ def test_a_number_read_by_rank_leaves_the_others_and_the_flags_as_they_are() -> 
     tokens = FeatureTokens((), (), 2, (), 4, quantiles=spec.ranked)
     x = torch.stack([torch.linspace(-1, 1, 101), torch.linspace(-1, 1, 101) ** 3], dim=1)
     tokens.observe(FeatureTensors(torch.zeros(101, 0, dtype=torch.long), (), x, ()))
+    tokens.learn()
     numbers = tokens._numbers(torch.tensor([[1.0, 1.0], [float("nan"), float("nan")]]))
     np.testing.assert_allclose(
         numbers.numpy(),

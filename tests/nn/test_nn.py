@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -93,6 +94,64 @@ def test_running_norm_matches_numpy_over_all_days() -> None:
     assert out[0, 2:].tolist() == [1, 0]
     some = torch.from_numpy(days[0])
     torch.testing.assert_close(norm.scaled(some), norm(some)[:, :2], rtol=0, atol=0)
+
+
+def test_running_norm_forgets_by_half_in_thirty_days() -> None:
+    """Against every row kept with its weight; a number that is missing for days waits for them."""
+    generator = np.random.default_rng(2)
+    days = [
+        np.stack([generator.normal(day, 2, 40), generator.normal(-day, 1, 40)], axis=1)
+        for day in range(90)
+    ]
+    for rows in days[10:50]:
+        rows[:, 1] = np.nan
+    norm = RunningNorm(2)
+    for rows in days:
+        for piece in np.array_split(rows.astype(np.float32), 3):
+            norm.observe(torch.from_numpy(piece))
+        norm.learn()
+    for feature in range(2):
+        present = [rows[:, feature] for rows in days if not np.isnan(rows[:, feature]).any()]
+        weights = np.repeat(0.5 ** (np.arange(len(present))[::-1] / 30), 40)
+        values = np.concatenate(present)
+        mean = np.average(values, weights=weights)
+        variance = np.average((values - mean) ** 2, weights=weights)
+        asked = torch.full((1, 2), 3.0)
+        assert norm.mean[feature].item() == pytest.approx(mean, rel=1e-6)
+        assert norm.scaled(asked)[0, feature].item() == pytest.approx(
+            (3 - mean) / variance**0.5, rel=1e-4
+        )
+
+
+def test_after_a_year_a_number_still_has_its_spread() -> None:
+    """A slow drift leaves today's rows apart; a jump of level is of use again within days."""
+    generator = np.random.default_rng(3)
+    norm = RunningNorm(2)
+    for day in range(2 * 365):
+        level = np.array([0.02 * day, 50.0 * (day >= 725)])
+        rows = torch.from_numpy(generator.normal(level, 1, (100, 2)).astype(np.float32))
+        norm.observe(rows)
+        norm.learn()
+    today = norm.scaled(rows)
+    assert today[:, 0].std() > 0.6
+    assert today[:, 1].abs().max() < 5
+
+
+def test_running_norm_goes_on_from_a_checkpoint() -> None:
+    rows = torch.from_numpy(np.random.default_rng(4).normal(0, 1, (9, 20, 2)).astype(np.float32))
+    through, resumed = RunningNorm(2), RunningNorm(2)
+    for day in range(9):
+        through.observe(rows[day])
+        through.learn()
+        if day == 5:
+            resumed.load_state_dict(copy.deepcopy(through.state_dict()))
+        elif day > 5:
+            resumed.observe(rows[day])
+            resumed.learn()
+    assert all(
+        torch.equal(value, resumed.state_dict()[name])
+        for name, value in through.state_dict().items()
+    )
 
 
 def test_cross_layer_by_hand() -> None:

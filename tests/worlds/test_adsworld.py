@@ -23,6 +23,16 @@ CALM_DIGEST = (  # of the world before there were moods
     "94db66aba8652e15d71c75b4c97ada67fc5734cafaa33f5f203f4f13d8b0be46"
 )
 
+BEFORE_CHURN = {  # every file of that world, before there was another kind
+    "impressions": "a57e807f8ea5ad8a753c1ec96c14b92e462991579d6c388a5f9c22e12a173baf",
+    "visits": "6905deaf70f155273b6f6bfc722244ae9952a1b12673388269765f6fdf66e324",
+    "purchases": "639dd48304e9d094914d788094f671549b94e21be79869ddaf724957237e705d",
+    "truth": "9c9e35b721a0725062794537a2fbd1be323d4b00b6339973ef3684debf87b3a7",
+    "users.parquet": "aa2ae6dd286c81149ab42f23e1143ab4169acd43f99cb07c0b8ab9d147959f84",
+    "items.parquet": "243f7191670300bf7630526b3073d60044ff4f09f84448915d9375c7888cc6b9",
+    "world.json": "fdbca8594ca9b3d4794b5318762a5aa79ed2bb0f02160ad2f732955400ef4cec",
+}
+
 
 def test_a_seed_is_a_world(tmp_path, world) -> None:
     write_world(tmp_path / "again", TINY, seed=7)
@@ -44,6 +54,19 @@ def test_the_calm_world_is_pinned(world) -> None:
         .rows()
     )
     assert hashlib.sha256(repr(rows).encode()).hexdigest() == CALM_DIGEST
+
+
+def test_without_churn_no_file_of_the_world_has_changed(world) -> None:
+    found = {
+        name: hashlib.sha256(
+            b"".join(file.read_bytes() for file in sorted((world / name).glob("*.parquet")))
+        ).hexdigest()
+        for name in ("impressions", "visits", "purchases", "truth")
+    } | {
+        name: hashlib.sha256((world / name).read_bytes()).hexdigest()
+        for name in ("users.parquet", "items.parquet", "world.json")
+    }
+    assert found == BEFORE_CHURN
 
 
 def test_a_mood_changes_what_people_do_and_nothing_else(tmp_path, world) -> None:
@@ -135,7 +158,7 @@ def test_init_and_demo_take_a_mood(tmp_path, monkeypatch) -> None:
     assert run("init", "i", 0.3) == 0
     assert mood_of("i") == 0.8  # a world that lies there is used as it is
     assert run("demo", "d", 0.8) == 0
-    assert asked[0][-1] == 0.8
+    assert asked[0][1].mood == 0.8
     assert all(run("init", "none", wrong) for wrong in (-1.0, np.nan, np.inf))
     assert not (tmp_path / "none").exists()
 

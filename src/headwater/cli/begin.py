@@ -14,6 +14,27 @@ Mood = Annotated[
     float,
     typer.Option("--mood", min=0, help="adsworld only: how much taste jumps from day to day."),
 ]
+Users = Annotated[
+    int | None,
+    typer.Option("--users", min=1, help="adsworld only: how many (default: the size's own)."),
+]
+OfChurn = Annotated[
+    bool,
+    typer.Option(
+        "--churn",
+        help="adsworld only: a content site, pages of items with one click each, most of them new.",
+    ),
+]
+PageSize = Annotated[
+    int | None, typer.Option("--page-size", help="With --churn: items on a page (default: 10).")
+]
+FreshShare = Annotated[
+    float | None,
+    typer.Option(
+        "--fresh-share",
+        help="With --churn: share of a page's places for items of the same day (default: 0.65).",
+    ),
+]
 
 
 def demo(
@@ -27,6 +48,10 @@ def demo(
     size: Annotated[str, typer.Option("--size", help="tiny, small, medium or large.")] = "small",
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another world.")] = 0,
     mood: Mood = 0.0,
+    users: Users = None,
+    churn: OfChurn = False,
+    page_size: PageSize = None,
+    fresh_share: FreshShare = None,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
@@ -34,17 +59,16 @@ def demo(
     and write the report.
     """
     from headwater.cli.demo import run_demo
+    from headwater.cli.worlds import WorldOptions
 
-    made = run_demo(out_dir, days, size, seed, console_of(log), mood)
+    world = WorldOptions(size, seed, days, mood, users, churn, page_size, fresh_share)
+    made = run_demo(out_dir, world, console_of(log))
 
     def show(_: Any) -> None:
         for table in made.tables:
             show_table(table)
-        ceiling = made.best_reachable_auc
-        out.print(
-            f"\nThe best ROC-AUC that any model could reach here: click {ceiling['click']:.4f},"
-            f" conversion {ceiling['conversion']:.4f}."
-        )
+        ceiling = ", ".join(f"{what} {auc:.4f}" for what, auc in made.best_reachable_auc.items())
+        out.print(f"\nThe best ROC-AUC that any model could reach here: {ceiling}.")
         out.print(f"report   {made.report}\nfactory  {made.factory}")
 
     answer(made.as_json(), as_json, show)
@@ -65,6 +89,10 @@ def init(
     seed: Annotated[int, typer.Option("--seed", help="adsworld only.")] = 0,
     days: Annotated[int | None, typer.Option("--days", min=1, help="adsworld only.")] = None,
     mood: Mood = 0.0,
+    users: Users = None,
+    churn: OfChurn = False,
+    page_size: PageSize = None,
+    fresh_share: FreshShare = None,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
@@ -72,9 +100,8 @@ def init(
     from headwater.cli.factories import init_factory
     from headwater.cli.worlds import WorldOptions
 
-    path = init_factory(
-        recipe, data, out_dir, WorldOptions(size, seed, days, mood), console_of(log)
-    )
+    world = WorldOptions(size, seed, days, mood, users, churn, page_size, fresh_share)
+    path = init_factory(recipe, data, out_dir, world, console_of(log))
 
     def show(_: Any) -> None:
         out.print(f"wrote {path}\nnext: headwater check --factory {path}")

@@ -40,14 +40,12 @@ class Demonstration:
         }
 
 
-def run_demo(
-    out: Path, days: int | None, size: str, seed: int, console: Console, mood: float = 0.0
-) -> Demonstration:
+def run_demo(out: Path, options: WorldOptions, console: Console) -> Demonstration:
     """Run the demo in the folder `out`, or go on with it where it stopped."""
     from headwater.factory import Factory
 
     data = out / "world"
-    path = init_factory("adsworld", data, out, WorldOptions(size, seed, days, mood), console)
+    path = init_factory("adsworld", data, out, options, console)
     world = read_json(data / "world.json")["assumptions"]
     first = dt.date.fromisoformat(world["first_day"])
     last = first + dt.timedelta(days=world["days"] - 1)

@@ -18,7 +18,8 @@ from headwater.nn.losses import (
     whole_space_bce,
 )
 from headwater.nn.masknet import MaskBlock
-from headwater.nn.scaling import RunningNorm, RunningQuantiles
+from headwater.nn.quantiles import RunningQuantiles
+from headwater.nn.scaling import RunningNorm
 from headwater.nn.tables import RowTable, RowwiseAdagrad
 from headwater.nn.vocabulary import Vocabulary
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from headwater.nn.scaling import RunningNorm, RunningQuantiles
+from headwater.nn.quantiles import RunningQuantiles
+from headwater.nn.scaling import RunningNorm
 from headwater.nn.tables import RowTable
 from headwater.nn.vocabulary import Vocabulary
 
@@ -89,7 +90,13 @@ class FeatureTokens(nn.Module):
             vocabulary.observe(x.categorical_BC[:, column])  # type: ignore[operator]
 
     def learn(self) -> None:
-        """All rows of a day were observed: let vocabularies admit its new values."""
+        """All rows of a day were observed: ranks take them in, vocabularies admit new values, and
+        the day ends for scales.
+        """
+        if self.norm is not None:
+            self.norm.learn()
+        if self.quantiles is not None:
+            self.quantiles.learn()
         for vocabulary in self.vocabularies:
             vocabulary.learn()  # type: ignore[operator]
 

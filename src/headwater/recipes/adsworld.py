@@ -1,4 +1,7 @@
-"""adsworld's factory: impressions with clicks in one log, site visits with purchases in another."""
+"""adsworld's factory: impressions with clicks in one log, site visits with purchases in another.
+
+Of a world of churn it is the one of `adsworld_churn.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.errors import ConfigError
+from headwater.recipes.adsworld_churn import churn_config
 from headwater.recipes.base import Recipe
 from headwater.worlds.adsworld import SIZES
 
@@ -20,7 +24,10 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
     world = _world(data)
     first = dt.date.fromisoformat(world["first_day"])
     last = first + dt.timedelta(days=world["days"] - 1)
-    tiny = world["users"] <= SIZES["tiny"].users
+    start = first + dt.timedelta(days=min(WARM_UP_DAYS, world["days"] // 2))
+    if "churn" in world:
+        return dict(churn_config(written, world["churn"]["page_size"], start, last))
+    tiny = world["impressions_a_day"] <= SIZES["tiny"].impressions_a_day
     size = "tiny" if tiny else "small"
     return {
         "name": "adsworld",
@@ -41,10 +48,7 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
         },
         "store": {"online": "lmdb"},
         "downstream": _downstream(tiny),
-        "evaluation": {
-            "start": str(first + dt.timedelta(days=min(WARM_UP_DAYS, world["days"] // 2))),
-            "end": str(last),
-        },
+        "evaluation": {"start": str(start), "end": str(last)},
     }
 
 

@@ -10,6 +10,46 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Churn:
+    """What a world of churn assumes besides: a content site. Log-odds unless a unit is named.
+
+    The same people with the same tastes as in the world of ads read pages of several items; each
+    page gets one click. A quarter of the catalogue is new every day, and most of what is shown was
+    published that day. What the site shows and what is clicked within a page are in `pages.py`.
+    All of it was fixed before any table of such a world was looked at.
+    """
+
+    # A page is one request: as many items as a feed shows at once.
+    page_size: int = 10
+    # Share of a page's places for what was published that day, as far as there is enough: before
+    # the first hours of a day have filled the shelf, fewer.
+    fresh_share: float = 0.65
+    # Share of the catalogue (`items`, as large as when a day begins) that is published each day,
+    # evenly over its first hours, and taken off again when it is so old that as many came after
+    # it: news lives for days, not weeks.
+    published_share: float = 0.25
+    published_until_h: float = 18.0
+    fading: float = 0.5  # of what is older, a day more halves how often it is considered
+    # The site considers so many times what fits on a page, drawn by how much each is promoted, and
+    # orders what it shows by its own noisy estimate of taste: the top place goes to a likely click.
+    considered: int = 4
+
+    # What is clicked within a page. Places are looked at in proportion to 1 / position^power: a
+    # power of 1 is usual in search (Joachims et al. 2017), feeds are flatter.
+    position_power: float = 0.5
+    # Per e-fold of (1 + hours since it was published): a day old is clicked half as often as an
+    # hour old.
+    age_effect: float = -0.27
+
+    long_click_s: float = 30.0  # seconds from which a click is a long one
+    # Pareto: most people read a page now and then, a few read all day (the most active fifth more
+    # than half of all pages), but nobody more than so many times what the least active do: a day
+    # is short.
+    activity_power: float = 1.5
+    most_active: float = 100.0
+
+
+@dataclass(frozen=True)
 class Assumptions:
     """A world's parameters. Log-odds unless a unit is named."""
 
@@ -82,6 +122,10 @@ class Assumptions:
     vector_noise: float = 1.5  # standard deviation against a signal of 1
     activity_shape: float = 0.7  # gamma: a few heavy users, many light ones
     budget_exponent: float = 0.8  # Zipf over ads
+
+    # A content site instead of ads: its pages, clicks and items follow `churn`, and nobody visits
+    # or buys.
+    churn: Churn | None = None
 
 
 SIZES: dict[str, Assumptions] = {
