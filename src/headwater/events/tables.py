@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +26,18 @@ def matching_files(paths: Iterable[str], what: str) -> list[str]:
             )
         found.update(dict.fromkeys(matches))
     return list(found)
+
+
+def digests_of_files(paths: Iterable[str], what: str) -> list[str]:
+    """Of the bytes of each file that the globs name, in their order. Raises LogError."""
+    found = []
+    for path in matching_files(paths, what):
+        try:
+            with open(path, "rb") as file:
+                found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            raise unreadable(path, what, error) from error
+    return found
 
 
 def scan(file: str, columns: Iterable[str], what: str) -> pl.LazyFrame:

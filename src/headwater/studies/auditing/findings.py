@@ -13,6 +13,7 @@ from headwater.errors import LeakError
 class Finding:
     """One thing looked at. `figure` and `threshold` are None where nothing was measured, `reason`
     says what was found; what passed because it could not be `checked`, or is trusted, says so too.
+    What is `noted` passed, and is to be looked at.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Finding:
     passed: bool
     reason: str
     checked: bool = True
+    noted: bool = False
 
     @classmethod
     def looked_up(cls, name: str, passed: bool, reason: str) -> Finding:
@@ -49,9 +51,12 @@ class Audit:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What nobody has checked."""
-        return tuple(
-            f"{found.name}: {found.reason}" for found in self.findings if not found.checked
+        """What nobody has checked, and what passed but is to be looked at."""
+        unchecked = [found for found in self.findings if not found.checked]
+        near = [found for found in self.findings if found.noted and found.checked]
+        return (
+            *(f"Not checked for leaks: {found.name}: {found.reason}" for found in unchecked),
+            *(f"Look at how it comes about: {found.name}: {found.reason}" for found in near),
         )
 
     def raise_if_leaking(self) -> None:
