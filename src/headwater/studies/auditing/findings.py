@@ -67,8 +67,8 @@ class Audit:
                 f"consumer {self.consumer!r}, judged from {self.first_day} to {self.last_day}: what"
                 f" it read knew what it was judged on.\n  - {listed}\nMake each of what was known"
                 f" before {self.first_day} and run the days again with --replace, or take it out."
-                " Where you know better, `evaluation.trusted` passes over features, histories and"
-                " logs by these names."
+                " Where you know better, `evaluation.trusted` passes over features, histories, logs"
+                " and entities by these names."
             )
 
     def as_json(self) -> dict[str, Any]:
