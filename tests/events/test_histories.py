@@ -14,6 +14,8 @@ from headwater.config.base import shaping
 from headwater.digests import digest_of
 from headwater.errors import ConfigError
 from headwater.events.histories import SEED_TIME, PastEvents, as_of, counters, seed_events
+from headwater.exports.choices import choose
+from headwater.exports.training_set import TrainingSet
 from headwater.ids import key_of
 from headwater.models.upstream import plans_of
 from headwater.schema import History, Schema
@@ -169,6 +171,7 @@ def late(raw, known_after) -> None:
     raw["histories"]["user"]["known_after"] = known_after
     raw["histories"]["user"]["where"] = None
     raw["histories"]["user"]["length"] = 5
+    raw["histories"]["user"]["pairs"] = ["id"]
 
 
 def ours(log: pl.DataFrame, user: int, when_us: int, wait_us: int) -> list[int]:
@@ -185,8 +188,8 @@ def ours(log: pl.DataFrame, user: int, when_us: int, wait_us: int) -> list[int]:
 def test_every_reader_of_a_history_waits_until_its_actions_are_known(
     make_factory, known_after
 ) -> None:
-    """Rows, counters, listings and the encoded days that models read, across midnight: against a
-    loop over the log.
+    """Rows, counters, pairs, listings and the encoded days that models read, across midnight:
+    against a loop over the log.
     """
     factory = make_factory(lambda raw: late(raw, known_after))
     reader, now = factory.workspace.events(), conftest.day(1)
@@ -206,6 +209,8 @@ def test_every_reader_of_a_history_waits_until_its_actions_are_known(
             assert [key for key in found.keys_NL[n].tolist() if key] == expected
         events = rows.counters["log"][n, 0]
         assert events == pytest.approx(np.log1p(len(expected)))
+        met = expected.count(int(rows.keys["item"][n]))
+        assert rows.context.numeric_NF[n, -3] == pytest.approx(np.log1p(met))
         held += len(ours(log, users[n], when, 0)) > len(expected)
         midnight_us = end_us - 24 * HOUR_US
         hidden = log.filter(
@@ -220,6 +225,18 @@ def test_every_reader_of_a_history_waits_until_its_actions_are_known(
     listed = dict(zip(own.keys_N.tolist(), own.histories["user"].keys_NL.tolist(), strict=True))
     for user in sorted(set(users))[:40]:
         assert [key for key in listed[key_of(user)] if key] == ours(log, user, end_us, 6 * HOUR_US)
+
+
+def test_training_sets_wait_too(make_factory) -> None:
+    factory = make_factory(lambda raw: (late(raw, "6h"), raw.update(downstream={})), ran=1)
+    now = conftest.day(0)
+    wanted = choose(factory.workspace.config, log="impressions", embeddings=("ctr_user",))
+    rows = pl.DataFrame(TrainingSet(factory.workspace, now, now, wanted).reader().read_all())
+    log = rows.select(pl.col("time").dt.epoch("us"), "user_id", "ad_id")
+    found = rows["user.history.log1p_events"].to_numpy()
+    expected = [ours(log, user, when, 6 * HOUR_US) for when, user, _ in log.iter_rows()]
+    np.testing.assert_allclose(found, np.log1p([len(past) for past in expected]), rtol=1e-6)
+    assert 0 < (found > 0).sum() < len(rows)
 
 
 def test_an_event_of_tonight_is_known_tomorrow_to_the_microsecond(make_factory) -> None:
