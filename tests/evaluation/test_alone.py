@@ -20,7 +20,8 @@ def auc(alone: Alone, labels_SN: np.ndarray, values_SN: np.ndarray) -> float:
     """Of stretches, of which the first two are not judged."""
     for n, (labels, values) in enumerate(zip(labels_SN, values_SN, strict=True)):
         alone.add(labels, values, judged=n >= 2)
-    return alone.auc
+    assert alone.auc(surely=True) in (0.5, alone.auc())
+    return alone.auc()
 
 
 def numbers(labels: np.ndarray, values: np.ndarray) -> float:
@@ -34,8 +35,9 @@ def test_within_one_stretch_it_is_the_roc_auc() -> None:
     ranked = Ranked(2)
     ranked.add(labels, scores)
     expected = [roc_auc_score(labels, column) for column in scores.T]
-    np.testing.assert_allclose(ranked.aucs, expected)
-    np.testing.assert_allclose(ranked.folded, np.maximum(expected, 1 - np.array(expected)))
+    np.testing.assert_allclose(ranked.aucs(), expected)
+    assert ranked.most() == pytest.approx(max(*expected, *(1 - auc for auc in expected)))
+    assert ranked.most(folded=False) == pytest.approx(max(*expected, 0.5))
 
 
 def test_stretches_are_pooled_by_their_pairs() -> None:
@@ -43,8 +45,8 @@ def test_stretches_are_pooled_by_their_pairs() -> None:
     ranked.add(np.array([1, 0]), np.array([[2.0], [1.0]]))  # 1 of 1
     ranked.add(np.array([1, 0, 0, 0]), np.array([[9.0], [9.0], [10.0], [11.0]]))  # 1/2 of 3
     ranked.add(np.array([1, 1]), np.array([[0.0], [1.0]]))  # no pair
-    assert ranked.aucs == pytest.approx([(1 + 0.5) / 4])
-    assert Ranked(1).aucs == [0.5]
+    assert ranked.aucs() == pytest.approx([(1 + 0.5) / 4])
+    assert Ranked(1).aucs() == [0.5]
 
 
 def test_rates_are_those_of_a_loop() -> None:
@@ -126,3 +128,34 @@ def test_honest_features_are_far_from_it(seed) -> None:
     assert auc(CellsAlone(), labels, np.stack([user + 1, item + 1000], axis=2)) < 0.85
     gone = np.where(generator.random(shape) < 0.3, np.nan, popular[item])
     assert numbers(labels, gone) < 0.8
+
+
+def test_few_rows_over_many_stretches_are_not_taken_for_a_leak() -> None:
+    """Two or three rows a stretch: chance alone reaches any ROC-AUC, a leak is still told."""
+    high = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        noise, leak = NumbersAlone(1), NumbersAlone(1)
+        for _ in range(60):
+            labels = generator.integers(0, 2, 3)
+            noise.add(labels, generator.random((3, 1)), judged=True)
+            leak.add(labels, labels[:, None] + generator.random((3, 1)) / 2, judged=True)
+        high += noise.auc() > 0.62
+        assert noise.auc(surely=True) == 0.5
+        assert leak.auc(surely=True) == 1
+    assert high > 5
+
+
+def test_chance_is_that_of_the_rank_sum() -> None:
+    """Five standard errors of scores that tell nothing, over stretches of other sizes."""
+    generator = np.random.default_rng(7)
+    stretches = [(np.arange(n) < positives) for n, positives in ((30, 5), (12, 6), (50, 20))]
+    found = []
+    for _ in range(4000):
+        ranked = Ranked(1)
+        for labels in stretches:
+            ranked.add(labels, generator.random((len(labels), 1)))
+        found.append(ranked.aucs()[0])
+    pairs = 5 * 25 + 6 * 6 + 20 * 30
+    variance = (5 * 25 * 31 + 6 * 6 * 13 + 20 * 30 * 51) / 12
+    assert np.std(found) == pytest.approx(np.sqrt(variance) / pairs, rel=0.05)

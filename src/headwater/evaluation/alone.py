@@ -16,6 +16,8 @@ from scipy.stats import rankdata
 REFUSED_AUC = 0.95
 NOTED_AUC = 0.85
 FEWEST = 20  # rows of the rarer class, below which nothing is said
+# standard errors (of a feature that tells nothing) that chance explains, over all features
+_ERRORS = 5.0
 _PRIOR_ROWS = 2  # a code's rate is shrunk as if it had so many rows of the mean rate
 _BINS = 64
 
@@ -26,9 +28,11 @@ class Alone(Protocol):
     def add(self, labels_N: np.ndarray, values: np.ndarray, judged: bool) -> None:
         """A stretch of rows; one that is not `judged` only shows what earlier rows could teach."""
 
-    @property
-    def auc(self) -> float:
-        """How well the feature alone tells the labels of the judged rows, from 0.5 to 1."""
+    def auc(self, surely: bool = False) -> float:
+        """How well the feature alone tells the labels of the judged rows, from 0.5 to 1.
+
+        `surely`: 0.5 unless it is more than chance explains, where there are few rows.
+        """
 
 
 class Ranked:
@@ -37,6 +41,7 @@ class Ranked:
     def __init__(self, width: int) -> None:
         self._wins_D = np.zeros(width)
         self._pairs = 0.0
+        self._variance = 0.0  # of the wins of a score that tells nothing
 
     def add(self, labels_N: np.ndarray, scores_ND: np.ndarray) -> None:
         positive_N = labels_N == 1
@@ -46,16 +51,25 @@ class Ranked:
             ranks_ND = rankdata(scores_ND, axis=0)
             self._wins_D += ranks_ND[positive_N].sum(axis=0) - positives * (positives + 1) / 2
             self._pairs += positives * negatives
+            self._variance += positives * negatives * (len(labels_N) + 1) / 12
 
-    @property
-    def aucs(self) -> np.ndarray:
-        """P(score of a positive > score of a negative), ties counted half; 0.5 without pairs."""
-        return self._wins_D / self._pairs if self._pairs else np.full(len(self._wins_D), 0.5)
+    def aucs(self, surely: bool = False) -> np.ndarray:
+        """P(score of a positive > score of a negative), ties counted half, [D].
 
-    @property
-    def folded(self) -> np.ndarray:
-        """The same, whichever way the score points."""
-        return np.maximum(self.aucs, 1 - self.aucs)
+        0.5 without pairs and, where `surely` is asked, if chance explains it.
+        """
+        if not self._pairs:
+            return np.full(len(self._wins_D), 0.5)
+        found_D = self._wins_D / self._pairs
+        explained = _ERRORS * np.sqrt(self._variance) / self._pairs if surely else 0.0
+        return np.where(np.abs(found_D - 0.5) > explained, found_D, 0.5)
+
+    def most(self, surely: bool = False, folded: bool = True) -> float:
+        """The highest of them, at least 0.5; `folded`: whichever way the scores point."""
+        found_D = self.aucs(surely)
+        if folded:
+            found_D = np.maximum(found_D, 1 - found_D)
+        return float(found_D.max(initial=0.5))
 
 
 class Rates:
@@ -118,10 +132,9 @@ class CodesAlone:
             self._ranked.add(labels_N, self._rates.of(values)[:, None])
         self._rates.learn(values, labels_N)
 
-    @property
-    def auc(self) -> float:
+    def auc(self, surely: bool = False) -> float:
         # a rate points one way: where it points the other, rows repel each other by themselves
-        return max(0.5, float(self._ranked.aucs[0]))
+        return self._ranked.most(surely, folded=False)
 
 
 class CellsAlone:
@@ -149,9 +162,8 @@ class CellsAlone:
         rows, columns = np.nonzero(there_NK)
         self._rates.learn(values[rows, columns], labels_N[rows])
 
-    @property
-    def auc(self) -> float:
-        return max(0.5, float(self._ranked.aucs.max()), float(self._sizes.folded.max()))
+    def auc(self, surely: bool = False) -> float:
+        return max(self._ranked.most(surely, folded=False), self._sizes.most(surely))
 
 
 class NumbersAlone:
@@ -172,10 +184,9 @@ class NumbersAlone:
         for column, binned in enumerate(self._binned):
             binned.add(labels_N, values[:, column], judged)
 
-    @property
-    def auc(self) -> float:
-        ordered = [float(ranked.folded.max(initial=0.5)) for ranked in (self._low, self._high)]
-        return max([*ordered, *(binned.auc for binned in self._binned)])
+    def auc(self, surely: bool = False) -> float:
+        ordered = [ranked.most(surely) for ranked in (self._low, self._high)]
+        return max([*ordered, *(binned.auc(surely) for binned in self._binned)])
 
 
 class Binned:
@@ -194,6 +205,5 @@ class Binned:
         place_N = 1 + np.searchsorted(edges, values, side="right")
         self._codes.add(labels_N, np.where(missing_N, 0, place_N), judged)
 
-    @property
-    def auc(self) -> float:
-        return self._codes.auc
+    def auc(self, surely: bool = False) -> float:
+        return self._codes.auc(surely)

@@ -102,9 +102,9 @@ class FeaturesAlone:
             yield Finding.unchecked(f"logs.{self._log.name}", reason)
             return
         for name, alone in self._alone.items():
-            yield self._about(name, alone.auc)
+            yield self._about(name, alone.auc(), alone.auc(surely=True))
 
-    def _about(self, name: str, auc: float) -> Finding:
+    def _about(self, name: str, auc: float, surely: float) -> Finding:
         of = ""
         if self._looked_at < self._judged:
             of = f" of {self._judged:,}, evenly spread over each day,"
@@ -112,10 +112,12 @@ class FeaturesAlone:
             f"alone tells the label with ROC-AUC {auc:.4f} ({self._looked_at:,}{of} judged rows);"
             f" allowed {REFUSED_AUC}"
         )
-        if auc > REFUSED_AUC:
+        passed, noted = surely <= REFUSED_AUC, surely > NOTED_AUC
+        if not passed:
             reason += ": it was measured after what it is to predict, or made of it"
-        passed, figure = auc <= REFUSED_AUC, round(auc, 4)
-        return Finding(name, figure, REFUSED_AUC, passed, reason, noted=auc > NOTED_AUC)
+        elif auc > NOTED_AUC and not noted:
+            reason += "; the rows are too few to tell it from chance"
+        return Finding(name, round(auc, 4), REFUSED_AUC, passed, reason, noted=noted)
 
     # ---- what models read ------------------------------------------------------------------------
 
