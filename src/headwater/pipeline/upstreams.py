@@ -121,7 +121,7 @@ class Trained:
         to_come = {entity: self._reader.events.to_come(entity, day) for entity in plan.entities}
         read = [rows.examples.digest() for rows in (*learn, *shown)]
         read += [listed.digest() for listed in listings.values()]
-        read += _too_early(to_come, shown)
+        read += _too_early(to_come, [*learn, *shown])
         fingerprint = digest_of(plan.signature, day, read, last)
         out = self._layout.daily(day, plan.name, fingerprint)
         work = UpstreamJob(
@@ -187,14 +187,14 @@ def _sighted(
     return found
 
 
-def _too_early(to_come: Mapping[str, np.ndarray], shown: Sequence[EncodedDay]) -> list[str]:
+def _too_early(to_come: Mapping[str, np.ndarray], days: Sequence[EncodedDay]) -> list[str]:
     """A digest for each entity of whom rows show before their table says that they exist: that
     shapes what is made of the rows. (Of the others that are to come nothing is made, whoever they
     are.)
     """
     found = []
     for entity, keys in to_come.items():
-        early = [keys[np.isin(keys, rows.examples.keys[entity])] for rows in shown if len(keys)]
+        early = [keys[np.isin(keys, rows.examples.keys[entity])] for rows in days if len(keys)]
         if any(map(len, early)):
             found.append(digest_of(entity, np.unique(np.concatenate(early))))
     return found
