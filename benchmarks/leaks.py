@@ -1,23 +1,39 @@
 """The audit's error rates: simulated worlds in which features are honest, however much they know,
-and worlds in which they hold the judged days.
+and worlds in which they hold the judged days; and what each feature of the recipes tells alone.
 
-    python -m benchmarks.leaks [--seeds N]
+    python -m benchmarks.leaks [--seeds N] [--only worlds|recipes] [--data DIR]
 
 A world has entities with a true rate and activity each, 14 days, of which the last ones are judged.
 `shares` are what the audit says a feature knows of the chance in the judged rows, least and most
 over the seeds; `found` how many of the seeds it refuses.
+
+Of the recipes (adsworld in three worlds; KuaiRand where `--data`, or HEADWATER_DATA, is a folder
+with `kuairand/`) the ROC-AUC of every feature alone is taken, for each task: the honest ones that
+are declared, and beside them columns that were measured after the click.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+import datetime as dt
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from headwater.config import parse_config
 from headwater.evaluation.audit import Foreknowledge, Tally, foreknowledge, is_leak
+from headwater.recipes import RECIPES
+from headwater.studies.auditing import Finding
+from headwater.studies.auditing.alone import FeaturesAlone
+from headwater.workspace import Workspace
+from headwater.worlds.adsworld import SIZES, write_world
 
 DAYS = 14
 
@@ -200,12 +216,136 @@ def judge(
     ]
 
 
+# ---- features alone, on the recipes --------------------------------------------------------------
+
+# of KuaiRand, columns that tell what happened after the video was shown
+AFTERWARDS = ("play_time_ms", "long_view", "is_like", "profile_stay_time", "comment_stay_time")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe on some data, and which of its features are outcomes that were put there."""
+
+    name: str
+    config: Mapping[str, Any]
+    planted: tuple[str, ...]
+
+
+def adsworlds(folder: Path, worlds: range) -> Iterator[Case]:
+    """Small worlds, with a dwell time, a page that a click led to, and the moment of landing."""
+    for world in worlds:
+        data = folder / f"world-{world}"
+        write_world(data, SIZES["small"], seed=world)
+        generator = np.random.default_rng(world)
+        for file in (data / "impressions").glob("*.parquet"):
+            rows = pl.read_parquet(file)
+            clicked = rows["is_click"].to_numpy() == 1
+            noise = generator.random(len(rows))
+            rows.with_columns(
+                dwell_s=np.where(clicked, 20 + 60 * noise, 5 * noise),
+                page_after=pl.when(pl.Series(clicked)).then("ad_id"),
+                landed=pl.when(pl.Series(clicked)).then("time"),
+            ).write_parquet(file)
+        raw = RECIPES["adsworld"].config(data, data)
+        planted = {"dwell_s": "numeric", "page_after": "categorical", "landed": "timestamp"}
+        raw["logs"]["impressions"]["features"] |= planted
+        names = tuple(f"logs.impressions.{name}" for name in planted)
+        yield Case(f"adsworld {world}", raw, names)
+
+
+def kuairand(data: Path) -> Iterator[Case]:
+    if (data / "kuairand").is_dir():
+        raw = RECIPES["kuairand"].config(data / "kuairand", data / "kuairand")
+        raw["logs"]["feed"]["features"] |= dict.fromkeys(AFTERWARDS, "numeric")
+        yield Case("kuairand", raw, tuple(f"logs.feed.{name}" for name in AFTERWARDS))
+
+
+def alone(case: Case) -> Iterator[tuple[str, float, list[Finding]]]:
+    """For each task of the rankers: its name, the CPU seconds, and what each feature tells alone,
+    over the judged days of the recipe and all those before.
+    """
+    config = parse_config(dict(case.config))
+    workspace = Workspace.of(config, Path.cwd())
+    schema, reader = workspace.schema, workspace.events()
+    for task_name in dict.fromkeys(spec.task for spec in config.downstream.values()):
+        task, began = schema.tasks[task_name], time.process_time()
+        log = schema.logs[task.log]
+        span = reader.logs[task.log].span()
+        first, last = config.evaluation.start, config.evaluation.end
+        assert span is not None
+        assert first is not None
+        assert last is not None
+        last -= dt.timedelta(days=task.matures_days)  # those whose labels are in the data
+        entities = {name: schema.entities[name] for name in log.entities}
+        histories = {
+            name: schema.histories[name]
+            for name, spec in config.histories.items()
+            if spec.log == task.log
+        }
+        features = FeaturesAlone(log, entities, histories, (last - first).days + 1)
+        for n in range((last - span[0]).days + 1):
+            day = span[0] + dt.timedelta(days=n)
+            known_by = day + dt.timedelta(days=task.matures_days)
+            rows = reader.read(task.log, day, (task.name,), known_by).where_defined((task.name,))
+            features.add(rows, rows.labels[task.name], judged=day >= first)
+        yield task_name, time.process_time() - began, list(features.findings())
+
+
+def about_recipes(data: Path) -> None:
+    """Print, by recipe and task, the highest of the honest features, and each that was planted."""
+    honest_rows, planted_rows = list[dict[str, Any]](), list[dict[str, Any]]()
+    with tempfile.TemporaryDirectory() as folder:
+        for case in (*adsworlds(Path(folder), range(3)), *kuairand(data)):
+            for task, seconds, found in alone(case):
+                fair = sorted(
+                    (one for one in found if one.name not in case.planted),
+                    key=lambda one: -(one.figure or 0),
+                )
+                most = ", ".join(f"{one.name} {one.figure:.3f}" for one in fair[:3])
+                honest_rows.append(
+                    {
+                        "recipe": case.name,
+                        "task": task,
+                        "features": len(fair),
+                        "most": most,
+                        "noted": sum(one.noted for one in fair),
+                        "refused": sum(not one.passed for one in fair),
+                        "CPU s": seconds,
+                    }
+                )
+                planted_rows += [
+                    {
+                        "recipe": case.name,
+                        "task": task,
+                        "feature": one.name,
+                        "ROC-AUC": f"{one.figure:.4f}",
+                        "verdict": "noted" if one.noted and one.passed else one.passed or "refused",
+                    }
+                    for one in found
+                    if one.name in case.planted
+                ]
+    print("\nhonest, alone")
+    _show(honest_rows)
+    print("\nmeasured afterwards, alone")
+    _show(planted_rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=20)
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--only", choices=("worlds", "recipes"))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("HEADWATER_DATA", "data")))
+    options = parser.parse_args()
+    if options.only != "recipes":
+        about_worlds(range(options.seeds))
+    if options.only != "worlds":
+        about_recipes(options.data)
+
+
+def about_worlds(seeds: range) -> None:
+    """Print what features that are honest, and those that are not, seem to know of the chance."""
     worlds = {
         name: [make_world(seed, **settings) for seed in seeds] for name, settings in WORLDS.items()
     }

@@ -1,5 +1,6 @@
-"""What content alone gains on ads never seen: a content-only upstream in several adsworlds, the CTR
-ranker's lift by slice, pooled.
+"""What content alone gains, by how long an ad has been shown: a content-only upstream in several
+adsworlds, the CTR ranker's lift by slice, pooled. An ad never seen before that day was created on
+that day, so it has no vector: its rows show what a ranker that reads vectors loses without one.
 
     python -m benchmarks.upstream_content [--out DIR] [--worlds 3 4 5]
         [--seeds 0 1 2] [--upstream JSON]

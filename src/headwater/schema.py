@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from headwater.config import (
     Categorical,
+    EntityConfig,
     FactoryConfig,
     Feature,
     HistorySeed,
@@ -43,12 +44,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Entity:
-    """A kind of thing that gets vectors, and the table of what is known of it."""
+    """A kind of thing that gets vectors, and the table of what is known of it.
+
+    `exists_from` is the column with the moment from which each exists, `exists_unit` what integers
+    in it count.
+    """
 
     name: str
     paths: tuple[str, ...] = ()
     key: str | None = None
     features: Mapping[str, Feature] = field(default_factory=dict)
+    exists_from: str | None = None
+    exists_unit: str = "ms"
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class Task:
 @dataclass(frozen=True)
 class History:
     """What an entity met before an event: the last `length` rows of a log, with the actions
-    taken.
+    taken. A row enters `known_after_s` after its time, when its actions are known.
     """
 
     entity: str
@@ -115,6 +122,7 @@ class History:
     days: int
     seed: HistorySeed | None
     pairs: tuple[str, ...] = ()
+    known_after_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,12 +145,7 @@ class Schema:
         ordered = {name: tasks[name] for name in config.tasks}
         return cls(
             entities=MappingProxyType(
-                {
-                    name: Entity(
-                        name, _absolute(spec.paths, root), spec.key, MappingProxyType(spec.features)
-                    )
-                    for name, spec in config.entities.items()
-                }
+                {name: _entity(name, spec, root) for name, spec in config.entities.items()}
             ),
             logs=MappingProxyType(
                 {name: _log(name, spec, config, root) for name, spec in config.logs.items()}
@@ -187,6 +190,17 @@ class Schema:
             for up, entities in self.upstream_entities.items()
             for entity in entities
         )
+
+
+def _entity(name: str, spec: EntityConfig, root: Path) -> Entity:
+    return Entity(
+        name,
+        _absolute(spec.paths, root),
+        spec.key,
+        MappingProxyType(spec.features),
+        spec.exists_from,
+        spec.exists_unit,
+    )
 
 
 def _task(name: str, config: FactoryConfig, known: dict[str, Task]) -> Task:
@@ -242,6 +256,7 @@ def _history(name: str, config: FactoryConfig, root: Path) -> History:
         spec.days,
         seed,
         spec.pairs,
+        spec.known_after,
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -423,3 +424,102 @@ def test_what_was_measured_is_kept_and_what_cannot_be_is_told(own_shop) -> None:
         note.startswith("logs.impressions: nothing was measured: log impressions: no file matches")
         for note in lift(own_shop)
     )
+
+
+# ---- features alone ------------------------------------------------------------------------------
+
+
+def plant_outcomes(raw: dict[str, Any], world: Path) -> None:
+    """Columns of the log that were measured after the click, or made of it, one of each kind; one
+    that nearly is; and one that is not.
+    """
+    generator = np.random.default_rng(0)
+    for file in (world / "impressions").glob("*.parquet"):
+        rows = pl.read_parquet(file)
+        clicked = rows["is_click"].to_numpy() == 1
+        noise = generator.random(len(rows))
+        rows.with_columns(
+            dwell_s=np.where(clicked, 20 + 60 * noise, 5 * noise),
+            page_after=pl.when(pl.Series(clicked))
+            .then(pl.Series((noise * 40).astype(int)).cast(pl.String))
+            .otherwise(None),
+            landed=pl.when(pl.Series(clicked)).then(pl.col("time")),
+            opened=pl.when(pl.Series(clicked))
+            .then(pl.lit("a,") + pl.col("ad_id"))
+            .otherwise(pl.lit("b")),
+            eager=1.9 * clicked + generator.standard_normal(len(rows)),
+            calm=noise,
+        ).write_parquet(file)
+    raw["logs"]["impressions"]["features"] |= {
+        "dwell_s": "numeric",
+        "page_after": "categorical",
+        "landed": "timestamp",
+        "opened": "multi_categorical",
+        "eager": {"kind": "numeric", "log": False},
+        "calm": "numeric",
+    }
+
+
+OUTCOMES = [f"logs.impressions.{name}" for name in ("dwell_s", "page_after", "landed", "opened")]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory, world) -> Path:
+    root = tmp_path_factory.mktemp("outcomes")
+    return run_shop(root, world, lambda raw: plant_outcomes(raw, root / "world"))
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_a_feature_of_the_log_that_was_measured_after_the_click_fails_the_lift(
+    outcomes, name
+) -> None:
+    others = [other for other in OUTCOMES if other != name]
+    edit(outcomes, lambda raw: raw["evaluation"].update(trusted=others))
+    told = (
+        rf"{name}: alone tells the label with ROC-AUC (1\.0000|0\.99\d+) .*; allowed 0\.95: it was"
+    )
+    with pytest.raises(LeakError, match=told) as caught:
+        lift(outcomes)
+    assert len([line for line in str(caught.value).splitlines() if line.startswith("  - ")]) == 1
+
+
+def test_one_that_nearly_tells_the_label_is_a_note(outcomes) -> None:
+    edit(outcomes, lambda raw: raw["evaluation"].update(trusted=OUTCOMES))
+    table = conftest.table_at(outcomes, "T2")
+    near = [note for note in table.notes if note.startswith("Look at how it comes about: ")]
+    assert [note.split(": ")[1] for note in near] == ["logs.impressions.eager"]
+    assert "alone tells the label with ROC-AUC 0.9" in near[0]
+    kept = json.loads(next((outcomes.parent / "warehouse" / "audits").glob("*.json")).read_text())
+    figures = {one["name"]: one["figure"] for one in kept if "alone" in one["reason"]}
+    assert figures["logs.impressions.calm"] < 0.6
+    assert set(figures) >= {
+        *OUTCOMES,
+        "logs.impressions.surface",
+        "logs.impressions.time",
+        "user.interests",
+        "item.category",
+        "item.price",
+        "item.picture",
+        "histories.user.counters",
+    }
+
+
+def audits(path: Path) -> int:
+    return len(list((path.parent / "warehouse" / "audits").glob("*.json")))
+
+
+def test_a_table_that_changed_is_audited_anew(own_shop) -> None:
+    lift(own_shop)
+    lift(own_shop)
+    assert audits(own_shop) == 1
+    file = own_shop.parent / "world" / "items.parquet"
+    items, rows = pl.read_parquet(file), impressions(own_shop.parent / "world")
+    of_all_days = rows.group_by("ad_id").agg(pl.len().cast(pl.Float64).alias("shown"))
+    rates = items.join(of_all_days, on="ad_id", how="left").with_columns(price=pl.col("shown"))
+    stat = file.stat()
+    rates.drop("shown").write_parquet(file)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(LeakError, match=r"item.price: knows \d+% of the chance"):
+        lift(own_shop)
+    items.write_parquet(file)
+    lift(own_shop)

@@ -8,13 +8,22 @@ import datetime as dt
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from headwater.config import parse_config
+import conftest
+from headwater.config import (
+    Categorical,
+    MultiCategorical,
+    Numeric,
+    Timestamp,
+    Vector,
+    parse_config,
+)
 from headwater.errors import ConfigError
 from headwater.evaluation.audit import (
     Tally,
@@ -24,10 +33,12 @@ from headwater.evaluation.audit import (
     foreknowledge,
     is_leak,
 )
+from headwater.events.encoding import context_block
 from headwater.recipes import RECIPES
 from headwater.store import Entry
 from headwater.store.catalog import Lane
-from headwater.studies.auditing import Finding, declared, measured
+from headwater.studies.auditing import Finding, alone, declared, measured
+from headwater.studies.auditing.alone import FeaturesAlone, columns_of
 from headwater.workspace import Workspace
 
 DAYS, FIRST = 10, 6
@@ -235,6 +246,98 @@ def test_auc_above_folds_and_leaves_its_error() -> None:
         0.5,
         0.5,
     )
+
+
+# ---- features alone ------------------------------------------------------------------------------
+
+
+def test_columns_are_told_apart_by_the_features_that_they_encode() -> None:
+    """Whatever the order in which kinds are declared: numbers come first, then what moments are
+    read as.
+    """
+    features = {
+        "when": Timestamp(unit="s", read=("recency", "cycles")),
+        "price": Numeric(log=False),
+        "tags": MultiCategorical(buckets=50, length=2),
+        "vec": Vector(width=2),
+        "page": Categorical(values=("a", "b")),
+        "made": Timestamp(unit="s", read=("recency",)),
+        "stock": Numeric(log=False),
+        "colour": Categorical(buckets=10),
+    }
+    midnight = int(dt.datetime(2025, 1, 6, tzinfo=dt.UTC).timestamp())
+    frame = pl.DataFrame(
+        {
+            "when": [midnight + 3600, None],
+            "price": [1.0, 2.0],
+            "tags": ["x,y", ""],
+            "vec": [[3.0, 4.0], None],
+            "page": ["b", None],
+            "made": [None, midnight + 7200],
+            "stock": [7.0, None],
+            "colour": ["red", None],
+        }
+    )
+    times = np.full(2, (midnight + 3 * 3600) * 1_000_000)
+    block = context_block(frame, features, "log", ZoneInfo("UTC"), dt.date(2025, 1, 6), times)
+    found = dict(columns_of(features, block, context=True))
+    assert set(found) == set(features)
+    assert {name: column.values.shape for name, column in found.items()} == {
+        "when": (2, 5),
+        "price": (2, 1),
+        "tags": (2, 2),
+        "vec": (2, 3),
+        "page": (2,),
+        "made": (2, 1),
+        "stock": (2, 1),
+        "colour": (2,),
+    }
+    np.testing.assert_allclose(found["when"].values[:, 0], [np.log1p(2), np.nan], rtol=1e-6)
+    np.testing.assert_allclose(found["made"].values[:, 0], [np.nan, np.log1p(1)], rtol=1e-6)
+    assert found["price"].values[:, 0].tolist() == [1, 2]
+    np.testing.assert_array_equal(found["stock"].values[:, 0], [7, np.nan])
+    np.testing.assert_array_equal(found["vec"].values, [[5, 3, 4], [np.nan] * 3])
+    assert found["page"].values.tolist() == [3, 0]
+    assert (found["tags"].values > 0).tolist() == [[True, True], [False, False]]
+    assert [column.kind for column in found.values()] == [type(kind) for kind in features.values()]
+
+
+def test_many_rows_are_sampled_evenly_and_that_is_told(make_factory, monkeypatch) -> None:
+    def change(raw) -> None:
+        raw["histories"]["user"]["pairs"] = ["id", "category"]
+
+    workspace = make_factory(change).workspace
+    schema, reader = workspace.schema, workspace.events()
+    log, label = schema.logs["impressions"], "click"
+    entities = {name: schema.entities[name] for name in log.entities}
+
+    def findings(rows_looked_at: int) -> dict[str, Finding]:
+        monkeypatch.setattr(alone, "ROWS", rows_looked_at)
+        features = FeaturesAlone(log, entities, {"user": schema.histories["user"]}, 2)
+        for n in range(3):
+            now = conftest.day(n)
+            rows = reader.read("impressions", now, (label,), known_by=now)
+            features.add(rows, rows.labels[label], judged=n > 0)
+        return {one.name: one for one in features.findings()}
+
+    every, some, few = findings(10_000), findings(300), findings(30)
+    assert {
+        "logs.impressions.position",
+        "histories.user.pairs.id",
+        "histories.user.pairs.category",
+        "histories.user.counters",
+        "item.picture",
+        "user.joined",
+    } <= set(every)
+    assert set(every) == set(some)
+    assert "(800 judged rows); allowed 0.95" in every["item.price"].reason
+    told = "(300 of 800, evenly spread over each day, judged rows); allowed 0.95"
+    assert told in some["item.price"].reason
+    assert all(one.passed and not one.noted for one in (*every.values(), *some.values()))
+    assert [one.reason for one in few.values()] == [
+        "no feature was measured alone: the judged rows have fewer than 20 positives, or negatives"
+    ]
+    assert findings(300) == some
 
 
 # ---- the config ----------------------------------------------------------------------------------

@@ -377,6 +377,38 @@ def test_popularity_is_of_the_days_before(planted: World) -> None:
     assert day.popularity(1)[found[0]] == pytest.approx(math.log1p(max(counts.values())))
 
 
+def test_what_is_known_only_later_was_not_met_and_is_not_popular_yet(planted: World) -> None:
+    """Events are of 8 in the morning: 16 hours later it is midnight, and they are just known."""
+    raw = planted.config.model_dump(mode="json", exclude_unset=True)
+    raw["retrieval"]["unseen"] = True
+
+    def waiting(known_after: str) -> Workspace:
+        history = {"of": "item", "log": "feed", "known_after": known_after}
+        return planted.workspace(parse_config(raw | {"histories": {"user": history}}))
+
+    frame = pl.read_parquet(planted.root / "feed.parquet").with_columns(day=pl.col("t").dt.date())
+    for known_after, last in (("15h", after(2)), ("17h", after(1))):
+        data = read_days(waiting(known_after))
+        day = data.judged[-1]
+        assert day.day == after(3)
+        assert day.past.days_M.max() == last.toordinal()
+        known = frame.filter(pl.col("day") <= last)
+        assert len(day.past) == len(known)
+        user = int(np.flatnonzero(day.users_Q == key_of("u7"))[0])
+        met = {int(day.items_N[n]) for n in day.met[[user]].indices}
+        assert met == {key_of(item) for item in known.filter(u="u7")["i"]}
+        recent = known.filter((pl.col("c") == 1) & (pl.col("day") >= after(1)))
+        assert np.expm1(day.popularity(2)).sum() == pytest.approx(len(recent))
+    served = {
+        known_after: Reader(waiting(known_after)).retrieve("u7", k=5)
+        for known_after in ("15h", "17h")
+    }
+    plain = Reader(planted.workspace(parse_config(raw))).retrieve("u7", k=5)
+    assert served["15h"] == plain
+    scores = [[one.score for one in found.items] for found in served.values()]
+    assert scores[0] != scores[1]  # of two days of clicks one is not known yet
+
+
 def test_no_days_and_bad_ks_say_so(planted: World, tmp_path) -> None:
     config = planted.config.model_copy(
         update={

@@ -150,6 +150,8 @@ def check(
             out.print(f"{path} = {entry['value']}  [dim]({entry['from']})[/dim]", markup=True)
         for name, span in found["logs"].items():
             out.print(f"log {name}: {span['first_day']} to {span['last_day']}")
+        for note in found["notes"]:
+            out.print(f"note: {note}")
         out.print(f"{factory}: no problems")
 
     answer(found, as_json, show)

@@ -26,17 +26,25 @@ from headwater.schema import Schema
 
 @dataclass(frozen=True)
 class Checked:
-    """A factory without problems. `spans`: the first and the last day of each log that has any."""
+    """A factory without problems. `spans`: the first and the last day of each log that has any;
+    `notes`: what is no problem, and good to know.
+    """
 
     factory: Path
     spans: Mapping[str, tuple[dt.date, dt.date]]
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         logs = {
             name: {"first_day": str(first), "last_day": str(last)}
             for name, (first, last) in self.spans.items()
         }
-        return {"factory": str(self.factory), "problems": [], "logs": logs}
+        return {
+            "factory": str(self.factory),
+            "problems": [],
+            "logs": logs,
+            "notes": list(self.notes),
+        }
 
 
 def check_factory(path: Path) -> Checked:
@@ -49,7 +57,29 @@ def check_factory(path: Path) -> Checked:
         raise ConfigError(f"{path}: {count} in its config and data:", problems)
     reader = ExampleReader(schema, config.zone)
     spans = {name: log.span() for name, log in reader.logs.items()}
-    return Checked(path, {name: span for name, span in spans.items() if span})
+    notes = tuple(_about_existence(config, reader))
+    return Checked(path, {name: span for name, span in spans.items() if span}, notes)
+
+
+def _about_existence(config: FactoryConfig, reader: ExampleReader) -> Iterator[str]:
+    """Of whom nothing tells since when they exist."""
+    for name, spec in config.entities.items():
+        if spec.exists_from is None:
+            continue
+        existence = reader.table(name).existence
+        yield (
+            f"entities.{name}.exists_from: {existence.untold:,} of {len(existence.keys_T):,} rows"
+            f" have no readable time in {spec.exists_from!r}; those exist from their first sight in"
+            " a log"
+        )
+    for name in config.upstreams:
+        for entity in plan_of(config, reader.schema, name).needs.listed:
+            if config.entities[entity].exists_from is None:
+                yield (
+                    f"upstreams.{name}: entities.{entity} has no exists_from, so of whom its table"
+                    " lists only those exist, and get a vector, whom a log has shown; name the"
+                    " column that tells since when each exists"
+                )
 
 
 def _problems(config: FactoryConfig, schema: Schema) -> Iterator[str]:

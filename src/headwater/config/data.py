@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from headwater.config.base import RUNNING, Strict, distinct
+from headwater.config.base import LATER, RUNNING, Duration, Strict, distinct
 
 Reading = Literal["cycles", "age", "recency"]
+TimeUnit = Literal["s", "ms", "us", "ns"]
+SECONDS_PER_DAY = 86_400
 
 
 def _booleans_as_text(values: Any) -> Any:
@@ -83,7 +85,7 @@ class Timestamp(Strict):
     """
 
     kind: Literal["timestamp"] = "timestamp"
-    unit: Literal["s", "ms", "us", "ns"] = "ms"
+    unit: TimeUnit = "ms"
     read: Annotated[tuple[Reading, ...], AfterValidator(distinct)] | None = Field(
         None, min_length=1
     )
@@ -116,7 +118,7 @@ class LogConfig(Strict):
 
     path: str | tuple[str, ...] = Field(json_schema_extra=RUNNING)
     time: str
-    time_unit: Literal["s", "ms", "us", "ns"] = "ms"
+    time_unit: TimeUnit = "ms"
     entities: dict[str, str] = Field(default_factory=dict)
     features: Features = Field(default_factory=dict)
     event_id: str | None = None
@@ -131,12 +133,25 @@ class EntityConfig(Strict):
     """A kind of entity, and the table of what is known of it.
 
     `as_of`: the table holds nothing that was not known at the end of that day (docs/leaks.md).
+    `exists_from`: the column with the moment from which each entity exists; it has no vector
+    before. Where nothing is told, an entity exists from its first sight in a log. Integers count
+    `exists_from_unit`s since 1970 (by default the unit of the timestamp feature that is this
+    column, else ms).
     """
 
     table: str | tuple[str, ...] | None = Field(None, json_schema_extra=RUNNING)
     key: str | None = None
     as_of: dt.date | None = Field(None, json_schema_extra=RUNNING)
+    exists_from: str | None = Field(None, json_schema_extra=LATER)
+    exists_from_unit: TimeUnit | None = Field(None, json_schema_extra=LATER)
     features: Features = Field(default_factory=dict)
+
+    @property
+    def exists_unit(self) -> str:
+        """What integers in `exists_from` count."""
+        feature = self.features.get(self.exists_from or "")
+        declared = feature.unit if isinstance(feature, Timestamp) else "ms"
+        return self.exists_from_unit or declared
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -166,7 +181,8 @@ class HistoryConfig(Strict):
     unless it is set, so that one entity can have several. `pairs` are features of `of` (or `id`,
     the entity itself) by which a row's own `of` is compared with what the history holds: how many
     earlier events shared it, with which actions, and how long ago. These are features of the pair,
-    so they join the row's context.
+    so they join the row's context. `known_after` is how long after an event its actions are known
+    (seconds, or `5m`, `1h`, `1d`): only then does the event appear in the history.
     """
 
     entity: str | None = None
@@ -177,7 +193,17 @@ class HistoryConfig(Strict):
     pairs: Annotated[tuple[str, ...], AfterValidator(distinct)] = ()
     length: int = Field(50, ge=1, le=1000)
     days: int = Field(30, ge=1)
+    known_after: Duration = Field(0, json_schema_extra=LATER)
     seed: HistorySeed | None = None
+
+    @model_validator(mode="after")
+    def _known_in_time(self) -> HistoryConfig:
+        if self.known_after >= self.days * SECONDS_PER_DAY:
+            raise ValueError(
+                f"known_after should be shorter than the {self.days} days that the history reaches"
+                f" back, or it would hold nothing; it is {self.known_after} seconds"
+            )
+        return self
 
 
 class JoinedLabel(Strict):

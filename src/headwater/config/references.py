@@ -60,6 +60,11 @@ def _broken_entities(raw: Mapping[str, Any]) -> Iterator[str]:
             )
         if get(entity, "features") and not get(entity, "table"):
             yield f"entities.{name}.table: features are declared but no table to read them from"
+        if get(entity, "exists_from") and not get(entity, "table"):
+            yield (
+                f"entities.{name}.exists_from: there is no table to read the column"
+                f" {get(entity, 'exists_from')!r} from; name it (entities.{name}.table)"
+            )
 
 
 def _broken_histories(raw: Mapping[str, Any]) -> Iterator[str]:
@@ -309,10 +314,15 @@ def _auditable(raw: Mapping[str, Any]) -> Iterator[str]:
     """What the leak audit gives figures of, by the names that it gives them."""
     for name, entity in items(raw, "entities"):
         yield from (f"{name}.{feature}" for feature in keys(get(entity, "features")))
+        yield f"entities.{name}"
     for name, history in items(raw, "histories"):
         yield from (f"histories.{name}", f"logs.{get(history, 'log')}")
+        yield f"histories.{name}.counters"
+        yield from (f"histories.{name}.pairs.{one}" for one in strings(get(history, "pairs")))
         if get(history, "seed"):
             yield f"histories.{name}.seed"
+    for name, log in items(raw, "logs"):
+        yield from (f"logs.{name}.{feature}" for feature in keys(get(log, "features")))
 
 
 def _broken_retrieval(raw: Mapping[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Histories as of an event: what happened strictly before it.
+"""Histories as of an event: what happened strictly before it, and was known by then.
 
 Never the row itself, nor anything later. Shape suffixes: N events, M past ones, L events of a
 history, K codes of a row, J codes of a past event.
@@ -175,8 +175,10 @@ def as_of(
     times_us_N: np.ndarray,
     length: int,
     window_us: int | None = None,
+    known_after_us: int = 0,
 ) -> Histories:
-    """The last `length` events of each owner strictly before each time.
+    """The last `length` events of each owner strictly before each time, and at least
+    `known_after_us` before it.
 
     But for those of a seed, they are at most `window_us` before it.
     """
@@ -187,7 +189,9 @@ def as_of(
             np.zeros(shape, np.uint8),
             np.full(shape, np.nan, np.float32),
         )
-    spots_NL = _spots(past, owners_N, times_us_N, length, window_us)
+    ends_us_N = known_until(times_us_N, known_after_us)
+    oldest_us_N = None if window_us is None else times_us_N - window_us
+    spots_NL = _spots(past, owners_N, ends_us_N, length, oldest_us_N)
     present_NL = spots_NL >= 0
     then_NL = past.times_us_M[spots_NL]
     gaps_NL = np.where(
@@ -200,17 +204,31 @@ def as_of(
     )
 
 
+def known_until(times_us_N: np.ndarray, known_after_us: int) -> np.ndarray:
+    """Before which moment an event has to lie so that it is known at each time.
+
+    An event that is known at once must lie strictly before the time; one that is known later may be
+    known at the very moment.
+    """
+    if known_after_us == 0:
+        return times_us_N
+    return np.maximum(times_us_N - known_after_us + 1, SEED_TIME + 1)
+
+
 def _spots(
     past: PastEvents,
     owners_N: np.ndarray,
-    times_us_N: np.ndarray,
+    ends_us_N: np.ndarray,
     length: int,
-    window_us: int | None,
+    oldest_us_N: np.ndarray | None,
 ) -> np.ndarray:
-    """Rows [N, L] of the past events that make each history, newest first; -1: none."""
+    """Rows [N, L] of the past events that make each history, newest first; -1: none.
+
+    They lie before `ends_us_N` and, but for those of a seed, not before `oldest_us_N`.
+    """
     m = len(past.owners_M)
     _, owner_codes = np.unique(np.concatenate([past.owners_M, owners_N]), return_inverse=True)
-    every_time = np.concatenate([past.times_us_M, times_us_N])
+    every_time = np.concatenate([past.times_us_M, ends_us_N])
     times, time_codes = np.unique(every_time, return_inverse=True)
     stride = np.int64(len(times) + 1)
     # sorted, because `past` is sorted by (owner, time)
@@ -222,10 +240,12 @@ def _spots(
         return np.searchsorted(places_M, first_N + codes_N, side="left")
 
     starts_N = np.searchsorted(places_M, first_N, side="left")
-    spots_NL = row_from(time_codes[m:])[:, None] - 1 - np.arange(length)[None, :]
-    if window_us is not None:
+    ends_N = row_from(time_codes[m:])
+    spots_NL = ends_N[:, None] - 1 - np.arange(length)[None, :]
+    if oldest_us_N is not None:
         # of events before the window only those of the seed are left: they come first
-        oldest_N = row_from(np.searchsorted(times, times_us_N - window_us, side="left"))
+        oldest_N = row_from(np.searchsorted(times, oldest_us_N, side="left"))
+        oldest_N = np.minimum(oldest_N, ends_N)
         seeded_N = row_from(np.searchsorted(times, SEED_TIME, side="right"))
         between_N = np.maximum(oldest_N - seeded_N, 0)
         spots_NL = np.where(spots_NL < oldest_N[:, None], spots_NL - between_N[:, None], spots_NL)

@@ -39,6 +39,17 @@ def open_ids(path: Path) -> tuple[np.ndarray, pl.Series]:
     return frame["key"].to_numpy(), frame["id"]
 
 
+def keep_keys(path: Path, keys_N: np.ndarray) -> None:
+    """Write down some keys."""
+    with new_file(path) as aside, open(aside, "wb") as file:
+        np.save(file, keys_N)
+
+
+def open_keys(path: Path) -> np.ndarray:
+    """Keys [N], as they were kept."""
+    return np.load(path)
+
+
 def keep_listed(folder: Path, listed: Listing) -> None:
     """Write down everyone whom a table lists."""
     arrays = {"block": listed.block}

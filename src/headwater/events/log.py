@@ -134,6 +134,23 @@ class EventLog:
             frames.append(collect(known, file, self._what)[key].cast(pl.String))
         return pl.concat(frames).unique() if frames else pl.Series(key, [], pl.String)
 
+    def first_sights(self, entity: str, keys_M: np.ndarray) -> np.ndarray:
+        """When each of some keys (ascending) stands beside its first row, in UTC microseconds [M];
+        the largest int64 where none does. Reads two columns of the whole log. Raises LogError.
+        """
+        column = self.log.entities[entity]
+        first_us = np.full(len(keys_M), np.iinfo(np.int64).max)
+        for file in self._files():
+            lazy = scan(file, (self.log.time, column), self._what)
+            when = self._us(lazy.collect_schema()[self.log.time])
+            met = lazy.with_columns(when.alias(TIME)).drop_nulls([TIME, column])
+            sights = collect(met.group_by(column).agg(pl.col(TIME).min()), file, self._what)
+            keys = keys_of(sights[column])
+            spots = np.minimum(np.searchsorted(keys_M, keys), max(0, len(keys_M) - 1))
+            wanted = keys_M[spots] == keys
+            np.minimum.at(first_us, spots[wanted], sights[TIME].to_numpy()[wanted])
+        return first_us
+
     def undated(self) -> pl.DataFrame:
         """The rows whose time cannot be read, and so belong to no day.
 

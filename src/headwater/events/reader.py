@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -22,13 +22,15 @@ from headwater.events.histories import (
     PastEvents,
     as_of,
     counters,
+    known_until,
     pair_numbers,
     past_events,
     seed_events,
 )
 from headwater.events.log import Erased, EventDay, EventLog
+from headwater.events.moments import MISSING_MOMENT
 from headwater.events.specs import block_specs
-from headwater.events.times import US_PER_DAY, day_bounds_us
+from headwater.events.times import US_PER_DAY, US_PER_SECOND, day_bounds_us
 from headwater.ids import is_id
 from headwater.schema import History, Schema, Task
 
@@ -194,18 +196,25 @@ class ExampleReader:
             if entity in keys
         }
 
-    def listing(self, log: str, entity: str, day: dt.date) -> Listing:
-        """Everyone whom the entity's table lists, as known at the end of `day`.
+    def listing(
+        self, log: str, entity: str, day: dt.date, sighted: Callable[[np.ndarray], np.ndarray]
+    ) -> Listing:
+        """Everyone whom the entity's table lists and who exists, as known at the end of `day`.
 
-        Moments are read as of the midnight that begins the next, when what is made of them is
-        served.
+        Of whom the table does not tell since when they exist, those exist that a log has shown:
+        `sighted` says which of some keys. Moments are read as of the midnight that begins the next
+        day, when what is made of them is served.
         """
         table = self.table(entity)
-        keep = np.ones(len(table.keys), bool)
+        end_us = day_bounds_us(day, self.zone)[1]
+        since_us = table.existence.of(table.keys)
+        told = since_us != MISSING_MOMENT
+        keep = told & (since_us < end_us)
+        keep[~told] = sighted(table.keys[~told])
         if self._erased is not None:
-            keep = ~self._erased(entity, table.keys)
+            keep &= ~self._erased(entity, table.keys)
         keys = table.keys[keep]
-        ends = np.full(len(keys), day_bounds_us(day, self.zone)[1], np.int64)
+        ends = np.full(len(keys), end_us, np.int64)
         own = {
             name: self._history(history, keys, ends)
             for name, history in self.schema.histories_of(log).items()
@@ -219,16 +228,24 @@ class ExampleReader:
             own | self._histories_beside(log, {entity: keys}, ends),
         )
 
+    def to_come(self, entity: str, day: dt.date) -> np.ndarray:
+        """Keys, ascending, of the entities that do not exist by the end of `day`, as their table
+        tells.
+        """
+        return self.table(entity).existence.to_come(day_bounds_us(day, self.zone)[1])
+
     def _history(self, history: History, owners_N: np.ndarray, times_N: np.ndarray) -> Histories:
         seeds = self._seed(history)
         if len(times_N) == 0:
             return as_of(seeds, owners_N, times_N, history.length)
-        window_us = history.days * US_PER_DAY
-        frame = self.logs[history.log].between(int(times_N.min()) - window_us, int(times_N.max()))
+        window_us, wait_us = history.days * US_PER_DAY, history.known_after_s * US_PER_SECOND
+        newest_us = int(known_until(times_N, wait_us).max())
+        frame = self.logs[history.log].between(int(times_N.min()) - window_us, newest_us)
         live = past_events(frame, self.schema.logs[history.log], history)
         people = np.unique(owners_N)
         known = [part.keep(np.isin(part.owners_M, people)) for part in (seeds, live)]
-        return as_of(PastEvents.merge(*known), owners_N, times_N, history.length, window_us)
+        past = PastEvents.merge(*known)
+        return as_of(past, owners_N, times_N, history.length, window_us, wait_us)
 
     def _seed(self, history: History) -> PastEvents:
         place = (history.log, history.entity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,6 +54,18 @@ def _matches(path: str) -> list[str]:
         for file in named
         if os.path.isfile(file) and not os.path.basename(file).startswith(hidden)
     )
+
+
+def digests_of_files(paths: Iterable[str], what: str) -> list[str]:
+    """Of the bytes of each file that the globs name, in their order. Raises LogError."""
+    found = []
+    for path in matching_files(paths, what):
+        try:
+            with open(path, "rb") as file:
+                found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            raise unreadable(path, what, error) from error
+    return found
 
 
 def scan(file: str, columns: Iterable[str], what: str) -> pl.LazyFrame:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 US_PER_DAY = 86_400_000_000
+US_PER_SECOND = 1_000_000
 US_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0.001}
 # A time outside these years is no event of an ads log; most often its unit is wrong.
 EARLIEST_US = int(dt.datetime(2000, 1, 1, tzinfo=dt.UTC).timestamp()) * 1_000_000

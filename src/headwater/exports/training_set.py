@@ -319,6 +319,9 @@ def _lean(schema: Schema, wanted: Wanted) -> Schema:
     """The schema without what is not asked for, and without entity features: those are written as
     they stand, and not encoded.
     """
-    entities = {name: replace(entity, features={}) for name, entity in schema.entities.items()}
+    entities = {
+        name: replace(entity, features={}, exists_from=None)
+        for name, entity in schema.entities.items()
+    }
     histories = schema.histories if wanted.counters != "none" else {}
     return replace(schema, entities=entities, histories=histories)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import polars as pl
 
 from headwater.console import Console
 from headwater.digests import digest_of
 from headwater.embeddings import Snapshot
+from headwater.embeddings.aggregate import find
 from headwater.embeddings.daily import Training
 from headwater.engine import Engine
 from headwater.errors import ModelError, StoreError
 from headwater.events.examples import distinct_ids
-from headwater.events.kept import keep_ids, keep_listed
+from headwater.events.kept import keep_ids, keep_keys, keep_listed
 from headwater.models.upstream import UpstreamJob, UpstreamPlan, kind_of
 from headwater.pipeline.inputs import DayInputs, DayReader, EncodedDay
 from headwater.schema import Schema
@@ -110,11 +113,15 @@ class Trained:
         learn = _to_learn(plan, self._schema, inputs)
         shown = [rows for log in plan.logs for rows in self._shown(plan, log, inputs)]
         listings = {
-            entity: self._reader.events.listing(plan.logs[0], entity, day)
+            entity: self._reader.events.listing(
+                plan.logs[0], entity, day, partial(_sighted, entity, inputs, before)
+            )
             for entity in plan.needs.listed
         }
+        to_come = {entity: self._reader.events.to_come(entity, day) for entity in plan.entities}
         read = [rows.examples.digest() for rows in (*learn, *shown)]
         read += [listed.digest() for listed in listings.values()]
+        read += _too_early(to_come, [*learn, *shown])
         fingerprint = digest_of(plan.signature, day, read, last)
         out = self._layout.daily(day, plan.name, fingerprint)
         work = UpstreamJob(
@@ -130,9 +137,16 @@ class Trained:
                 entity: self._beside(plan, day, f"{entity}.listed", fingerprint)
                 for entity in listings
             },
+            to_come={
+                entity: self._beside(plan, day, f"{entity}.to_come.npy", fingerprint)
+                for entity, keys in to_come.items()
+                if len(keys)
+            },
         )
         for entity, listed in listings.items():
             keep_listed(work.listed[entity], listed)
+        for entity, path in work.to_come.items():
+            keep_keys(path, to_come[entity])
         return DailyJob(work, out, self._bucket_rows, self._workspace.tombstones())
 
     def _shown(self, plan: UpstreamPlan, log: str, inputs: DayInputs) -> list[EncodedDay]:
@@ -154,6 +168,36 @@ class Trained:
         share the encoded days, may show an upstream of the same name other rows.
         """
         return self._reader.cache.beside(day, f"{plan.name}-{fingerprint[:16]}.{what}")
+
+
+def _sighted(
+    entity: str, inputs: DayInputs, before: Edition | None, keys_N: np.ndarray
+) -> np.ndarray:
+    """Which of some keys a log has shown until the end of the day: today's rows of any log, or
+    those before, as the edition that the day builds upon remembers.
+    """
+    events = [rows for rows in inputs.events.values() if entity in rows.log.entities]
+    found = np.zeros(len(keys_N), bool)
+    for rows in events:
+        found |= np.isin(keys_N, rows.keys(entity))
+    if before is not None:
+        for name, entry in before.snapshots.items():
+            if entry["entity"] == entity:
+                found |= find(before.part(name).keys, keys_N)[1]
+    return found
+
+
+def _too_early(to_come: Mapping[str, np.ndarray], days: Sequence[EncodedDay]) -> list[str]:
+    """A digest for each entity of whom rows show before their table says that they exist: that
+    shapes what is made of the rows. (Of the others that are to come nothing is made, whoever they
+    are.)
+    """
+    found = []
+    for entity, keys in to_come.items():
+        early = [keys[np.isin(keys, rows.examples.keys[entity])] for rows in days if len(keys)]
+        if any(map(len, early)):
+            found.append(digest_of(entity, np.unique(np.concatenate(early))))
+    return found
 
 
 def _to_learn(plan: UpstreamPlan, schema: Schema, inputs: DayInputs) -> list[EncodedDay]:
@@ -190,14 +234,17 @@ def make_daily(job: DailyJob) -> None:
     result = kind_of(work.plan.kind).run(work)
     snapshots = [vectors.snapshot(work.day) for vectors in result.vectors]
     _expect_planned(work.plan, snapshots)
-    snapshots = [_without(snapshot, job.erased) for snapshot in snapshots]
+    snapshots = [_permitted(snapshot, work, job.erased) for snapshot in snapshots]
     write_daily(job.out, work.day, snapshots, job.bucket_rows)
     write_made(job.out, result.training, digests_in(work.folder))
 
 
-def _without(snapshot: Snapshot, erased: Tombstones) -> Snapshot:
-    """Those who were not erased: an upstream may remember whom its rows do not show any more."""
+def _permitted(snapshot: Snapshot, work: UpstreamJob, erased: Tombstones) -> Snapshot:
+    """Those who exist and were not erased: an upstream may remember whom its rows do not show any
+    more, and rows may show whom their table tells to exist later.
+    """
     kept = ~erased.matches(snapshot.entity, snapshot.keys_N)
+    kept &= ~np.isin(snapshot.keys_N, work.to_come_of(snapshot.entity))
     if kept.all():
         return snapshot
     return replace(

@@ -95,6 +95,7 @@ def _entities(written: Path, vector_width: int) -> dict[str, Any]:
         "user": {
             "table": str(written / "users.parquet"),
             "key": "user_id",
+            "exists_from": "joined",
             "features": {
                 "age": "categorical",
                 "country": "categorical",
@@ -106,6 +107,7 @@ def _entities(written: Path, vector_width: int) -> dict[str, Any]:
         "item": {
             "table": str(written / "items.parquet"),
             "key": "ad_id",
+            "exists_from": "created",
             "features": {
                 "advertiser": "categorical",
                 "category": "categorical",

@@ -12,7 +12,7 @@ import numpy as np
 from headwater.config import PriorConfig
 from headwater.digests import digest_of
 from headwater.events import ExampleReader
-from headwater.events.pairs import items_met, read_pairs
+from headwater.events.pairs import items_met, known_after_of, read_pairs
 from headwater.ids import as_integer, key_of
 from headwater.index import (
     fold_items,
@@ -101,13 +101,14 @@ class Search:
         name = f"{upstream}_item"
         part, task = edition.part(name), self._task
         temperature = self._temperature(edition, upstream)
-        identity = digest_of(
-            edition.index_name(name), edition.day, prior.model_dump(), task.name, temperature
-        )
+        wait_s = known_after_of(self._workspace.schema, task)
+        made_of = [edition.day, prior.model_dump(), task.name, temperature]
+        identity = digest_of(edition.index_name(name), *made_of, *([wait_s] if wait_s else []))
 
         def folded() -> np.ndarray:
             first = edition.day - dt.timedelta(days=prior.days - 1)
-            recent = read_pairs(self._events.logs[task.log], task, first, edition.day).positives
+            pairs = read_pairs(self._events.logs[task.log], task, first, edition.day, wait_s)
+            recent = pairs.known_by(edition.day).positives
             popularity = log_popularity(np.asarray(part.keys), recent.items_M)
             return fold_items(edition.points(name), temperature * prior.weight * popularity)
 

@@ -54,11 +54,13 @@ def expect_consumer(workspace: Workspace, table: str, consumer: str) -> None:
 
 
 def audited(workspace: Workspace, consumer: str, judged: Judged) -> tuple[str, ...]:
-    """What the leak audit could not check, as notes. Raises LeakError where it finds a leak."""
+    """What the leak audit could not check, or has doubts of, as notes. Raises LeakError where it
+    finds a leak.
+    """
     firsts = np.unique(judged.days_N, return_index=True)[1]
     found = audit(workspace, consumer, [judged.day(int(row)) for row in firsts])
     found.raise_if_leaking()
-    return tuple(f"Not checked for leaks: {note}" for note in found.notes)
+    return found.notes
 
 
 def pooled(workspace: Workspace, consumer: str) -> Judged:

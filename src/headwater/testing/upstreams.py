@@ -104,7 +104,10 @@ class World:
             keep_ids(ids[entity], *distinct_ids([self.reader.logs["feed"].day(day)], entity))
         for entity in plan.needs.listed:
             listed[entity] = cache.beside(day, f"{entity}.listed")
-            keep_listed(listed[entity], self.reader.listing("feed", entity, day))
+            everyone = self.reader.listing(
+                "feed", entity, day, lambda keys: np.ones(len(keys), bool)
+            )
+            keep_listed(listed[entity], everyone)
         shown = tuple(rows[-plan.needs.window_days :])
         return UpstreamJob(plan, day, (rows[-1],), shown, ids, before, folder, f"day-{n}", listed)
 

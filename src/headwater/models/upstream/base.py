@@ -21,7 +21,7 @@ from headwater.embeddings import Space
 from headwater.embeddings.daily import DailyVectors, Training
 from headwater.events import Examples
 from headwater.events.examples import Listing
-from headwater.events.kept import EncodedRows, open_ids, open_listed
+from headwater.events.kept import EncodedRows, open_ids, open_keys, open_listed
 from headwater.schema import Schema
 
 
@@ -99,8 +99,8 @@ class UpstreamJob:
     `learn` are rows whose labels are known since today, `shown` the rows of its logs up to today,
     over as many days as the plan needs, oldest first. `before` is the folder of yesterday's state
     (None: the space begins today), `folder` that of today's. `ids` hold the original ids of whom
-    today's rows show, by entity; `listed` everyone whom a table lists, of the entities that the
-    plan needs.
+    today's rows show, by entity; `listed` everyone whom a table lists and who exists, of the
+    entities that the plan needs; `to_come` whom the tables know of and who do not exist yet.
     """
 
     plan: UpstreamPlan
@@ -112,6 +112,7 @@ class UpstreamJob:
     folder: Path
     fingerprint: str
     listed: Mapping[str, Path] = field(default_factory=dict)
+    to_come: Mapping[str, Path] = field(default_factory=dict)
 
     def rows_to_learn(self) -> tuple[Examples, ...]:
         return tuple(rows.open() for rows in self.learn)
@@ -124,8 +125,17 @@ class UpstreamJob:
         return open_ids(self.ids[entity])
 
     def listed_of(self, entity: str) -> Listing:
-        """Everyone whom the entity's table lists, with features and histories as of today's end."""
+        """Everyone whom the entity's table lists and who exists, with features and histories as of
+        today's end.
+        """
         return open_listed(self.listed[entity])
+
+    def to_come_of(self, entity: str) -> np.ndarray:
+        """Keys [M], ascending, of whom the entity's table tells that they exist later: they get no
+        vector, and are nobody's negatives.
+        """
+        path = self.to_come.get(entity)
+        return np.zeros(0, np.uint64) if path is None else open_keys(path)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ def _meaning(config: FactoryConfig, schema: Schema, upstream: str) -> str:
     histories = [history for history in raw["histories"].values() if history["log"] in logs]
     for history in histories:
         history.pop("seed")
+        if not history["known_after"]:  # as before there was such a setting
+            history.pop("known_after")
     return digest_of(
         raw["time_zone"],
         [list(raw["entities"][entity]["features"].items()) for entity in entities],

@@ -13,6 +13,7 @@ from headwater.errors import LeakError
 class Finding:
     """One thing looked at. `figure` and `threshold` are None where nothing was measured, `reason`
     says what was found; what passed because it could not be `checked`, or is trusted, says so too.
+    What is `noted` passed, and is to be looked at.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Finding:
     passed: bool
     reason: str
     checked: bool = True
+    noted: bool = False
 
     @classmethod
     def looked_up(cls, name: str, passed: bool, reason: str) -> Finding:
@@ -49,9 +51,12 @@ class Audit:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What nobody has checked."""
-        return tuple(
-            f"{found.name}: {found.reason}" for found in self.findings if not found.checked
+        """What nobody has checked, and what passed but is to be looked at."""
+        unchecked = [found for found in self.findings if not found.checked]
+        near = [found for found in self.findings if found.noted and found.checked]
+        return (
+            *(f"Not checked for leaks: {found.name}: {found.reason}" for found in unchecked),
+            *(f"Look at how it comes about: {found.name}: {found.reason}" for found in near),
         )
 
     def raise_if_leaking(self) -> None:
@@ -62,8 +67,8 @@ class Audit:
                 f"consumer {self.consumer!r}, judged from {self.first_day} to {self.last_day}: what"
                 f" it read knew what it was judged on.\n  - {listed}\nMake each of what was known"
                 f" before {self.first_day} and run the days again with --replace, or take it out."
-                " Where you know better, `evaluation.trusted` passes over features, histories and"
-                " logs by these names."
+                " Where you know better, `evaluation.trusted` passes over features, histories, logs"
+                " and entities by these names."
             )
 
     def as_json(self) -> dict[str, Any]:

@@ -9,22 +9,24 @@ from dataclasses import asdict, replace
 from headwater.config import FactoryConfig
 from headwater.digests import digest_of
 from headwater.errors import LogError
+from headwater.events.tables import digests_of_files
 from headwater.files import read_json, write_json
+from headwater.schema import Schema
 from headwater.store import Lane
 from headwater.studies.auditing.findings import Audit, Finding
 from headwater.studies.auditing.measures import measured
 from headwater.studies.auditing.records import declared, recorded
 from headwater.workspace import Workspace
 
-METHOD = 1  # one more whenever figures change, so that kept audits are made again
+METHOD = 2  # one more whenever figures change, so that kept audits are made again
 
 
 def audit(workspace: Workspace, consumer: str, days: Collection[dt.date]) -> Audit:
     """Look over the judged `days` of a consumer, in the workspace's lane.
 
     What reads the log is measured once and kept in `audits/DIGEST.json`, under the config, the
-    days, and the inputs of every day that was run; where the log is gone, a finding says that it
-    was not. Raises StoreError.
+    days, the inputs of every day that was run, and the bytes of the tables; where the log is gone,
+    a finding says that it was not. Raises StoreError.
     """
     judged = sorted(days)
     config, lane = workspace.config, workspace.chain()
@@ -52,12 +54,27 @@ def _kept_or_measured(
             judged,
             [entry.fingerprint for entry in lane.days],
             workspace.tombstones().digest,
+            _tables(workspace.schema),
         )
     )
     if not kept.is_file():
         made = measured(workspace, lane, consumer, judged)
         write_json(kept, [asdict(one) for one in made])
     return [Finding(**raw) for raw in read_json(kept)]
+
+
+def _tables(schema: Schema) -> list[str]:
+    """Digests of the files that entities and seeds of histories are read from, as they are now:
+    what the inputs of the days do not hold whole. Raises LogError where one is gone.
+    """
+    found = []
+    for entity in schema.entities.values():
+        if entity.paths:
+            found += digests_of_files(entity.paths, f"entity {entity.name}")
+    for name, history in schema.histories.items():
+        if history.seed is not None:
+            found += digests_of_files((history.seed.table,), f"histories.{name}.seed")
+    return found
 
 
 def _trusted(config: FactoryConfig, found: Iterable[Finding]) -> Iterator[Finding]:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from headwater.errors import LogError
 from headwater.schema import Numeric, Task
 from headwater.store import Lane
+from headwater.studies.auditing.alone import FeaturesAlone
+from headwater.studies.auditing.existence import EarlyVectors
 from headwater.studies.auditing.features import EntityCounts, about_features
 from headwater.studies.auditing.findings import Finding
 from headwater.studies.auditing.memories import Memories
@@ -21,8 +23,8 @@ OTHER_DAYS = 30  # read before the judged ones, and after them
 def measured(
     workspace: Workspace, lane: Lane, consumer: str, days: Sequence[dt.date]
 ) -> list[Finding]:
-    """Every numeric feature of the log's entities, and every history of the log, against the labels
-    of the judged days.
+    """Every feature that models of the log read, and every history of it, against the labels of the
+    judged days; and whether the vectors that were served are of entities that existed.
 
     Raises LogError where a judged day cannot be read.
     """
@@ -38,6 +40,10 @@ def measured(
         name: spec.entity or name for name, spec in config.histories.items() if spec.log == task.log
     }
     memories = Memories(task.log, owners, schema.histories_of(task.log))
+    log = schema.logs[task.log]
+    spoken_of = {name: schema.histories[name] for name in owners}
+    alone = FeaturesAlone(log, {one.name: one for one in entities}, spoken_of, len(days))
+    early = EarlyVectors(workspace, reader, tuple(log.entities))
     matures = dt.timedelta(days=task.matures_days)
     unread: list[dt.date] = []
     for day in _days_read(lane, task, days):
@@ -49,11 +55,21 @@ def measured(
             unread.append(day)  # a day that is not judged only sharpens the test
             continue
         rows = rows.where_defined((task.name,))
+        labels_N = rows.labels[task.name]
         for table in counts:
-            table.add(day, rows.keys[table.entity.name], rows.labels[task.name])
+            table.add(day, rows.keys[table.entity.name], labels_N)
+        if day <= days[-1]:
+            alone.add(rows, labels_N, judged=day in days)
         if day in days:
-            memories.add(day, rows.histories, rows.keys, rows.labels[task.name])
-    return [*_about_log(task.log, unread), *about_features(counts, entities), *memories.findings()]
+            memories.add(day, rows.histories, rows.keys, labels_N)
+            early.add(day, rows)
+    return [
+        *_about_log(task.log, unread),
+        *alone.findings(),
+        *early.findings(),
+        *about_features(counts, entities),
+        *memories.findings(),
+    ]
 
 
 def _days_read(lane: Lane, task: Task, days: Sequence[dt.date]) -> list[dt.date]:

@@ -17,7 +17,7 @@ from headwater.embeddings import Space
 from headwater.embeddings.aggregate import find
 from headwater.errors import ExperimentError
 from headwater.events.log import EventLog
-from headwater.events.pairs import Pairs, read_pairs, seed_pairs
+from headwater.events.pairs import Pairs, known_after_of, read_pairs, seed_pairs
 from headwater.index import counts_of, log_popularity
 from headwater.lifecycle.timeline import Timeline
 from headwater.models.upstream import UpstreamPlan, plan_of
@@ -88,7 +88,8 @@ class RetrievalDay:
         """
         end = before or self.day
         first = dt.date.min if days is None else end - dt.timedelta(days=days)
-        counted = self.past.between(first, end - dt.timedelta(days=1)).positives
+        last = end - dt.timedelta(days=1)
+        counted = self.past.between(first, last).known_by(last).positives
         return log_popularity(self.items_N, counted.items_M)
 
 
@@ -126,7 +127,8 @@ def read_days(workspace: Workspace) -> RetrievalData:
     earlier = _earlier_days(timeline, days, judged[0])
     timeline.expect(judged)
     logged = log.span()
-    pairs = read_pairs(log, task, logged[0] if logged else judged[0], judged[-1])
+    first = logged[0] if logged else judged[0]
+    pairs = read_pairs(log, task, first, judged[-1], known_after_of(schema, task))
     seed = _seed(schema, task, tombstones)
     plan = plan_of(config, schema, config.retrieval_upstream())
     made = {day: _day(config, timeline, pairs, seed, plan, day) for day in (*earlier, *judged)}
@@ -200,7 +202,7 @@ def _day(
         items_N=np.array(edition.part(item).keys),
         points_ND=edition.points(item),
         wanted=wanted.take(np.isin(wanted.users_M, users)),
-        past=pairs.between(dt.date.min, day - dt.timedelta(days=1)),
+        past=pairs.known_by(day - dt.timedelta(days=1)),
         seed=seed,
         settings=config.retrieval,
         temperature=plan.temperature_after(training_of(edition.folder, plan.name)),
@@ -217,8 +219,7 @@ def _seed(schema: Schema, task: Task, tombstones: Tombstones) -> Pairs:
     """What the users' histories hold from before the log."""
     history = schema.histories_of(task.log).get("user")
     if history is None or history.seed is None or history.of != "item":
-        empty = np.zeros(0, np.uint64)
-        return Pairs(empty, empty, np.zeros(0, np.int32), np.zeros(0, bool))
+        return Pairs.none()
     pairs = seed_pairs(history, task, dt.date.min)
     return pairs.take(
         ~(tombstones.matches("user", pairs.users_M) | tombstones.matches("item", pairs.items_M))

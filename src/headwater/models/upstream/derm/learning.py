@@ -80,7 +80,7 @@ class Batch:
 @dataclass(frozen=True)
 class Part:
     """Examples of one log and day, those of their rows that have a label, and the last row of each
-    item: what uniform negatives are drawn from.
+    item that exists: what uniform negatives are drawn from.
     """
 
     examples: Examples
@@ -103,11 +103,10 @@ def parts_of(task: DermDay) -> list[Part]:
             if everywhere
             else examples.rows_defined(tuple(examples.labels))
         )
-        items_I = (
-            last_rows(examples.keys["item"])[1]
-            if task.plan.config.uniform_negatives
-            else rows_N[:0]
-        )
+        items_I = rows_N[:0]
+        if task.plan.config.uniform_negatives:
+            keys, last = last_rows(examples.keys["item"])
+            items_I = last[~np.isin(keys, task.items_to_come_M)]
         if len(rows_N):
             parts.append(Part(examples, rows_N, items_I))
     return parts
@@ -281,7 +280,7 @@ def batch_of(
 ) -> Batch:
     plan, part, pool = task.plan, parts[step.part], None
     config, rows = plan.config, part.examples.take(step.rows_B)
-    if config.uniform_negatives:
+    if config.uniform_negatives and len(part.items_I):
         generator = np.random.default_rng(day_seed(plan.seed, task.day, number))
         most = min(config.uniform_negatives, len(part.items_I))
         drawn = generator.choice(len(part.items_I), most, replace=False)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from headwater.events import Examples
 from headwater.events.examples import Listing
 from headwater.models.upstream.base import UpstreamJob
@@ -19,7 +21,8 @@ class DermDay:
     begin the space.
 
     `learn` are rows whose labels are known since today, `show` today's rows of each log, `listings`
-    everyone listed, of the entities that get vectors of their content.
+    everyone listed, of the entities that get vectors of their content, `items_to_come_M` the keys
+    of items that do not exist yet.
     """
 
     plan: DermPlan
@@ -30,6 +33,7 @@ class DermDay:
     folder: Path
     fingerprint: str
     listings: Mapping[str, Listing] = field(default_factory=dict)
+    items_to_come_M: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     @classmethod
     def of(cls, job: UpstreamJob) -> DermDay:
@@ -43,4 +47,5 @@ class DermDay:
             folder=job.folder,
             fingerprint=job.fingerprint,
             listings={entity: job.listed_of(entity) for entity in job.listed},
+            items_to_come_M=job.to_come_of("item"),
         )
