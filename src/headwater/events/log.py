@@ -140,13 +140,15 @@ class EventLog:
         """
         column = self.log.entities[entity]
         first_us = np.full(len(keys_M), np.iinfo(np.int64).max)
-        for file in self._files():
-            lazy = scan(file, (self.log.time, column), self._what)
-            when = self._us(lazy.collect_schema()[self.log.time])
-            met = lazy.with_columns(when.alias(TIME)).drop_nulls([TIME, column])
+        span = self.span()
+        if span is None or len(keys_M) == 0:
+            return first_us
+        low, high = day_bounds_us(span[0], self.zone)[0], day_bounds_us(span[1], self.zone)[1]
+        for file, rows in self.lake.frames(low, high):
+            met = rows.select(column, TIME).drop_nulls(column)
             sights = collect(met.group_by(column).agg(pl.col(TIME).min()), file, self._what)
             keys = keys_of(sights[column])
-            spots = np.minimum(np.searchsorted(keys_M, keys), max(0, len(keys_M) - 1))
+            spots = np.minimum(np.searchsorted(keys_M, keys), len(keys_M) - 1)
             wanted = keys_M[spots] == keys
             np.minimum.at(first_us, spots[wanted], sights[TIME].to_numpy()[wanted])
         return first_us
