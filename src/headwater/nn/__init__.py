@@ -19,6 +19,7 @@ from headwater.nn.losses import (
 )
 from headwater.nn.masknet import MaskBlock
 from headwater.nn.scaling import RunningNorm, RunningQuantiles
+from headwater.nn.stacking import Stack
 from headwater.nn.tables import RowTable, RowwiseAdagrad
 from headwater.nn.vocabulary import Vocabulary
 
@@ -43,6 +44,7 @@ __all__ = [
     "RunningQuantiles",
     "SequenceEncoder",
     "SharedBottom",
+    "Stack",
     "StreamingFrequency",
     "TransformerBlock",
     "Vocabulary",

@@ -12,7 +12,7 @@ from headwater.evaluation import metrics_of
 from headwater.events import Examples
 from headwater.models.downstream import RankerJob, RankerPlan, predict_day
 from headwater.pipeline.inputs import DayInputs
-from headwater.pipeline.rankers import Checkpoints
+from headwater.pipeline.rankers import Checkpoints, shares
 from headwater.schema import Task
 from headwater.store import EditionView
 from headwater.store.reports import Quality
@@ -67,27 +67,34 @@ def _predicted(
     """The scores by ranker, in the order of the variants."""
     checkpoints = Checkpoints.of(run.workspace)
 
-    def job(plan: RankerPlan, stale: int) -> RankerJob:
-        task = run.workspace.schema.tasks[plan.config.task]
+    def job(plans: tuple[RankerPlan, ...], stale: int) -> RankerJob:
+        consumer, spec = plans[0].consumer, plans[0].config
+        task = run.workspace.schema.tasks[spec.task]
         today = inputs.encoded[task.log, inputs.day]
         return RankerJob(
-            plan=plan,
+            plans=plans,
             day=inputs.day,
             rows=today.rows,
             view=views[stale],
-            before=checkpoints.before(plan, inputs.day),
-            folder=checkpoints.at(plan, inputs.day),
+            before=checkpoints.before(consumer, inputs.day),
+            folder=checkpoints.of_consumer(consumer, inputs.day),
             fingerprint=fingerprint,
             given=known_given(task, today.examples),
         )
 
-    asked = [(plan, stale) for plan in run.rankers for stale in run.stale_days]
-    jobs = [job(plan, stale) for plan, stale in asked]
+    asked = [
+        (plans, stale)
+        for plans in shares(run.rankers, run.workspace.config.workers)
+        for stale in run.stale_days
+    ]
+    jobs = [job(plans, stale) for plans, stale in asked]
     found: dict[str, Scores] = {}
     with run.console.progress(f"{inputs.day} judge", len(jobs)) as bar:
         answers = run.engine.map(predict_day, jobs)
-        for (plan, stale), scores in zip(asked, answers, strict=True):
-            found.setdefault(plan.consumer, {})[stale_name(plan.variant.name, stale)] = scores
+        for (plans, stale), scores in zip(asked, answers, strict=True):
+            for plan, by_seed in zip(plans, scores, strict=True):
+                name = stale_name(plan.variant.name, stale)
+                found.setdefault(plan.consumer, {})[name] = by_seed
             bar.advance()
     return found
 

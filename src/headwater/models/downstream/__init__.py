@@ -9,8 +9,10 @@ from headwater.models.downstream.learning import (
 )
 from headwater.models.downstream.networks import RANKERS, Ranker, SequenceSpec
 from headwater.models.downstream.plan import RankerJob, RankerPlan, VariantTask
+from headwater.models.downstream.standing import CHECKPOINT
 
 __all__ = [
+    "CHECKPOINT",
     "RANKERS",
     "Cost",
     "Ranker",
