@@ -10,7 +10,7 @@ import numpy as np
 
 from headwater.evaluation import metrics_of
 from headwater.events import Examples
-from headwater.models.downstream import RankerJob, RankerPlan, predict_day
+from headwater.models.downstream import RankerJob, RankerPlan, judged_rows, predict_day
 from headwater.pipeline.inputs import DayInputs
 from headwater.pipeline.rankers import Checkpoints, shares
 from headwater.schema import Task
@@ -30,7 +30,10 @@ def judge(run: Run, inputs: DayInputs, fingerprint: str) -> dict[str, Quality]:
     workspace = run.workspace
     config, tasks = workspace.config, workspace.schema.tasks
     asked = {name: tasks[spec.task] for name, spec in config.downstream.items()}
-    rows = {name: rows_to_predict(task, inputs.today(task.log)) for name, task in asked.items()}
+    share = config.evaluation.users_share
+    rows = {
+        name: rows_to_predict(task, inputs.today(task.log), share) for name, task in asked.items()
+    }
     views = _views(run, inputs.day)
     scores = _predicted(run, inputs, views, fingerprint)
     edition = views[0].edition
@@ -80,6 +83,7 @@ def _predicted(
             folder=checkpoints.of_consumer(consumer, inputs.day),
             fingerprint=fingerprint,
             given=known_given(task, today.examples),
+            users_share=run.workspace.config.evaluation.users_share,
         )
 
     asked = [
@@ -104,14 +108,11 @@ def stale_name(variant: str, days: int) -> str:
     return f"{variant} frozen {days} days" if days else variant
 
 
-def rows_to_predict(task: Task, today: Examples) -> np.ndarray:
-    """All rows or, where the task is given another that is known today, those where that one is
-    1.
+def rows_to_predict(task: Task, today: Examples, users_share: float = 1.0) -> np.ndarray:
+    """The rows of the users that are judged; where the task is given another that is known today,
+    those where that one is 1.
     """
-    given = known_given(task, today)
-    if given is not None:
-        return np.flatnonzero(today.labels[given] == 1)
-    return np.arange(len(today))
+    return judged_rows(today, known_given(task, today), users_share)
 
 
 def known_given(task: Task, today: Examples) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 from headwater.config import DownstreamConfig
 from headwater.digests import digest_of
 from headwater.embeddings import View
-from headwater.evaluation import Variant
+from headwater.evaluation import Variant, are_judged
 from headwater.events import BlockSpec, Examples
 from headwater.events.kept import EncodedRows
 from headwater.models.downstream.networks import RANKERS, Ranker, SequenceSpec
@@ -83,13 +83,21 @@ class RankerPlan:
         )
 
 
+def judged_rows(rows: Examples, given: str | None, users_share: float) -> np.ndarray:
+    """The rows where the label `given` is 1 (None: all), of the users that are judged."""
+    judged = are_judged(rows.keys["user"], users_share)
+    if given is not None:
+        judged &= rows.labels[given] == 1
+    return np.flatnonzero(judged)
+
+
 @dataclass(frozen=True)
 class RankerJob:
     """One day's work of some variants of one consumer (all their seeds), for an engine: keys and
     settings, no arrays.
 
     `before` is the folder of the consumer's last checkpoints, a folder for each variant; None at
-    the start. Of the `rows` it predicts those where the label `given` is 1 (None: all). `taught`:
+    the start. What it predicts are the `judged_rows` of the `rows`. `taught`:
     whether the rows have anything to teach; without, the untrained model is kept.
     """
 
@@ -102,13 +110,13 @@ class RankerJob:
     fingerprint: str
     given: str | None = None
     taught: bool = True
+    users_share: float = 1.0
 
     def to_predict(self) -> list[VariantTask]:
         """The work of each variant, with the rows in memory."""
         rows = self.rows.open()
-        if self.given is not None:
-            rows = rows.take(np.flatnonzero(rows.labels[self.given] == 1))
-        return self._with(rows)
+        judged_N = judged_rows(rows, self.given, self.users_share)
+        return self._with(rows if len(judged_N) == len(rows) else rows.take(judged_N))
 
     def to_learn(self) -> list[VariantTask]:
         """The work of each variant, with the rows that have a label in memory."""
