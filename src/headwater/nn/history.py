@@ -111,6 +111,11 @@ class SequenceEncoder(EventEmbedding):
         self.layers = nn.ModuleList(
             TransformerBlock(tokens, tokens, width, 2 * width, heads) for _ in range(layers)
         )
+        for layer in self.layers:  # attention begins as torch's own does
+            assert isinstance(layer, TransformerBlock)
+            nn.init.xavier_uniform_(layer.qkv.weight)
+            nn.init.zeros_(layer.qkv.bias)
+            nn.init.zeros_(layer.out.bias)
 
     def forward(self, x: HistoryTensors, ids: RowTable, candidate_BE: Tensor) -> Tensor:
         events_BLE = self.events(x, ids) + self.places[: x.slots_BL.shape[1]]

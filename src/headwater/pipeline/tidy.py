@@ -12,8 +12,8 @@ from headwater.files import remove_folder
 from headwater.lifecycle import compact_where_due, retire
 from headwater.pipeline.run import Run
 
-# Days whose rankers are kept, and the last of every RANKERS_EVERY days before; others are made again
-# when a replay or a rollback needs them.
+# Days whose rankers are kept, and the last of every RANKERS_EVERY days before; others are made
+# again when a replay or a rollback needs them.
 KEEP_RANKERS = 2
 RANKERS_EVERY = 7
 
