@@ -8,18 +8,23 @@ from torch import nn
 
 from headwater.models.downstream import RANKERS, SequenceSpec
 from headwater.models.training import MOST_NORM, Optimizers, begin
-from headwater.nn import RowTable, Stack, masked_bce
+from headwater.nn import RowTable, SeededDropout, Stack, masked_bce
 from headwater.testing.rankers import CONFIG, SPECS, WIDTHS, inputs_of
 
 SEEDS = (3, 1, 2)
 ROWS, BATCH, STEPS = 4000, 64, 200
 
 
-def ranker(kind: str, seed: int, dropout: float = 0.0) -> nn.Module:
+def ranker(kind: str, seed: int, dropout: float = 0.2) -> nn.Module:
     """In float64, and it has seen the scale of some rows."""
     begin(seed)
     projection = CONFIG.projection.model_copy(update={"dropout": dropout})
-    changes = {"dropout": dropout, "projection": projection, "feature_width": 8, "hidden": 16}
+    changes = {
+        "dropout": dropout if kind == "moe_dcn" else 0.0,
+        "projection": projection,
+        "feature_width": 8,
+        "hidden": 16,
+    }
     config = CONFIG.model_copy(update=changes)
     made = RANKERS[kind](SPECS, config, tuple(WIDTHS), WIDTHS, SequenceSpec("item", 1)).double()
     for name, block in inputs_of(200, 1).blocks.items():
@@ -34,7 +39,9 @@ def trained(stack: Stack, seeds, steps: int = STEPS) -> Stack:
     orders = {seed: torch.Generator().manual_seed(seed) for seed in seeds}
     optimizers = Optimizers(stack.module, 1e-3, 0.03, 1e-2)
     stack.module.train()
-    torch.manual_seed(9)
+    for module in stack.module.modules():
+        if isinstance(module, SeededDropout):
+            module.begin(seeds)
     for _ in range(steps):
         index_SB = torch.stack(
             [torch.randperm(ROWS, generator=orders[seed])[:BATCH] for seed in seeds]
@@ -118,12 +125,31 @@ def test_each_member_has_its_own_length_of_gradient_and_its_own_fault() -> None:
 def test_members_drop_out_apart_and_the_same_again() -> None:
     found = []
     for _ in range(2):
-        stack = Stack([ranker("moe_dcn", 1, dropout=0.5) for _ in range(2)])
-        stack.module.train()
         torch.manual_seed(5)
-        found.append(stack(picked(inputs_of(30, 2)), torch.arange(30)))
+        stack = Stack([nn.Sequential(nn.Linear(1, 30), nn.Dropout()) for _ in range(2)])
+        found.append(stack(lambda rows: (torch.ones(9, 1)[rows],), torch.arange(9)))
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
-    assert not torch.allclose(found[0][0], found[0][1])
+    assert not torch.equal(found[0][0] == 0, found[0][1] == 0)
+
+
+def test_a_seeded_dropout_drops_its_share_of_each_place_and_keeps_the_mean() -> None:
+    drop = SeededDropout(0.3).train()
+    drop.begin([7])
+    x_NF = torch.ones(400, 50)
+    passes_PNF = torch.stack([drop(x_NF) for _ in range(20)])
+    assert sorted(passes_PNF.unique().tolist()) == pytest.approx([0, 1 / 0.7])
+    assert passes_PNF.mean().item() == pytest.approx(1, abs=0.01)
+    assert (
+        passes_PNF.mean(0) - 1
+    ).abs().max() < 0.85  # twenty draws of a place: no place is spared
+    kept = (passes_PNF > 0).double().flatten(1)
+    together = torch.corrcoef(kept) - torch.eye(20)
+    assert together.abs().max() < 0.035  # 20,000 places: five deviations
+    drop.begin([8])
+    assert not torch.equal(drop(x_NF), passes_PNF[0])
+    drop.begin([7])
+    assert torch.equal(drop(x_NF), passes_PNF[0])
+    assert torch.equal(drop.eval()(x_NF), x_NF)
 
 
 class Deciding(nn.Module):

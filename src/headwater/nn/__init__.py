@@ -6,6 +6,7 @@ Knows no schema, file or day.
 from headwater.nn.blocks import BLOCKS, MlpBlock, TransformerBlock
 from headwater.nn.cross import CrossNet
 from headwater.nn.dhen import Dhen, DhenLayer, LayerDesign
+from headwater.nn.dropout import SeededDropout
 from headwater.nn.features import FeatureTensors, FeatureTokens
 from headwater.nn.heads import HEADS, Mmoe, SharedBottom
 from headwater.nn.history import HistoryTensors, HistoryTokens, SequenceEncoder
@@ -42,6 +43,7 @@ __all__ = [
     "RowwiseAdagrad",
     "RunningNorm",
     "RunningQuantiles",
+    "SeededDropout",
     "SequenceEncoder",
     "SharedBottom",
     "Stack",

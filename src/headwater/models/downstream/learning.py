@@ -18,7 +18,7 @@ from headwater.models.downstream.networks import BLOCK_NAMES, Ranker
 from headwater.models.downstream.plan import RankerJob, RankerPlan, VariantTask
 from headwater.models.downstream.standing import as_it_stood, save
 from headwater.models.training import Optimizers, batches, day_seed
-from headwater.nn import Stack, masked_bce
+from headwater.nn import SeededDropout, Stack, masked_bce
 
 PREDICTED_ROWS = 4096  # at once
 
@@ -93,7 +93,10 @@ def learn(
     plan = task.plan
     losses: list[float] = []
     stack.module.train()
-    torch.manual_seed(day_seed(plan.seed, task.day, *seeds))
+    torch.manual_seed(day_seed(plan.seed, task.day, *seeds))  # of strangers' own dropout
+    drops = [module for module in stack.module.modules() if isinstance(module, SeededDropout)]
+    for place, module in enumerate(drops):
+        module.begin([day_seed(plan.seed, task.day, seed, place) for seed in seeds])
     for epoch in range(plan.config.epochs if len(labels_NK) else 0):
         for step, index_SB in enumerate(_orders(task, len(labels_NK), seeds, epoch)):
             losses_S = _losses(plan, stack(inputs.rows, index_SB), labels_NK[index_SB])

@@ -20,6 +20,7 @@ from headwater.errors import SpaceMismatch
 from headwater.evaluation import Variant
 from headwater.events import Examples
 from headwater.models.training import day_seed
+from headwater.nn import SeededDropout
 
 
 class EmbeddingTensors(NamedTuple):
@@ -140,7 +141,7 @@ class Projection(nn.Module):
 
     def __init__(self, width: int, config: ProjectionConfig) -> None:
         super().__init__()
-        before = [nn.LayerNorm(width), nn.Dropout(config.dropout)] if config.norm else []
+        before = [nn.LayerNorm(width), SeededDropout(config.dropout)] if config.norm else []
         self.width = width if config.width is None else config.width
         maps = [] if config.width is None else [nn.Linear(width, config.width)]
         self.layers = nn.Sequential(*before, *maps)
