@@ -133,7 +133,7 @@ class Workspace:
         # Who reads vectors needs no statistics.
         from headwater.store.predictions import Predictions
 
-        return Predictions(self.layout)
+        return Predictions(self.layout, self.config.evaluation.users_share)
 
     # ---- the lane's days -------------------------------------------------------------------------
 

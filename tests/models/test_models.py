@@ -264,7 +264,7 @@ def test_tasks_beside_the_own_one_are_learnt_and_change_nothing_of_who_is_judged
     )
     for task in (own, both):
         fit_variant(task)
-    tables = [load_file(task.folder / "seed-0.safetensors") for task in (own, both)]
+    tables = [load_file(task.folder / "rankers.safetensors") for task in (own, both)]
     heads = [
         {name for name in table if name.startswith("model.heads.") and name.endswith("weight")}
         for table in tables
@@ -284,10 +284,10 @@ def test_costs_are_those_of_the_plan(ranker_rows, tmp_path) -> None:
     costs = costs_of(
         {"narrow": narrow, "wide": variant_task(factory, rows, tmp_path, hidden=64)}, rounds=1
     )
-    ranker, _ = narrow.plan.build(0)
+    stack, _ = narrow.plan.build([0])
     assert (
         costs["narrow"].dense_bytes
-        == 4 * sum(p.numel() for p in ranker.parameters())
+        == 4 * sum(p.numel() for p in stack.module.parameters())
         < costs["wide"].dense_bytes
     )
     assert costs["narrow"].joined_numbers == 0

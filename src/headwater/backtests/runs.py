@@ -97,6 +97,7 @@ def _name_of(workspace: Workspace, consumer: str, what: Backtest) -> str:
             what.spec.model_dump(mode="json"),
             what.variants,
             what.stale_days,
+            workspace.config.evaluation.users_share,
             None if what.upstreams is None else shaping(what.upstreams),
         ]
     )

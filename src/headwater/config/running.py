@@ -188,6 +188,12 @@ class EvaluationConfig(Strict):
     end: dt.date | None = None
     bootstrap: int = Field(500, ge=10)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    users_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the users that rankers are judged on; they learn from all",
+    )
     trusted: tuple[str, ...] = ()
 
     @model_validator(mode="after")

@@ -132,7 +132,8 @@ WHAT_TO_DO = (
 class Optimizers:
     """AdamW for the dense weights and row-wise Adagrad for the tables, stepped together.
 
-    Both survive from day to day.
+    Both survive from day to day. A model that is a `Stack`'s is several, each with a loss and a
+    length of gradient of its own.
     """
 
     def __init__(self, model: nn.Module, lr: float, id_lr: float, weight_decay: float) -> None:
@@ -150,14 +151,29 @@ class Optimizers:
         Raises ModelError on a loss or a gradient that is not finite, before any weight changes.
         """
         value = loss.item()
-        if not np.isfinite(value):
-            raise ModelError(f"{where}: the loss is {value}. {WHAT_TO_DO}")
-        self.dense.zero_grad(set_to_none=True)
-        loss.backward()
+        _expect_finite([value], [where])
+        self._backward(loss)
         self._clip(where)
         self.dense.step()
         self.rows.step()
         return value
+
+    def step_each(self, losses_S: Tensor, where: Sequence[str]) -> list[float]:
+        """One update of each of the S models of a stack; returns their losses.
+
+        Raises ModelError as `step` does, of the first that is at fault.
+        """
+        values: list[float] = losses_S.tolist()
+        _expect_finite(values, where)
+        self._backward(losses_S.sum())
+        self._clip_each(where)
+        self.dense.step()
+        self.rows.step()
+        return values
+
+    def _backward(self, loss: Tensor) -> None:
+        self.dense.zero_grad(set_to_none=True)
+        loss.backward()
 
     @torch.no_grad()
     def _clip(self, where: str) -> None:
@@ -165,14 +181,29 @@ class Optimizers:
 
         Those that are shorter, as nearly always, are not written again.
         """
-        gradients = [
-            parameter.grad for parameter in self.model.parameters() if parameter.grad is not None
-        ]
-        norm = nn.utils.get_total_norm(gradients, foreach=True)
+        norm = nn.utils.get_total_norm(self._gradients(), foreach=True)
         if not norm.isfinite():
             raise ModelError(f"{where}: the gradient is not finite. {WHAT_TO_DO}")
         if norm > MOST_NORM:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), MOST_NORM, norm)
+
+    @torch.no_grad()
+    def _clip_each(self, where: Sequence[str]) -> None:
+        """`_clip`, of gradients [S, ...]: each model's by their own length."""
+        gradients = self._gradients()
+        whole_SP = torch.cat([grad.reshape(len(grad), -1) for grad in gradients], dim=1)
+        norms_S = torch.linalg.vector_norm(whole_SP, dim=1)
+        for norm, of in zip(norms_S.tolist(), where, strict=True):
+            if not np.isfinite(norm):
+                raise ModelError(f"{of}: the gradient is not finite. {WHAT_TO_DO}")
+        if (norms_S > MOST_NORM).any():
+            shares_S = (MOST_NORM / (norms_S + 1e-6)).clamp(max=1)  # as torch clips
+            for gradient in gradients:
+                gradient.mul_(shares_S.view(-1, *[1] * (gradient.ndim - 1)))
+
+    def _gradients(self) -> list[Tensor]:
+        found = [parameter.grad for parameter in self.model.parameters()]
+        return [gradient for gradient in found if gradient is not None]
 
     def state(self) -> dict[str, Tensor]:
         """What AdamW remembers, by the names of the parameters."""
@@ -202,6 +233,12 @@ class Optimizers:
                 self.dense.state[parameter] = moments | {"step": moments["step"].reshape(())}
 
 
+def _expect_finite(losses: Sequence[float], where: Sequence[str]) -> None:
+    for value, of in zip(losses, where, strict=True):
+        if not np.isfinite(value):
+            raise ModelError(f"{of}: the loss is {value}. {WHAT_TO_DO}")
+
+
 def save_checkpoint(
     folder: Path,
     model: nn.Module,
@@ -209,12 +246,29 @@ def save_checkpoint(
     meta: Mapping[str, Any],
     name: str = "model",
 ) -> None:
-    """Write `name.safetensors`, and `name.json` with `meta`, into `folder`."""
+    """Write `name.safetensors`, and `name.json` with `meta`, into `folder`.
+
+    Of a table, the rows that were ever learnt: the others are as the model's seed made them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.safetensors"
-    weights = {f"model.{key}": value.contiguous() for key, value in model.state_dict().items()}
-    save_file(weights | optimizers.state(), file)
+    weights = {f"model.{key}": value for key, value in model.state_dict().items()}
+    for path, table in _tables(model):
+        rows_U = table.squares.nonzero()[:, 0]
+        weights[f"rows.{path}"] = rows_U
+        for part in ("weight", "squares"):
+            key = f"model.{path}.{part}"
+            weights[key] = weights[key][rows_U]
+    whole = {key: value.contiguous() for key, value in weights.items()}
+    save_file(whole | optimizers.state(), file)
     write_json(folder / f"{name}.json", {**meta, "weights": _digest(file)})
+
+
+def _tables(model: nn.Module) -> Iterator[tuple[str, RowTable]]:
+    """The tables of a model, by path."""
+    for path, module in model.named_modules():
+        if isinstance(module, RowTable):
+            yield path, module
 
 
 def is_whole(folder: Path, name: str = "model") -> bool:
@@ -239,8 +293,9 @@ def load_checkpoint(
 ) -> Mapping[str, Any]:
     """Load the weights and what the optimisers remember; returns what was saved beside them.
 
-    Raises ModelError where the files are damaged or were saved by a model of another shape: its
-    signature is not that of `meta`.
+    The model is as its seed made it: rows that were never learnt stay so. Raises ModelError where
+    the files are damaged or were saved by a model of another shape: its signature is not that of
+    `meta`.
     """
     file = folder / f"{name}.safetensors"
     try:
@@ -261,6 +316,11 @@ def load_checkpoint(
         for key, value in tensors.items()
         if key.startswith("model.")
     }
+    for path, table in _tables(model):
+        rows_U = tensors[f"rows.{path}"]
+        for part in ("weight", "squares"):
+            key, whole = f"{path}.{part}", getattr(table, part)
+            weights[key] = whole.index_copy(0, rows_U.to(whole.device), weights[key].to(whole))
     model.load_state_dict(weights)
     optimizers.restore(tensors)
     return dict(saved)

@@ -6,6 +6,7 @@ Knows no schema, file or day.
 from headwater.nn.blocks import BLOCKS, MlpBlock, TransformerBlock
 from headwater.nn.cross import CrossNet
 from headwater.nn.dhen import Dhen, DhenLayer, LayerDesign
+from headwater.nn.dropout import SeededDropout
 from headwater.nn.features import FeatureTensors, FeatureTokens
 from headwater.nn.heads import HEADS, Mmoe, SharedBottom
 from headwater.nn.history import HistoryTensors, HistoryTokens, SequenceEncoder
@@ -20,6 +21,7 @@ from headwater.nn.losses import (
 from headwater.nn.masknet import MaskBlock
 from headwater.nn.quantiles import RunningQuantiles
 from headwater.nn.scaling import RunningNorm
+from headwater.nn.stacking import Stack
 from headwater.nn.tables import RowTable, RowwiseAdagrad
 from headwater.nn.vocabulary import Vocabulary
 
@@ -42,8 +44,10 @@ __all__ = [
     "RowwiseAdagrad",
     "RunningNorm",
     "RunningQuantiles",
+    "SeededDropout",
     "SequenceEncoder",
     "SharedBottom",
+    "Stack",
     "StreamingFrequency",
     "TransformerBlock",
     "Vocabulary",

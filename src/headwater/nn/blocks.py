@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from headwater.nn.attention import attention
 from headwater.nn.cross import CrossBlock, FullCrossBlock
 from headwater.nn.masknet import MaskBlock, ParallelMaskBlock, SerialMaskBlock
 
@@ -62,7 +63,8 @@ class LinearBlock(TokenMix):
 class TransformerBlock(nn.Module):
     """One pre-norm encoder layer over the tokens.
 
-    Where the number of tokens changes, a learned mix of them follows.
+    Where the number of tokens changes, a learned mix of them follows. Tokens that are not `there`
+    [B, T] are not attended to.
     """
 
     def __init__(
@@ -79,10 +81,10 @@ class TransformerBlock(nn.Module):
         )
         self.mix = nn.Identity() if tokens_in == tokens_out else TokenMix(tokens_in, tokens_out)
 
-    def forward(self, x_BTE: Tensor) -> Tensor:
+    def forward(self, x_BTE: Tensor, there_BT: Tensor | None = None) -> Tensor:
         qkv = self.qkv(self.norm_a(x_BTE)).unflatten(2, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        attended = nn.functional.scaled_dot_product_attention(q, k, v)
+        attended = attention(q, k, v, None if there_BT is None else there_BT[:, None, None])
         x_BTE = x_BTE + self.out(attended.transpose(1, 2).flatten(2))
         out: Tensor = self.mix(x_BTE + self.feed(self.norm_b(x_BTE)))
         return out

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from headwater.nn.blocks import TransformerBlock
 from headwater.nn.tables import RowTable
 
 GAP_BUCKETS = 24  # powers of two of minutes; the last is "unknown"
@@ -106,18 +107,23 @@ class SequenceEncoder(EventEmbedding):
         super().__init__(actions, width)
         # order tells more than the gaps where those are not known
         self.places = nn.Parameter(torch.randn(length, width) * 0.05)
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        tokens = length + 1
+        self.layers = nn.ModuleList(
+            TransformerBlock(tokens, tokens, width, 2 * width, heads) for _ in range(layers)
         )
-        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        for layer in self.layers:  # attention begins as torch's own does
+            assert isinstance(layer, TransformerBlock)
+            nn.init.xavier_uniform_(layer.qkv.weight)
+            nn.init.zeros_(layer.qkv.bias)
+            nn.init.zeros_(layer.out.bias)
 
     def forward(self, x: HistoryTensors, ids: RowTable, candidate_BE: Tensor) -> Tensor:
         events_BLE = self.events(x, ids) + self.places[: x.slots_BL.shape[1]]
         absent_BL = x.slots_BL == 0
-        mask = torch.cat([absent_BL.new_zeros(len(absent_BL), 1), absent_BL], dim=1)
-        out_BTE = self.encoder(
-            torch.cat([candidate_BE.unsqueeze(1), events_BLE], dim=1), src_key_padding_mask=mask
-        )
+        there_BT = torch.cat([torch.ones_like(absent_BL[:, :1]), ~absent_BL], dim=1)
+        out_BTE = torch.cat([candidate_BE.unsqueeze(1), events_BLE], dim=1)
+        for layer in self.layers:
+            out_BTE = layer(out_BTE, there_BT)
         present_BL1 = (~absent_BL).unsqueeze(2).float()
         mean_BE = (out_BTE[:, 1:] * present_BL1).sum(1) / present_BL1.sum(1).clamp(min=1)
         return torch.stack([out_BTE[:, 0], mean_BE], dim=1)

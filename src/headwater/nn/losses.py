@@ -13,12 +13,15 @@ from torch import Tensor, nn
 
 
 def masked_bce(logits_B: Tensor, labels_B: Tensor) -> Tensor:
-    """Mean binary cross-entropy over the rows whose label is not NaN (0 where there is none)."""
+    """Mean binary cross-entropy over the rows whose label is not NaN (0 where there is none).
+
+    Of [S, B], that of each of S models.
+    """
     defined = ~labels_B.isnan()
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits_B, labels_B.nan_to_num(), reduction="none"
     )
-    return (losses * defined).sum() / defined.sum().clamp(min=1)
+    return (losses * defined).sum(-1) / defined.sum(-1).clamp(min=1)
 
 
 class Negatives(NamedTuple):

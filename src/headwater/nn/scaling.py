@@ -72,4 +72,4 @@ class RunningNorm(nn.Module):
         # of a constant, float32's own noise stays small
         least = LEAST_DEVIATION * self.mean.abs().clamp(min=1)
         deviation = torch.maximum(deviation, least)
-        return ((x_BF - self.mean.float()) / deviation.float()).clamp_(-5, 5).nan_to_num_(0.0)
+        return ((x_BF - self.mean.float()) / deviation.float()).clamp(-5, 5).nan_to_num_(0.0)

@@ -17,24 +17,28 @@ class RowTable(nn.Module):
 
     Backward leaves what reached each look-up aside, so that it and the optimiser cost as much as
     the batch and not as much as the table. A row that a batch reads several times, in one look-up
-    or in many, gets the sum of its gradients.
+    or in many, gets the sum of its gradients. `start` is the row of id 0: several tables in one
+    (see `Stack`) begin at rows of their own.
     """
 
     weight: Tensor
     squares: Tensor
+    start: Tensor
 
     def __init__(self, rows: int, width: int, scale: float = 0.05) -> None:
         super().__init__()
         self.register_buffer("weight", torch.empty(rows, width).normal_(0, scale))
         self.register_buffer("squares", torch.zeros(rows))
+        self.register_buffer("start", torch.zeros((), dtype=torch.int64), persistent=False)
         self._reached: list[tuple[Tensor, Tensor]] = []
         self._door = torch.zeros(0, requires_grad=True)  # lets autograd in; holds nothing
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids [...] -> vectors [..., width]."""
+        rows = ids + self.start
         if not (self.training and torch.is_grad_enabled()):
-            return nn.functional.embedding(ids, self.weight)
-        found: Tensor = _LookUp.apply(self._door, ids, self)  # type: ignore[no-untyped-call]
+            return nn.functional.embedding(rows, self.weight)
+        found: Tensor = _LookUp.apply(self._door, rows, self)  # type: ignore[no-untyped-call]
         return found
 
     def reach(self, ids: Tensor, gradient: Tensor) -> None:
@@ -62,14 +66,25 @@ class RowTable(nn.Module):
 
 class _LookUp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, _door: Tensor, ids: Tensor, table: RowTable) -> Tensor:
-        ctx.ids, ctx.table = ids, table
-        return nn.functional.embedding(ids, table.weight)
+    def forward(_door: Tensor, rows: Tensor, table: RowTable) -> Tensor:
+        return nn.functional.embedding(rows, table.weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, _output: Any) -> None:
+        _, ctx.rows, ctx.table = inputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
-        ctx.table.reach(ctx.ids, gradients[0])
+        ctx.table.reach(ctx.rows, gradients[0])
         return None, None, None
+
+    @staticmethod
+    def vmap(
+        _info: Any, in_dims: tuple[Any, ...], door: Tensor, rows: Tensor, table: RowTable
+    ) -> tuple[Tensor, int]:
+        # the rows of several tables in one: looked up in one go
+        rows = rows.movedim(in_dims[1], 0)
+        return _LookUp.apply(door, rows, table), 0  # type: ignore[no-untyped-call]
 
 
 class RowwiseAdagrad:

@@ -10,9 +10,9 @@ import numpy as np
 
 from headwater.evaluation import metrics_of
 from headwater.events import Examples
-from headwater.models.downstream import RankerJob, RankerPlan, predict_day
+from headwater.models.downstream import RankerJob, RankerPlan, judged_rows, predict_day
 from headwater.pipeline.inputs import DayInputs
-from headwater.pipeline.rankers import Checkpoints
+from headwater.pipeline.rankers import Checkpoints, shares
 from headwater.schema import Task
 from headwater.store import EditionView
 from headwater.store.reports import Quality
@@ -30,7 +30,10 @@ def judge(run: Run, inputs: DayInputs, fingerprint: str) -> dict[str, Quality]:
     workspace = run.workspace
     config, tasks = workspace.config, workspace.schema.tasks
     asked = {name: tasks[spec.task] for name, spec in config.downstream.items()}
-    rows = {name: rows_to_predict(task, inputs.today(task.log)) for name, task in asked.items()}
+    share = config.evaluation.users_share
+    rows = {
+        name: rows_to_predict(task, inputs.today(task.log), share) for name, task in asked.items()
+    }
     views = _views(run, inputs.day)
     scores = _predicted(run, inputs, views, fingerprint)
     edition = views[0].edition
@@ -67,27 +70,35 @@ def _predicted(
     """The scores by ranker, in the order of the variants."""
     checkpoints = Checkpoints.of(run.workspace)
 
-    def job(plan: RankerPlan, stale: int) -> RankerJob:
-        task = run.workspace.schema.tasks[plan.config.task]
+    def job(plans: tuple[RankerPlan, ...], stale: int) -> RankerJob:
+        consumer, spec = plans[0].consumer, plans[0].config
+        task = run.workspace.schema.tasks[spec.task]
         today = inputs.encoded[task.log, inputs.day]
         return RankerJob(
-            plan=plan,
+            plans=plans,
             day=inputs.day,
             rows=today.rows,
             view=views[stale],
-            before=checkpoints.before(plan, inputs.day),
-            folder=checkpoints.at(plan, inputs.day),
+            before=checkpoints.before(consumer, inputs.day),
+            folder=checkpoints.of_consumer(consumer, inputs.day),
             fingerprint=fingerprint,
             given=known_given(task, today.examples),
+            users_share=run.workspace.config.evaluation.users_share,
         )
 
-    asked = [(plan, stale) for plan in run.rankers for stale in run.stale_days]
-    jobs = [job(plan, stale) for plan, stale in asked]
+    asked = [
+        (plans, stale)
+        for plans in shares(run.rankers, run.workspace.config.workers)
+        for stale in run.stale_days
+    ]
+    jobs = [job(plans, stale) for plans, stale in asked]
     found: dict[str, Scores] = {}
     with run.console.progress(f"{inputs.day} judge", len(jobs)) as bar:
         answers = run.engine.map(predict_day, jobs)
-        for (plan, stale), scores in zip(asked, answers, strict=True):
-            found.setdefault(plan.consumer, {})[stale_name(plan.variant.name, stale)] = scores
+        for (plans, stale), scores in zip(asked, answers, strict=True):
+            for plan, by_seed in zip(plans, scores, strict=True):
+                name = stale_name(plan.variant.name, stale)
+                found.setdefault(plan.consumer, {})[name] = by_seed
             bar.advance()
     return found
 
@@ -97,14 +108,11 @@ def stale_name(variant: str, days: int) -> str:
     return f"{variant} frozen {days} days" if days else variant
 
 
-def rows_to_predict(task: Task, today: Examples) -> np.ndarray:
-    """All rows or, where the task is given another that is known today, those where that one is
-    1.
+def rows_to_predict(task: Task, today: Examples, users_share: float = 1.0) -> np.ndarray:
+    """The rows of the users that are judged; where the task is given another that is known today,
+    those where that one is 1.
     """
-    given = known_given(task, today)
-    if given is not None:
-        return np.flatnonzero(today.labels[given] == 1)
-    return np.arange(len(today))
+    return judged_rows(today, known_given(task, today), users_share)
 
 
 def known_given(task: Task, today: Examples) -> str | None:

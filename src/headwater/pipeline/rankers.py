@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from headwater.errors import StoreError
 from headwater.evaluation import Variant
 from headwater.events.specs import block_specs
 from headwater.files import read_json
-from headwater.models.downstream import RankerJob, RankerPlan, SequenceSpec, learn_day
+from headwater.models.downstream import CHECKPOINT, RankerJob, RankerPlan, SequenceSpec, learn_day
 from headwater.pipeline.inputs import DayInputs, EncodedDay, conflict, fingerprint_of
 from headwater.schema import Schema
 from headwater.store import Entry, Lane
@@ -63,37 +64,61 @@ class Checkpoints:
     def of(cls, workspace: Workspace) -> Checkpoints:
         return cls(workspace.layout, workspace.chain())
 
-    def at(self, plan: RankerPlan, day: dt.date) -> Path:
-        """Where a variant stands at the end of a day."""
+    def of_consumer(self, consumer: str, day: dt.date) -> Path:
+        """Where a consumer's variants stand at the end of a day, each in a folder of its name."""
         entry = self.chain.get(day)
         aligned = entry is not None and entry.aligned != ""
-        return self.layout.rankers(plan.consumer, day, aligned) / plan.variant.name
+        return self.layout.rankers(consumer, day, aligned)
 
-    def before(self, plan: RankerPlan, day: dt.date) -> Path | None:
-        """Where it stood at the end of the last day done before `day`; see `restore_rankers`."""
+    def at(self, plan: RankerPlan, day: dt.date) -> Path:
+        """Where a variant stands at the end of a day."""
+        return self.of_consumer(plan.consumer, day) / plan.variant.name
+
+    def before(self, consumer: str, day: dt.date) -> Path | None:
+        """Where a consumer stood at the end of the last day done before `day`; see
+        `restore_rankers`.
+        """
         known = [entry.day for entry in self.chain.days if entry.day < day]
-        return self.at(plan, known[-1]) if known else None
+        return self.of_consumer(consumer, known[-1]) if known else None
+
+
+def shares(plans: Sequence[RankerPlan], workers: int) -> Iterator[tuple[RankerPlan, ...]]:
+    """The variants of each consumer in as many shares as there are workers, a job each: what they
+    read is prepared once a share.
+    """
+    of_consumers: dict[str, list[RankerPlan]] = {}
+    for plan in plans:
+        of_consumers.setdefault(plan.consumer, []).append(plan)
+    for found in of_consumers.values():
+        parts = min(max(1, workers), len(found))
+        cuts = [len(found) * part // parts for part in range(parts + 1)]
+        for low, high in itertools.pairwise(cuts):
+            yield tuple(found[low:high])
 
 
 def learn(run: Run, inputs: DayInputs, fingerprint: str, again: bool) -> None:
     """Every variant of every ranker learns; `again` also those that have learnt just this."""
-    checkpoints = Checkpoints.of(run.workspace)
+    checkpoints, config = Checkpoints.of(run.workspace), run.workspace.config
+    pending = [
+        plan
+        for plan in run.rankers
+        if again or not _has_learnt(checkpoints.at(plan, inputs.day), fingerprint)
+    ]
     jobs = []
-    for plan in run.rankers:
-        folder = checkpoints.at(plan, inputs.day)
-        if again or not _has_learnt(plan, folder, fingerprint):
-            rows, taught = _rows(run.workspace.schema, plan, inputs)
-            job = RankerJob(
-                plan=plan,
-                day=inputs.day,
-                rows=rows.rows,
-                view=run.workspace.served_on(rows.examples.day),
-                before=checkpoints.before(plan, inputs.day),
-                folder=folder,
-                fingerprint=fingerprint,
-                taught=taught,
-            )
-            jobs.append(job)
+    for plans in shares(pending, config.workers):
+        consumer = plans[0].consumer
+        rows, taught = _rows(run.workspace.schema, plans[0], inputs)
+        job = RankerJob(
+            plans=plans,
+            day=inputs.day,
+            rows=rows.rows,
+            view=run.workspace.served_on(rows.examples.day),
+            before=checkpoints.before(consumer, inputs.day),
+            folder=checkpoints.of_consumer(consumer, inputs.day),
+            fingerprint=fingerprint,
+            taught=taught,
+        )
+        jobs.append(job)
     with run.console.progress(f"{inputs.day} downstream", len(jobs)) as bar:
         for _ in run.engine.map(learn_day, jobs):
             bar.advance()
@@ -110,9 +135,9 @@ def _rows(schema: Schema, plan: RankerPlan, inputs: DayInputs) -> tuple[EncodedD
     return matured, True
 
 
-def _has_learnt(plan: RankerPlan, folder: Path, fingerprint: str) -> bool:
-    last = folder / f"seed-{plan.config.seeds[-1]}.json"
-    return last.is_file() and bool(read_json(last)["fingerprint"] == fingerprint)
+def _has_learnt(folder: Path, fingerprint: str) -> bool:
+    saved = folder / f"{CHECKPOINT}.json"
+    return saved.is_file() and bool(read_json(saved)["fingerprint"] == fingerprint)
 
 
 def restore_rankers(run: Run, day: dt.date) -> None:

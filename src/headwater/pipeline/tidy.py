@@ -12,8 +12,8 @@ from headwater.files import remove_folder
 from headwater.lifecycle import compact_where_due, retire
 from headwater.pipeline.run import Run
 
-# Days whose rankers are kept, and one of RANKERS_EVERY days before; others are made again when a
-# replay or a rollback needs them.
+# Days whose rankers are kept, and the last of every RANKERS_EVERY days before; others are made
+# again when a replay or a rollback needs them.
 KEEP_RANKERS = 2
 RANKERS_EVERY = 7
 
@@ -43,14 +43,14 @@ def days_to_keep(run: Run) -> int:
 
 
 def rankers_to_keep(days: Sequence[dt.date], day: dt.date, keep_days: int) -> set[dt.date]:
-    """Of the `days` done, those of the newest, those of `day`, and one in RANKERS_EVERY within the
-    window that is kept.
+    """Of the `days` done, those of the newest, those of `day`, and the last of every RANKERS_EVERY
+    within the window that is kept. What the first days taught is learnt again from nothing.
     """
     here = days.index(day)
     window = {known for known in days if (days[-1] - known).days <= keep_days + RANKERS_EVERY}
     newest = days[-KEEP_RANKERS:]
     around = days[max(0, here + 1 - KEEP_RANKERS) : here + 1]
-    return {*newest, *around, *(window & set(days[::RANKERS_EVERY]))}
+    return {*newest, *around, *(window & set(days[RANKERS_EVERY - 1 :: RANKERS_EVERY]))}
 
 
 def forget_rankers(layout: Layout, kept: set[dt.date]) -> None:

@@ -14,7 +14,7 @@ import polars as pl
 
 from headwater.blobs import Layout
 from headwater.errors import EditionConflict, ExperimentError, StoreError
-from headwater.evaluation import Judged
+from headwater.evaluation import Judged, are_judged
 from headwater.events import Examples
 from headwater.files import write_atomic
 from headwater.store.catalog import Entry
@@ -27,8 +27,10 @@ class Predictions:
     and seed.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, users_share: float = 1.0) -> None:
+        """`users_share` is the share of the users that is judged, as the config has it now."""
         self._layout = layout
+        self._users_share = users_share
 
     def predicted(
         self,
@@ -64,6 +66,8 @@ class Predictions:
         frame = frame.with_columns(
             served=pl.lit(read is not None), edition=edition[0], edition_inputs=edition[1]
         )
+        if self._users_share < 1:
+            frame = frame.with_columns(users_share=pl.lit(self._users_share))
         _write(self._layout.predictions(consumer, examples.day), frame)
 
     def settle(self, consumer: str, matured: Examples, task: str) -> Judged:
@@ -117,12 +121,12 @@ class Predictions:
     ) -> Judged:
         """All judged days of a span on which there was an edition to read, of the days `among`
         only: what was judged on a day that was refused or rolled back does not count. Raises
-        ExperimentError where there are none.
+        ExperimentError where there are none, or where fewer users were judged than are asked for.
         """
-        frames = []
+        frames: list[tuple[dt.date, pl.DataFrame]] = []
         for day in [known for known in self.days(consumer) if known in among]:
             if (start is None or day >= start) and (end is None or day <= end):
-                frame = _read(self._layout.judged(consumer, day))
+                frame = self._of_judged_users(day, _read(self._layout.judged(consumer, day)))
                 if len(frame) and frame["served"][0]:
                     frames.append((day, frame))
         odd = [day for day, frame in frames if _scores(frame) != _scores(frames[0][1])]
@@ -140,6 +144,18 @@ class Predictions:
                 " `headwater backfill`, or correct evaluation.start and end."
             )
         return _as_judged(frames)
+
+    def _of_judged_users(self, day: dt.date, frame: pl.DataFrame) -> pl.DataFrame:
+        """A day's judged rows of the users that are judged now: part of those that were then."""
+        sampled = len(frame) > 0 and "users_share" in frame.columns
+        then = frame["users_share"][0] if sampled else 1.0
+        if then < self._users_share:
+            raise ExperimentError(
+                f"on {day} a share of {then:.3g} of the users was judged, less than the"
+                f" {self._users_share:.3g} of evaluation.users_share now. Set that to {then:.3g},"
+                f" evaluation.start to a later day, or run `headwater run --day {day} --replace`."
+            )
+        return frame.filter(pl.Series(are_judged(frame["user"].to_numpy(), self._users_share)))
 
 
 def _scores(frame: pl.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ order of the report come from what is declared.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
@@ -62,10 +62,18 @@ class Study:
         return self.rankers in ("all", RANKERS_BY_GIVEN[given])
 
     def table(self, asked: Asked) -> Table:
-        """Raises ExperimentError where the factory has nothing that it could be made from."""
+        """With what share of the users was judged, if not all were.
+
+        Raises ExperimentError where the factory has nothing that it could be made from.
+        """
+        from headwater.evaluation import share_note
+
         module, _, function = self.make.partition(":")
         made: Callable[[Asked], Table] = getattr(import_module(module), function)
-        return made(asked)
+        table, share = made(asked), asked.workspace.config.evaluation.users_share
+        if share == 1 or self.needs == "vectors":
+            return table
+        return replace(table, notes=(*table.notes, share_note(share)))
 
 
 def find_study(studies: tuple[Study, ...], name: str) -> Study:

@@ -8,9 +8,11 @@ from headwater.models.downstream.learning import (
     predict_variant,
 )
 from headwater.models.downstream.networks import RANKERS, Ranker, SequenceSpec
-from headwater.models.downstream.plan import RankerJob, RankerPlan, VariantTask
+from headwater.models.downstream.plan import RankerJob, RankerPlan, VariantTask, judged_rows
+from headwater.models.downstream.standing import CHECKPOINT
 
 __all__ = [
+    "CHECKPOINT",
     "RANKERS",
     "Cost",
     "Ranker",
@@ -20,6 +22,7 @@ __all__ = [
     "VariantTask",
     "costs_of",
     "fit_variant",
+    "judged_rows",
     "learn_day",
     "predict_day",
     "predict_variant",

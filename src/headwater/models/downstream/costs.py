@@ -35,13 +35,15 @@ def costs_of(tasks: Mapping[str, VariantTask], rounds: int = 5) -> dict[str, Cos
     found: dict[str, Cost] = {}
     for turn in range(rounds):
         for name, task in tasks.items():
-            ranker, optimizers = task.plan.build(turn)
+            stack, optimizers = task.plan.build([turn])
             inputs = inputs_of(task)
             labels_NK = labels_of(task)
             begun = time.perf_counter()
-            learn(task, ranker, optimizers, inputs, labels_NK, turn)
+            learn(task, stack, optimizers, inputs, labels_NK, [turn])
             seconds[name].append(time.perf_counter() - begun)
             speed = len(task.rows) * task.plan.config.epochs / float(np.median(seconds[name]))
-            weights = sum(weight.numel() * weight.element_size() for weight in ranker.parameters())
-            found[name] = Cost(speed, ranker.embedding_width, weights)
+            weights = sum(
+                weight.numel() * weight.element_size() for weight in stack.module.parameters()
+            )
+            found[name] = Cost(speed, stack.module.embedding_width, weights)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,11 @@ from torch import Tensor
 from headwater.events import Examples
 from headwater.models.downstream.networks import BLOCK_NAMES
 from headwater.models.downstream.plan import VariantTask
-from headwater.models.downstream.reading import EmbeddingTensors, read_embeddings
+from headwater.models.downstream.reading import (
+    EmbeddingTensors,
+    LookedUpOnce,
+    read_embeddings,
+)
 from headwater.models.training import feature_tensors, history_tensors, id_slots
 from headwater.nn import FeatureTensors, HistoryTensors
 
@@ -31,7 +36,18 @@ class Inputs(NamedTuple):
 
 def inputs_of(task: VariantTask) -> Inputs:
     """Features, served embeddings and history of all rows. Raises LeakError, SpaceMismatch."""
-    plan, rows = task.plan, task.rows
+    (inputs,) = inputs_of_each([task])
+    return inputs
+
+
+def inputs_of_each(tasks: Sequence[VariantTask]) -> Iterator[Inputs]:
+    """What each of a consumer's variants reads of the same rows.
+
+    Features and history are prepared once, and a vector that several read is looked up once. Raises
+    LeakError, SpaceMismatch.
+    """
+    first = tasks[0]
+    plan, rows, view = first.plan, first.rows, LookedUpOnce(first.view)
     buckets = plan.config.id_buckets
     blocks = {
         name: feature_tensors(rows.entities[name], id_slots(rows.keys[name], buckets))
@@ -42,8 +58,10 @@ def inputs_of(task: VariantTask) -> Inputs:
     history = None
     if plan.sequence is not None:
         history = history_tensors(plan.reads(rows).histories["user"], buckets)
-    read = read_embeddings(task.view, plan.variant, rows, plan.widths, plan.seed)
-    return Inputs(blocks, read, history)
+    for task in tasks:
+        variant = task.plan.variant
+        read = read_embeddings(view, variant, rows, plan.widths, plan.seed)
+        yield Inputs(blocks, read, history)
 
 
 def labels_of(task: VariantTask) -> Tensor:

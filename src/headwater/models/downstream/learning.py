@@ -1,124 +1,129 @@
 """One variant's day: predict the day's rows with the weights of the day before, then learn them.
 
-Of embeddings it reads only what was served. Shape suffixes: N rows, B rows of a batch, K tasks.
+All its seeds as one; of embeddings they read only what was served. Shape suffixes: N rows, B rows
+of a batch, S seeds, K tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from headwater.files import new_folder
-from headwater.models.downstream.inputs import Inputs, inputs_of, labels_of
+from headwater.models.downstream.inputs import Inputs, inputs_of, inputs_of_each, labels_of
 from headwater.models.downstream.networks import BLOCK_NAMES, Ranker
 from headwater.models.downstream.plan import RankerJob, RankerPlan, VariantTask
-from headwater.models.training import (
-    Optimizers,
-    batches,
-    day_seed,
-    load_checkpoint,
-    save_checkpoint,
-)
-from headwater.nn import masked_bce
+from headwater.models.downstream.standing import as_it_stood, save
+from headwater.models.training import Optimizers, batches, day_seed
+from headwater.nn import SeededDropout, Stack, masked_bce
 
 PREDICTED_ROWS = 4096  # at once
 
 
-def predict_day(job: RankerJob) -> dict[int, np.ndarray]:
-    """See `predict_variant`."""
-    return predict_variant(job.to_predict())
+def predict_day(job: RankerJob) -> list[dict[int, np.ndarray]]:
+    """See `predict_variant`; an answer for each variant of the job."""
+    tasks = job.to_predict()
+    return [
+        predict_variant(task, inputs)
+        for task, inputs in zip(tasks, inputs_of_each(tasks), strict=True)
+    ]
 
 
 def learn_day(job: RankerJob) -> None:
     """See `fit_variant`."""
-    fit_variant(job.to_learn())
+    tasks = job.to_learn()
+    for task, inputs in zip(tasks, inputs_of_each(tasks), strict=True):
+        fit_variant(task, inputs)
 
 
 @torch.no_grad()
-def predict_variant(task: VariantTask) -> dict[int, np.ndarray]:
-    """Probabilities, float32 [N], for the rows by each seed's model as it stood before the day."""
-    scores = {}
-    inputs = inputs_of(task)
-    for seed, ranker, _ in _models(task):
-        ranker.eval()
-        parts = [
-            torch.sigmoid(ranker(*inputs.rows(index))[:, 0])
-            for index in torch.arange(len(task.rows)).split(PREDICTED_ROWS)
-        ]
-        scores[seed] = torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
-    return scores
+def predict_variant(task: VariantTask, inputs: Inputs | None = None) -> dict[int, np.ndarray]:
+    """Probabilities, float32 [N], for the rows by each seed's model as it stood before the day.
 
-
-def fit_variant(task: VariantTask) -> dict[str, float]:
-    """Learn the rows, and save every seed's model under `task.folder`, whole or not at all.
-
-    Returns figures: the mean loss.
+    `inputs` are what it reads, if that is at hand.
     """
-    inputs = inputs_of(task)
-    labels_NK = labels_of(task)
-    meta = {
-        "signature": task.plan.signature,
-        "day": str(task.day),
-        "fingerprint": task.fingerprint,
-    }
-    losses: list[float] = []
+    inputs = inputs_of(task) if inputs is None else inputs
+    stack, _ = as_it_stood(task, inputs)
+    stack.module.eval()
+    stack.at_once = False  # so many rows are faster where one seed's stay in the cache
+    parts_SB = [
+        torch.sigmoid(stack(inputs.rows, index)[:, :, 0])
+        for index in torch.arange(len(task.rows)).split(PREDICTED_ROWS)
+        if len(index)
+    ]
+    seeds = task.plan.config.seeds
+    whole_SN = torch.cat(parts_SB, dim=1) if parts_SB else torch.zeros(len(seeds), 0)
+    return {seed: scores.numpy() for seed, scores in zip(seeds, whole_SN.unbind(0), strict=True)}
+
+
+def fit_variant(task: VariantTask, inputs: Inputs | None = None) -> dict[str, float]:
+    """Learn the rows, and save the models under `task.folder`, whole or not at all.
+
+    `inputs` are what it reads, if that is at hand. Returns figures: the mean loss.
+    """
+    inputs = inputs_of(task) if inputs is None else inputs
+    stack, optimizers = as_it_stood(task, inputs)
+    for name in BLOCK_NAMES:
+        tokens = stack.module.features[name]
+        tokens.observe(inputs.blocks[name])  # type: ignore[operator]
+        tokens.learn()  # type: ignore[operator]
+    seeds = task.plan.config.seeds
+    losses = learn(task, stack, optimizers, inputs, labels_of(task), seeds)
     with new_folder(task.folder) as aside:
-        for seed, ranker, optimizers in _models(task):
-            for name in BLOCK_NAMES:
-                ranker.features[name].observe(inputs.blocks[name])  # type: ignore[operator]
-                ranker.features[name].learn()  # type: ignore[operator]
-            losses += learn(task, ranker, optimizers, inputs, labels_NK, seed)
-            save_checkpoint(aside, ranker, optimizers, meta, name=f"seed-{seed}")
+        save(task, aside, stack, optimizers)
     return {"loss": float(np.mean(losses)) if losses else float("nan")}
 
 
 def learn(
     task: VariantTask,
-    ranker: Ranker,
+    stack: Stack[Ranker],
     optimizers: Optimizers,
     inputs: Inputs,
     labels_NK: Tensor,
-    seed: int,
+    seeds: Sequence[int],
 ) -> list[float]:
-    """Learn the rows for as many epochs as the config says; the loss of each step.
+    """Learn the rows for as many epochs as the config says, each seed in an order of its own; the
+    losses of all steps.
 
     Raises ModelError on a loss or a gradient that is not finite.
     """
     plan = task.plan
-    batch_rows = plan.config.batch_rows
     losses: list[float] = []
-    ranker.train()
-    torch.manual_seed(day_seed(plan.seed, task.day, seed))
+    stack.module.train()
+    torch.manual_seed(day_seed(plan.seed, task.day, *seeds))  # of strangers' own dropout
+    drops = [module for module in stack.module.modules() if isinstance(module, SeededDropout)]
+    for place, module in enumerate(drops):
+        module.begin([day_seed(plan.seed, task.day, seed, place) for seed in seeds])
     for epoch in range(plan.config.epochs if len(labels_NK) else 0):
-        order = batches(len(labels_NK), batch_rows, day_seed(plan.seed, task.day, seed, epoch))
-        for step, index in enumerate(order):
-            loss = _loss(plan, ranker(*inputs.rows(index)), labels_NK[index])
-            where = (
+        for step, index_SB in enumerate(_orders(task, len(labels_NK), seeds, epoch)):
+            losses_S = _losses(plan, stack(inputs.rows, index_SB), labels_NK[index_SB])
+            where = [
                 f"downstream {plan.consumer}, variant {plan.variant.name}, seed {seed}, day"
                 f" {task.rows.day}, batch {step}"
-            )
-            losses.append(optimizers.step(loss, where))
+                for seed in seeds
+            ]
+            losses += optimizers.step_each(losses_S, where)
     return losses
 
 
-def _loss(plan: RankerPlan, logits_BK: Tensor, labels_BK: Tensor) -> Tensor:
-    """Weighted sum of the tasks' cross-entropies."""
+def _orders(task: VariantTask, rows: int, seeds: Sequence[int], epoch: int) -> Iterator[Tensor]:
+    """The batches [S, B] of an epoch."""
+    plan = task.plan
+    of_seeds = [
+        batches(rows, plan.config.batch_rows, day_seed(plan.seed, task.day, seed, epoch))
+        for seed in seeds
+    ]
+    yield from map(torch.stack, zip(*of_seeds, strict=True))
+
+
+def _losses(plan: RankerPlan, logits_SBK: Tensor, labels_SBK: Tensor) -> Tensor:
+    """Each seed's weighted sum of the tasks' cross-entropies, [S]."""
     return torch.stack(
         [
-            weight * masked_bce(logits_BK[:, task], labels_BK[:, task])
+            weight * masked_bce(logits_SBK[:, :, task], labels_SBK[:, :, task])
             for task, weight in enumerate(plan.tasks.values())
         ]
-    ).sum()
-
-
-def _models(task: VariantTask) -> Iterator[tuple[int, Ranker, Optimizers]]:
-    """Every seed's ranker and optimisers, as they stood after the last day that was learnt."""
-    signature = {"signature": task.plan.signature}
-    for seed in task.plan.config.seeds:
-        ranker, optimizers = task.plan.build(seed)
-        if task.before is not None:
-            load_checkpoint(task.before, ranker, optimizers, signature, name=f"seed-{seed}")
-        yield seed, ranker, optimizers
+    ).sum(0)

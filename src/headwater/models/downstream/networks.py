@@ -22,6 +22,7 @@ from headwater.nn import (
     FeatureTensors,
     HistoryTensors,
     LayerDesign,
+    SeededDropout,
     SequenceEncoder,
 )
 
@@ -120,7 +121,7 @@ class MoeDcn(Ranker):
             nn.Sequential(
                 nn.Linear(flat, wide),
                 nn.ReLU(),
-                nn.Dropout(config.dropout),
+                SeededDropout(config.dropout),
                 nn.Linear(wide, config.hidden),
                 nn.ReLU(),
             )

@@ -6,6 +6,7 @@ width of a vector, K steps of a sequence, F width after the projection.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from headwater.errors import SpaceMismatch
 from headwater.evaluation import Variant
 from headwater.events import Examples
 from headwater.models.training import day_seed
+from headwater.nn import SeededDropout
 
 
 class EmbeddingTensors(NamedTuple):
@@ -36,6 +38,24 @@ class EmbeddingTensors(NamedTuple):
 
     def rows(self, index: Tensor) -> EmbeddingTensors:
         return EmbeddingTensors(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
+
+
+class LookedUpOnce:
+    """A view of which several variants read the same rows."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._served: dict[str, Served | None] = {}
+
+    @property
+    def day(self) -> dt.date:
+        return self._view.day
+
+    def read(self, name: str, keys_N: np.ndarray, rows_of: dt.date) -> Served | None:
+        """See `View.read`; the rows are the same in every call."""
+        if name not in self._served:
+            self._served[name] = self._view.read(name, keys_N, rows_of)
+        return self._served[name]
 
 
 def read_embeddings(
@@ -121,7 +141,7 @@ class Projection(nn.Module):
 
     def __init__(self, width: int, config: ProjectionConfig) -> None:
         super().__init__()
-        before = [nn.LayerNorm(width), nn.Dropout(config.dropout)] if config.norm else []
+        before = [nn.LayerNorm(width), SeededDropout(config.dropout)] if config.norm else []
         self.width = width if config.width is None else config.width
         maps = [] if config.width is None else [nn.Linear(width, config.width)]
         self.layers = nn.Sequential(*before, *maps)
