@@ -177,15 +177,28 @@ class IndexConfig(Strict):
     kind: str = "hnsw"
 
 
+AUTO_GROUP = "auto"
+USER_TIME = "user_time"
+USER_DAY = "user_day"
+_GROUP = (
+    "rows that compete with one another: user_time (of one user at one time), user_day (of one user"
+    " on one day), a column of the log (such as a request's id), or auto: user_time where rows"
+    " share it, else user_day; for several logs a mapping from log to one of these"
+)
+
+
 class EvaluationConfig(Strict):
-    """Which days the tables pool, and how their intervals are made.
+    """Which days the tables pool, within what rows compete, and how intervals are made.
 
     What the leak audit would refuse passes where it is `trusted`: a feature (`item.price`), a
     history (`histories.user`, `histories.user.seed`) or the log of one (`logs.feed`).
     """
 
-    start: dt.date | None = None
-    end: dt.date | None = None
+    start: dt.date | None = Field(
+        None, description="the first judged day that tables pool (default: the first there is)"
+    )
+    end: dt.date | None = Field(None, description="the last one (default: the last there is)")
+    group: str | dict[str, str] = Field(AUTO_GROUP, description=_GROUP)
     bootstrap: int = Field(500, ge=10)
     confidence: float = Field(0.95, gt=0.5, lt=1)
     trusted: tuple[str, ...] = ()

@@ -14,6 +14,8 @@ class Judged:
     """Judged rows of one consumer, pooled over days.
 
     `scores[variant][seed]` are probabilities, [N]; days are proleptic ordinals (`date.toordinal`).
+    `groups_N` are the keys of the rows that compete with one another, and `group` says in words
+    what they are of; without them, they are of user and day.
     """
 
     labels_N: np.ndarray
@@ -22,6 +24,8 @@ class Judged:
     scores: Mapping[str, Mapping[int, np.ndarray]]
     items_N: np.ndarray | None = None
     times_us_N: np.ndarray | None = None
+    groups_N: np.ndarray | None = None
+    group: str = "user and day"
 
     def day(self, row: int) -> dt.date:
         return dt.date.fromordinal(int(self.days_N[row]))
@@ -39,6 +43,8 @@ class Judged:
             scores,
             None if self.items_N is None else self.items_N[rows_N],
             None if self.times_us_N is None else self.times_us_N[rows_N],
+            None if self.groups_N is None else self.groups_N[rows_N],
+            self.group,
         )
 
     @property

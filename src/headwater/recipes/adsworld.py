@@ -44,6 +44,7 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
         "evaluation": {
             "start": str(first + dt.timedelta(days=min(WARM_UP_DAYS, world["days"] // 2))),
             "end": str(last),
+            "group": "user_day",  # impressions come one at a time
         },
     }
 

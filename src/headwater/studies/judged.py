@@ -66,5 +66,4 @@ def pooled(workspace: Workspace, consumer: str) -> Judged:
 
     Raises ExperimentError where there are none.
     """
-    span, days = workspace.config.evaluation, set(workspace.days_done())
-    return workspace.predictions.pooled(consumer, span.start, span.end, days)
+    return workspace.judged(consumer, set(workspace.days_done()))
