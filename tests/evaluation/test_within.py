@@ -10,12 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from headwater.evaluation import Judged
 from headwater.evaluation.metrics import placements
-from headwater.evaluation.within import (
-    all_within,
-    days_within,
-    groups_within,
-    ranked_within,
-)
+from headwater.evaluation.within import ranked_within
 
 
 def by_pairs(labels, scores, strata, weights) -> float:
@@ -84,7 +79,7 @@ def test_in_one_stratum_it_is_roc_auc_with_delong_s_placements() -> None:
     )
 
 
-@pytest.mark.parametrize("of", [days_within, groups_within, all_within])
+@pytest.mark.parametrize("of", ["day_strata", "group_strata"])
 def test_squares_of_the_users_sums_are_the_jackknife_s_variance(of) -> None:
     """Users with several pages on several days, left out one by one."""
     generator = np.random.default_rng(3)
@@ -96,7 +91,7 @@ def test_squares_of_the_users_sums_are_the_jackknife_s_variance(of) -> None:
     judged = Judged(
         labels, users, generator.integers(0, 5, n), {}, groups_N=users * 9 + np.arange(n) % 2
     )
-    strata = of(judged)
+    strata = getattr(judged, of)
     found = ranked_within(labels, scores, strata)
     sums = np.bincount(users, weights=found.parts_N)
     left = []
@@ -130,8 +125,8 @@ def test_scores_that_shift_by_day_lose_pooled_auc_and_no_daily_one() -> None:
     judged = Judged(labels, np.arange(3000), days, {})
     shifted = truth + np.array([0.0, 3.0, -2.0])[days - 10]
     pooled, daily = (
-        [ranked_within(labels, scores, of(judged)).value for scores in (truth, shifted)]
-        for of in (all_within, days_within)
+        [ranked_within(labels, scores, strata).value for scores in (truth, shifted)]
+        for strata in (np.zeros(3000, np.int64), judged.day_strata)
     )
     assert pooled[1] < pooled[0] - 0.1
     assert daily[1] == pytest.approx(daily[0], abs=1e-12)
@@ -161,6 +156,6 @@ def test_a_group_that_reaches_over_midnight_is_two() -> None:
         {},
         groups_N=np.array([5, 5, 5, 6], np.uint64),
     )
-    assert len(set(groups_within(judged).tolist())) == 3
+    assert len(set(judged.group_strata.tolist())) == 3
     of_users = Judged(judged.labels_N, judged.users_N, judged.days_N, {})
-    assert groups_within(of_users).tolist() == [0, 0, 1, 2]
+    assert of_users.group_strata.tolist() == [0, 0, 1, 2]

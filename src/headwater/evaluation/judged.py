@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +16,8 @@ class Judged:
 
     `scores[variant][seed]` are probabilities, [N]; days are proleptic ordinals (`date.toordinal`).
     `groups_N` are the keys of the rows that compete with one another, and `group` says in words
-    what they are of; without them, they are of user and day.
+    what they are of; without them, they are of user and day. `replicate_of` says, where upstreams
+    were trained under several seeds, from which of them each ranker's seed is (from 0 on).
     """
 
     labels_N: np.ndarray
@@ -26,6 +28,7 @@ class Judged:
     times_us_N: np.ndarray | None = None
     groups_N: np.ndarray | None = None
     group: str = "user and day"
+    replicate_of: Mapping[int, int] = field(default_factory=dict)
 
     def day(self, row: int) -> dt.date:
         return dt.date.fromordinal(int(self.days_N[row]))
@@ -45,7 +48,23 @@ class Judged:
             None if self.times_us_N is None else self.times_us_N[rows_N],
             None if self.groups_N is None else self.groups_N[rows_N],
             self.group,
+            self.replicate_of,
         )
+
+    @cached_property
+    def day_strata(self) -> np.ndarray:
+        """Each row's day, numbered from 0 on, [N]."""
+        return np.unique(self.days_N, return_inverse=True)[1]
+
+    @cached_property
+    def group_strata(self) -> np.ndarray:
+        """Each row's group, numbered from 0 on, [N]; one that reaches over midnight is two, for
+        the models of two days scored it.
+        """
+        keys_N = self.users_N if self.groups_N is None else self.groups_N
+        number_N = np.unique(keys_N, return_inverse=True)[1].astype(np.int64)
+        both_N = number_N * (int(self.day_strata.max(initial=0)) + 1) + self.day_strata
+        return np.unique(both_N, return_inverse=True)[1]
 
     @property
     def has_two_classes(self) -> bool:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.evaluation.judged import Judged
-
 
 @dataclass(frozen=True)
 class Ranked:
@@ -93,28 +91,3 @@ def _placements(
         positive, negatives_under / negatives, positives_over / positives_S[stratum]
     )
     return found_N
-
-
-# ---- what rows are ranked within -----------------------------------------------------------------
-
-
-def days_within(judged: Judged) -> np.ndarray:
-    """Each row's day, numbered from 0 on, [N]."""
-    return np.unique(judged.days_N, return_inverse=True)[1]
-
-
-def groups_within(judged: Judged) -> np.ndarray:
-    """Each row's group, numbered from 0 on, [N].
-
-    A group that reaches over midnight is two, for the models of two days scored it.
-    """
-    keys_N = judged.users_N if judged.groups_N is None else judged.groups_N
-    groups_N = np.unique(keys_N, return_inverse=True)[1].astype(np.int64)
-    days_N = days_within(judged)
-    both_N = groups_N * (int(days_N.max(initial=0)) + 1) + days_N
-    return np.unique(both_N, return_inverse=True)[1]
-
-
-def all_within(judged: Judged) -> np.ndarray:
-    """All rows in one stratum, [N]: what the pooled ROC-AUC ranks within."""
-    return np.zeros(len(judged.labels_N), np.int64)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwater.evaluation import Judged, metrics_of
-from headwater.evaluation.within import groups_within, ranked_within
+from headwater.evaluation.within import ranked_within
 from headwater.events import Examples, groups_of
 from headwater.models.downstream import RankerJob, RankerPlan, predict_day
 from headwater.pipeline.inputs import DayInputs
@@ -53,14 +53,13 @@ def judge(run: Run, inputs: DayInputs, fingerprint: str) -> dict[str, Quality]:
 
 def quality_of(day: dt.date, judged: Judged) -> Quality:
     """How a ranker's variants did on a day's rows, over all of them and within groups."""
-    groups_N = groups_within(judged)
     return Quality(
         day=day,
         rows=len(judged.labels_N),
         roc_auc=_means(judged, lambda scores: metrics_of(judged.labels_N, scores).roc_auc),
         group=judged.group,
         group_auc=_means(
-            judged, lambda scores: ranked_within(judged.labels_N, scores, groups_N).value
+            judged, lambda scores: ranked_within(judged.labels_N, scores, judged.group_strata).value
         ),
     )
 

@@ -38,6 +38,13 @@ class Lifts:
         )
         return cls(tuple(found))
 
+    def with_others(self, others: Lifts) -> Lifts:
+        """These and those of others on the same rows; of a comparison that both made, the
+        others'.
+        """
+        made = {(row.variant, row.baseline): row for row in (*self.rows, *others.rows)}
+        return Lifts(tuple(made.values()))
+
     def find(self, variant: str, baseline: str = "none") -> Lift | None:
         """None where the two were not compared."""
         return self.against(baseline).get(variant)
