@@ -42,7 +42,7 @@ class Quality:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Quality:
-        return cls(**raw | {"day": dt.date.fromisoformat(raw["day"])})
+        return cls(**{**raw, "day": dt.date.fromisoformat(raw["day"])})
 
 
 @dataclass(frozen=True)
