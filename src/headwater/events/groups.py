@@ -17,7 +17,7 @@ from headwater.events.log import EventDay
 from headwater.ids import is_id, keys_of, mix64
 
 # of rows that stand in a group of two or more; below it, user and time are said to group nothing
-LEAST_SHARED = 0.1
+LEAST_SHARED = 0.25
 IDENTITY = ("user", "item", "time_us")  # what a judged row is known by
 IN_WORDS = {USER_TIME: "user and time", USER_DAY: "user and day"}
 
