@@ -89,7 +89,12 @@ def test_squares_of_the_users_sums_are_the_jackknife_s_variance(of) -> None:
     labels = (generator.random(n) < 1 / (1 + np.exp(1 - taste))).astype(np.float32)
     scores = generator.standard_normal(n) + labels * generator.exponential(1, 150)[users]
     judged = Judged(
-        labels, users, generator.integers(0, 5, n), {}, groups_N=users * 9 + np.arange(n) % 2
+        labels,
+        users,
+        generator.integers(0, 5, n),
+        {},
+        items_N=users,
+        groups_N=users * 9 + np.arange(n) % 2,
     )
     strata = getattr(judged, of)
     found = ranked_within(labels, scores, strata)
@@ -122,7 +127,7 @@ def test_scores_that_shift_by_day_lose_pooled_auc_and_no_daily_one() -> None:
     days = np.repeat([10, 11, 12], 1000)
     truth = generator.standard_normal(3000)
     labels = (generator.random(3000) < 1 / (1 + np.exp(1 - truth))).astype(np.float32)
-    judged = Judged(labels, np.arange(3000), days, {})
+    judged = Judged(labels, np.arange(3000), days, {}, items_N=np.arange(3000))
     shifted = truth + np.array([0.0, 3.0, -2.0])[days - 10]
     pooled, daily = (
         [ranked_within(labels, scores, strata).value for scores in (truth, shifted)]
@@ -154,8 +159,9 @@ def test_a_group_that_reaches_over_midnight_is_two() -> None:
         np.array([7, 7, 7, 8]),
         np.array([10, 10, 11, 11]),
         {},
+        items_N=np.arange(4),
         groups_N=np.array([5, 5, 5, 6], np.uint64),
     )
     assert len(set(judged.group_strata.tolist())) == 3
-    of_users = Judged(judged.labels_N, judged.users_N, judged.days_N, {})
+    of_users = Judged(judged.labels_N, judged.users_N, judged.days_N, {}, items_N=np.arange(4))
     assert of_users.group_strata.tolist() == [0, 0, 1, 2]
