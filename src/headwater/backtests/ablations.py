@@ -12,10 +12,20 @@ from headwater.backtests.changed_upstreams import Upstreams, ablations
 from headwater.config import SHUFFLED
 from headwater.errors import ExperimentError
 from headwater.evaluation import Chart, Column, Judged, Lift, Table
+from headwater.evaluation.verdict import corrected_tone
 from headwater.models.upstream import widths_of
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
-from headwater.studies.comparison import Lifts, Row, change_cells, control_note, lift_series
+from headwater.studies.comparison import (
+    Lifts,
+    Row,
+    change_cells,
+    control_note,
+    control_pairs,
+    interval_note,
+    lift_series,
+    training_caveat,
+)
 
 DECLARED = "as declared"
 COLUMNS = (
@@ -32,8 +42,9 @@ COLUMNS = (
     ),
     Column("p_holm", "p (Holm)", ".2g"),
     Column("rows_needed", "rows needed", ".2g"),
-    Column("verdict", "verdict"),
+    Column("verdict", "verdict", "s"),
 )
+WORDS = {"good": "better", "bad": "worse", "flat": "no difference shown"}
 
 
 @dataclass(frozen=True)
@@ -57,9 +68,7 @@ class _Found:
         over = self.over_declared(name)
         if over is None:
             return ""
-        if (over.p_holm or 0) >= self.alpha:
-            return "no difference shown"
-        return "worse" if over.roc_auc_lift_pct < 0 else "better"
+        return WORDS[corrected_tone(over, self.alpha)]
 
 
 def ablation_study(asked: Asked) -> Table:
@@ -102,7 +111,10 @@ def _gather(run: Run, consumer: str, only: tuple[str, ...] | None) -> _Found:
         _declared(one.judged) if name == DECLARED else renamed(one.judged, name)
         for name, one in backtested.items()
     )
-    further = [(name, DECLARED) for name in changed]
+    further = [
+        *((name, DECLARED) for name in changed),
+        *control_pairs(judged.scores, [DECLARED]),
+    ]
     return _Found(
         judged=judged,
         lifts=Lifts.of(judged, config.evaluation, further),
@@ -163,17 +175,16 @@ def _answer(consumer: str, found: _Found) -> str:
         said += " No ablation is shown to gain less."
     if better:
         said += f" More is gained with {', with '.join(better)}."
-    return said + control_note(found.lifts.get(SHUFFLED))
+    return said + control_note(found.lifts, DECLARED) + training_caveat(found.lifts)
 
 
 def _notes(found: _Found) -> tuple[str, ...]:
-    seeds = found.lifts.rows[0].seeds
     return (
         (
             f"Every ablation trains all upstreams anew over the same {found.days} days, and then"
-            f" the ranker that reads their vectors; {seeds} seeds of the ranker, one of the"
-            " upstreams, so the chance in training an upstream is not within the intervals."
+            " the ranker that reads their vectors."
         ),
+        interval_note(found.lifts),
         (
             "One unified upstream has the settings of the first declared, with the most epochs and"
             " contrastive weight of any."

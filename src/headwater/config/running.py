@@ -186,8 +186,10 @@ class EvaluationConfig(Strict):
 
     start: dt.date | None = None
     end: dt.date | None = None
-    bootstrap: int = Field(500, ge=10)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    margin_pct: float = Field(
+        0.1, gt=0, description="of ROC-AUC: a loss below it is none (T4, how narrow vectors may be)"
+    )
     trusted: tuple[str, ...] = ()
 
     @model_validator(mode="after")
