@@ -104,7 +104,7 @@ def make_factory(folder: Path, planted: str = "none") -> Factory:
                         "projection": {"dropout": 0.0},
                     }
                 },
-                "evaluation": {"start": str(day(1)), "bootstrap": 10},
+                "evaluation": {"start": str(day(1))},
             }
         ),
         folder,

@@ -21,10 +21,20 @@ from headwater.backtests.upstream_seeds import joined, replicate
 from headwater.config import SHUFFLED, FactoryConfig
 from headwater.errors import ExperimentError
 from headwater.evaluation import Chart, Column, Judged, Lift, Table
+from headwater.evaluation.verdict import corrected_tone
 from headwater.models.upstream import widths_of
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
-from headwater.studies.comparison import Lifts, Row, change_cells, control_note, lift_series
+from headwater.studies.comparison import (
+    Lifts,
+    Row,
+    change_cells,
+    control_note,
+    control_pairs,
+    interval_note,
+    lift_series,
+    training_caveat,
+)
 
 DECLARED = "as declared"
 NO_VERDICT = "none from one upstream seed"
@@ -43,8 +53,9 @@ COLUMNS = (
     Column("p_holm", "p (Holm)", ".2g"),
     Column("rows_needed", "rows needed", ".2g"),
     Column("upstream_seeds", "upstream seeds", "d"),
-    Column("verdict", "verdict"),
+    Column("verdict", "verdict", "s"),
 )
+WORDS = {"good": "better", "bad": "worse", "flat": "no difference shown"}
 
 
 @dataclass(frozen=True)
@@ -73,9 +84,7 @@ class _Found:
             return ""
         if name not in self.seeded:
             return NO_VERDICT
-        if (over.p_holm or 0) >= self.alpha:
-            return "no difference shown"
-        return "worse" if over.roc_auc_lift_pct < 0 else "better"
+        return WORDS[corrected_tone(over, self.alpha)]
 
 
 def ablation_study(asked: Asked) -> Table:
@@ -180,7 +189,8 @@ def _judged(backtested: Mapping[str, Backtested], names: Iterable[str], number: 
 
 
 def _lifts(config: FactoryConfig, judged: Judged, names: Iterable[str]) -> Lifts:
-    return Lifts.of(judged, config.evaluation, [(name, DECLARED) for name in names])
+    further = [*((name, DECLARED) for name in names), *control_pairs(judged.scores, [DECLARED])]
+    return Lifts.of(judged, config.evaluation, further)
 
 
 def _chosen(
@@ -238,7 +248,7 @@ def _answer(consumer: str, found: _Found) -> str:
         said += " No ablation is shown to gain less."
     if better:
         said += f" More is gained with {', with '.join(better)}."
-    return said + control_note(found.lifts.get(SHUFFLED))
+    return said + control_note(found.lifts, DECLARED) + training_caveat(found.lifts)
 
 
 def _notes(found: _Found) -> tuple[str, ...]:
@@ -255,6 +265,7 @@ def _notes(found: _Found) -> tuple[str, ...]:
             f"Every ablation trains all upstreams anew over the same {found.days} days, and then"
             f" the ranker that reads their vectors. {seeds}"
         ),
+        interval_note(found.lifts),
         (
             "One unified upstream has the settings of the first declared, with the most epochs and"
             " contrastive weight of any."

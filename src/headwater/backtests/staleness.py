@@ -16,7 +16,16 @@ from headwater.evaluation import Chart, Column, Judged, Lift, Table
 from headwater.pipeline.predict import stale_name
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
-from headwater.studies.comparison import Lifts, Row, change_cells, control_note, lift_series
+from headwater.studies.comparison import (
+    Lifts,
+    Row,
+    change_cells,
+    control_note,
+    control_pairs,
+    interval_note,
+    lift_series,
+    training_caveat,
+)
 
 AGES = (0, 1, 2, 3, 5, 7, 10, 14)
 COLUMNS = (
@@ -96,7 +105,10 @@ def _gather(run: Run, consumer: str, ages: tuple[int, ...]) -> _Found:
     )
     judged = merged(one.judged for one in backtested.values())
     judged = judged.take(np.flatnonzero(judged.days_N >= start.toordinal()))
-    further = [(stale_name("all", age), "all") for age in chosen[1:]]
+    further = [
+        *((stale_name("all", age), "all") for age in chosen[1:]),
+        *control_pairs(judged.scores, ["all"]),
+    ]
     return _Found(judged, Lifts.of(judged, config.evaluation, further), chosen)
 
 
@@ -132,7 +144,8 @@ def _answer(consumer: str, found: _Found) -> str:
             f"the fresh vectors' lift is not shown ({fresh.roc_auc_lift_pct:+.2f} %,"
             f" {fresh.low:.2f} to {fresh.high:.2f}), so what staleness costs cannot be told."
         )
-    return f"{consumer.upper()} ranker: {said}{control_note(found.control)}"
+    control = control_note(found.lifts, "all")
+    return f"{consumer.upper()} ranker: {said}{control}{training_caveat(found.lifts)}"
 
 
 def _notes(found: _Found, ages: tuple[int, ...]) -> tuple[str, ...]:
@@ -140,13 +153,14 @@ def _notes(found: _Found, ages: tuple[int, ...]) -> tuple[str, ...]:
         "The ranker learns with vectors as they were served, and meets the older ones only when it"
         " is judged; it sees their age. All lines of the table are about the same rows."
     )
+    notes = (interval_note(found.lifts), note)
     if len(found.ages) == len(ages):
-        return (note,)
+        return notes
     shortened = (
         f"Longer than {found.ages[-1]} days cannot be asked: the first judged day"
         f" ({found.judged.day(0)}) had no edition so old."
     )
-    return (note, shortened)
+    return (*notes, shortened)
 
 
 def _charts(consumer: str, found: _Found) -> tuple[Chart, ...]:

@@ -199,8 +199,10 @@ class EvaluationConfig(Strict):
     )
     end: dt.date | None = Field(None, description="the last one (default: the last there is)")
     group: str | dict[str, str] = Field(AUTO_GROUP, description=_GROUP)
-    bootstrap: int = Field(500, ge=10)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    margin_pct: float = Field(
+        0.1, gt=0, description="of ROC-AUC: a loss below it is none (T4, how narrow vectors may be)"
+    )
     trusted: tuple[str, ...] = ()
 
     @model_validator(mode="after")

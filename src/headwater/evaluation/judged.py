@@ -24,7 +24,7 @@ class Judged:
     users_N: np.ndarray
     days_N: np.ndarray
     scores: Mapping[str, Mapping[int, np.ndarray]]
-    items_N: np.ndarray | None = None
+    items_N: np.ndarray
     times_us_N: np.ndarray | None = None
     groups_N: np.ndarray | None = None
     group: str = "user and day"
@@ -44,7 +44,7 @@ class Judged:
             self.users_N[rows_N],
             self.days_N[rows_N],
             scores,
-            None if self.items_N is None else self.items_N[rows_N],
+            self.items_N[rows_N],
             None if self.times_us_N is None else self.times_us_N[rows_N],
             None if self.groups_N is None else self.groups_N[rows_N],
             self.group,

@@ -26,8 +26,6 @@ from headwater.report.headline import (
 from headwater.studies.judged import pooled
 from headwater.workspace import Workspace
 
-BOOTSTRAP_SEED = 20250904
-
 
 @dataclass(frozen=True)
 class Side:
@@ -102,10 +100,10 @@ def contests_of(sides: Sides) -> list[Contest]:
 
 def _contest(sides: Sides, slug: str) -> Contest:
     table, other = (side.tables[slug] for side in sides)
-    span = sides[0].config.evaluation
+    confidence = sides[0].config.evaluation.confidence
     a, b = (pooled(side.workspace.of_live_lane(), table.consumer) for side in sides)
     same = same_rows(a, b)
-    found = lift_differences(a, b, span.bootstrap, span.confidence, BOOTSTRAP_SEED) if same else []
+    found = lift_differences(a, b, confidence) if same else []
     return Contest(table, other, {one.variant: one for one in found}, same)
 
 
@@ -161,6 +159,7 @@ def _verdict(sides: Sides, contest: Contest, a: Gain, b: Gain) -> Verdict:
     flat = difference.low <= 0 <= difference.high
     word = "no difference shown" if flat else f"{sides[points > 0].letter} gains more"
     interval = f"{signed(difference.low)} to {signed(difference.high)} points"
+    caveat = "" if difference.covers_training else " One seed: chance in training is not covered."
     return Verdict(
         tone="flat" if flat else "good",
         word=word,
@@ -168,7 +167,7 @@ def _verdict(sides: Sides, contest: Contest, a: Gain, b: Gain) -> Verdict:
         interval=interval,
         sentence=(
             f"On the same {a.rows:,} rows, B less A is {signed(points)} points ({interval}):"
-            f" {word}."
+            f" {word}.{caveat}"
         ),
     )
 

@@ -91,7 +91,7 @@ def _rows_note(contest: Contest) -> str:
     if contest.same:
         return (
             "Both judged exactly the same rows:"
-            " the interval of a lift's difference is paired, over users and seeds."
+            " the interval of a lift's difference is paired, over users, items and seeds."
         )
     a, b = (
         f"{table.first_day} to {table.last_day}, {table.rows[0]['n']:,} rows"

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from headwater.config import SHUFFLED
 from headwater.evaluation.table import Table
+from headwater.evaluation.verdict import Tone, beside_control, tone_of
 
 RANKERS = ("T2", "T3")  # the tables that give a ranker's lifts by variant
-WORDS = {
+WORDS: dict[Tone, str] = {
     "good": "helps",
     "flat": "no effect shown",
     "bad": "hurts",
-    "doubt": "in doubt: the control lifts too",
+    "doubt": "in doubt: no gain over the control",
 }
 
 
@@ -31,7 +32,7 @@ class Gain:
     high: float
 
     @property
-    def tone(self) -> str:
+    def tone(self) -> Tone:
         return tone_of(self.low, self.high)
 
     @property
@@ -49,7 +50,7 @@ class Bar:
     figure: float
     low: float
     high: float
-    tone: str
+    tone: Tone
     left: float = 0.0
     width: float = 0.0
     at: float = 0.0
@@ -80,8 +81,8 @@ def headline(table: Table) -> Headline:
     """What the variant that reads all embeddings gains, and whether the shuffled control is flat.
 
     Where no variant reads all, it is about the best, and says so. An interval that holds zero
-    shows no effect. A control that lifts puts a gain in doubt, since its vectors are other
-    entities' own.
+    shows no effect. A gain that is not shown over the control too is in doubt, since the control's
+    vectors are other entities' own.
     """
     gains = gains_of(table)
     reading = {name: gain for name, gain in gains.items() if name != SHUFFLED} or gains
@@ -94,7 +95,8 @@ def headline(table: Table) -> Headline:
     if SHUFFLED in gains:
         control = gains[SHUFFLED]
         bars.append(bar_of(f"shuffled control, {signed(control.lift_pct)} %", control))
-        if all(bar.tone == "good" for bar in bars):
+        over = gains_of(table, SHUFFLED).get(gain.variant)
+        if beside_control(gain.tone, None if over is None else over.tone) == "doubt":
             bars = [replace(bar, tone="doubt") for bar in bars]
     else:
         said += " No shuffled control was judged."
@@ -113,14 +115,14 @@ def headline(table: Table) -> Headline:
     )
 
 
-def gains_of(table: Table) -> dict[str, Gain]:
-    """The gains of a ranker's variants over the model without embeddings, by variant."""
+def gains_of(table: Table, baseline: str = "none") -> dict[str, Gain]:
+    """The gains of a ranker's variants over the model without embeddings, or over another."""
     return {
         row["variant"]: Gain(
             row["variant"], row["n"], row["roc_auc_lift_pct"], row["low"], row["high"]
         )
         for row in table.rows
-        if row["baseline"] == "none" and row["variant"] != "none"
+        if row["baseline"] == baseline != row["variant"]
     }
 
 
@@ -137,13 +139,6 @@ def greatest(gains: Iterable[Gain]) -> Gain:
 def bar_of(name: str, gain: Gain) -> Bar:
     """A gain under a name, not yet placed on a strip."""
     return Bar(name, gain.lift_pct, gain.low, gain.high, gain.tone)
-
-
-def tone_of(low: float, high: float) -> str:
-    """What an interval allows to be said: good above zero, bad below it, flat where it holds it."""
-    if low > 0:
-        return "good"
-    return "bad" if high < 0 else "flat"
 
 
 def strip(bars: Sequence[Bar]) -> tuple[tuple[Bar, ...], float]:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 from headwater.config import SHUFFLED, EvaluationConfig
 from headwater.evaluation import Chart, Judged, Lift, Series, lift_table
+from headwater.evaluation.interval import FEW
+from headwater.evaluation.verdict import Tone, beside_control, tone_of
 
-BOOTSTRAP_SEED = 20250904
 Row = Mapping[str, object]
+# what an answer must not leave out
+ONE_SEED = " One seed of the ranker was trained: the chance in training is not covered."
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,7 @@ class Lifts:
 
         Raises ExperimentError where the judged rows hold one class only.
         """
-        found = lift_table(
-            judged, span.bootstrap, span.confidence, BOOTSTRAP_SEED, baseline, further
-        )
-        return cls(tuple(found))
+        return cls(tuple(lift_table(judged, span.confidence, baseline, further)))
 
     def with_others(self, others: Lifts) -> Lifts:
         """These and those of others on the same rows; of a comparison that both made, the
@@ -52,6 +52,14 @@ class Lifts:
     def get(self, variant: str, baseline: str = "none") -> Lift:
         """Raises KeyError where the two were not compared."""
         return self.against(baseline)[variant]
+
+    def tone(self, variant: str) -> Tone:
+        """What may be said of a variant's lift over no embeddings, by its interval, and by that
+        over its shuffled control where the two were compared.
+        """
+        lift, over = self.get(variant), self.find(variant, SHUFFLED)
+        over_tone = None if over is None else tone_of(over.low, over.high)
+        return beside_control(tone_of(lift.low, lift.high), over_tone)
 
     def against(self, baseline: str) -> dict[str, Lift]:
         """By variant, those over one baseline."""
@@ -101,13 +109,57 @@ def reading_variant(variants: Iterable[str]) -> str:
     return [*without, *reading][-1]
 
 
-def control_note(control: Lift | None) -> str:
-    """Whether the gain is the vectors' own."""
+def control_pairs(judged: Iterable[str], variants: Iterable[str]) -> list[tuple[str, str]]:
+    """The comparisons of `variants` with the shuffled control, where that was judged."""
+    names = set(judged)
+    if SHUFFLED not in names:
+        return []
+    return [(name, SHUFFLED) for name in variants if name in names - {"none", SHUFFLED}]
+
+
+def control_note(lifts: Lifts, variant: str) -> str:
+    """Whether a variant's gain is the vectors' own: does the shuffled control lift, and does the
+    variant gain over it on the same rows.
+    """
+    control, over = lifts.find(SHUFFLED), lifts.find(variant, SHUFFLED)
     if control is None:
         return " No shuffled control was judged."
+    found = f"{control.roc_auc_lift_pct:+.2f} %"
+    said = f" The shuffled control does not lift ({found})"
     if control.low > 0:
-        return (
-            f" Beware: the shuffled control lifts too ({control.roc_auc_lift_pct:+.2f} %), so the"
-            " gain is not the vectors' own."
+        said = f" Beware: the shuffled control lifts too ({found})"
+    if over is None:
+        return f"{said}."
+    gain = f"{over.roc_auc_lift_pct:+.2f} % ({over.low:+.2f} to {over.high:+.2f})"
+    if over.low > 0:
+        return f"{said}; over it the vectors gain {gain}."
+    return f"{said}; over it no gain of the vectors is shown, {gain}, so none is their own."
+
+
+def training_caveat(lifts: Lifts) -> str:
+    """`ONE_SEED` where that is so."""
+    if all(row.covers_training for row in lifts.rows):
+        return ""
+    return ONE_SEED
+
+
+def interval_note(lifts: Lifts) -> str:
+    """What a table's intervals cover and what they do not, and whether they rest on too few."""
+    compared = [row for row in lifts.rows if row.variant != row.baseline]
+    seeds = lifts.rows[0].seeds
+    over = f"users, items and {seeds} seeds of the ranker"
+    left_out = "The chance in training an upstream, which was trained once, is in none of them."
+    if not all(row.covers_training for row in compared):
+        over = "users and items"
+        left_out = (
+            "The chance in training is in none of them: one seed of the ranker was trained, and"
+            " each upstream once."
         )
-    return f" The shuffled control does not lift ({control.roc_auc_lift_pct:+.2f} %)."
+    said = f"Intervals and p values are of one error, over {over}. {left_out}"
+    fewest = min((min(row.users_effective, row.items_effective) for row in compared), default=FEW)
+    if fewest < FEW:
+        said += (
+            f" They rest on few users or items, as good as {fewest:.1f} of equal weight: a rough"
+            " guide."
+        )
+    return said

@@ -12,7 +12,7 @@ from headwater.events import Examples
 from headwater.models.downstream.networks import BLOCK_NAMES
 from headwater.models.downstream.plan import VariantTask
 from headwater.models.downstream.reading import EmbeddingTensors, read_embeddings
-from headwater.models.training import feature_tensors, history_tensors, id_slots
+from headwater.models.training import feature_tensors, history_tensors, id_slots, seeded
 from headwater.nn import FeatureTensors, HistoryTensors
 
 
@@ -28,9 +28,24 @@ class Inputs(NamedTuple):
         read = {name: part.rows(index) for name, part in self.read.items()}
         return Inputs(blocks, read, None if self.history is None else self.history.rows(index))
 
+    def of_seed(self, task: VariantTask, seed: int) -> Inputs:
+        """What the model of one seed reads: shuffled embeddings are dealt out anew for each, so that
+        the chance in a deal is part of the chance in training.
+        """
+        plan = task.plan
+        if not plan.variant.shuffled:
+            return self
+        dealt = seeded(plan.seed, seed)
+        return self._replace(
+            read=read_embeddings(task.view, plan.variant, task.rows, plan.widths, dealt)
+        )
+
 
 def inputs_of(task: VariantTask) -> Inputs:
-    """Features, served embeddings and history of all rows. Raises LeakError, SpaceMismatch."""
+    """Features, served embeddings and history of all rows; see also `Inputs.of_seed`.
+
+    Raises LeakError, SpaceMismatch.
+    """
     plan, rows = task.plan, task.rows
     buckets = plan.config.id_buckets
     blocks = {

@@ -44,8 +44,9 @@ def predict_variant(task: VariantTask) -> dict[int, np.ndarray]:
     inputs = inputs_of(task)
     for seed, ranker, _ in _models(task):
         ranker.eval()
+        own = inputs.of_seed(task, seed)
         parts = [
-            torch.sigmoid(ranker(*inputs.rows(index))[:, 0])
+            torch.sigmoid(ranker(*own.rows(index))[:, 0])
             for index in torch.arange(len(task.rows)).split(PREDICTED_ROWS)
         ]
         scores[seed] = torch.cat(parts).numpy() if parts else np.zeros(0, np.float32)
@@ -70,7 +71,8 @@ def fit_variant(task: VariantTask) -> dict[str, float]:
             for name in BLOCK_NAMES:
                 ranker.features[name].observe(inputs.blocks[name])  # type: ignore[operator]
                 ranker.features[name].learn()  # type: ignore[operator]
-            losses += learn(task, ranker, optimizers, inputs, labels_NK, seed)
+            own = inputs.of_seed(task, seed)
+            losses += learn(task, ranker, optimizers, own, labels_NK, seed)
             save_checkpoint(aside, ranker, optimizers, meta, name=f"seed-{seed}")
     return {"loss": float(np.mean(losses)) if losses else float("nan")}
 

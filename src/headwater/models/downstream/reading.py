@@ -44,7 +44,7 @@ def read_embeddings(
     """What `view` serves to `rows`, by embedding name.
 
     Of a shuffled embedding each day's entries (vector, flag and age together) are dealt out to the
-    wrong entities, so that all that is left of it is noise. Raises LeakError (see View.read) and
+    wrong entities, for each `seed` to others, so that all that is left of it is noise. Raises LeakError (see View.read) and
     SpaceMismatch.
     """
     read: dict[str, EmbeddingTensors] = {}
