@@ -32,9 +32,7 @@ def test_replicates_share_no_seed(copied) -> None:
     assert made[0].upstreams is None  # the factory's own vectors
     assert [one.spec.seeds for one in made] == [(3, 5, 4), (6, 8, 7), (9, 11, 10)]
     assert [one.upstreams["ctr"].seed for one in made[1:]] == [config.seed + 1, config.seed + 2]
-    declared = {
-        name: up.model_copy(update={"seed": 40}) for name, up in config.upstreams.items()
-    }
+    declared = {name: up.model_copy(update={"seed": 40}) for name, up in config.upstreams.items()}
     own = replicate(config, Backtest(spec, ("all",), upstreams=declared), 2)
     assert own.upstreams["cvr"].seed == 42
 

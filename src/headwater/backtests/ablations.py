@@ -26,14 +26,18 @@ from headwater.models.upstream import widths_of
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
 from headwater.studies.comparison import (
+    WITHIN,
     Lifts,
     Row,
+    beside,
     change_cells,
+    change_columns,
     control_note,
     control_pairs,
     interval_note,
     lift_series,
     training_caveat,
+    within_note,
 )
 
 DECLARED = "as declared"
@@ -43,19 +47,19 @@ COLUMNS = (
     Column("numbers", "numbers a pair", ",d"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "lift % (interval)", "+.2f", "low", "high"),
-    Column(
-        "over_declared_pct",
-        "against as declared, % (interval)",
-        "+.2f",
-        "over_declared_low",
-        "over_declared_high",
-    ),
+    *WITHIN,
+    *change_columns("over_declared", "against as declared"),
     Column("p_holm", "p (Holm)", ".2g"),
     Column("rows_needed", "rows needed", ".2g"),
     Column("upstream_seeds", "upstream seeds", "d"),
     Column("verdict", "verdict", "s"),
 )
-WORDS = {"good": "better", "bad": "worse", "flat": "no difference shown"}
+WORDS = {
+    "good": "better",
+    "bad": "worse",
+    "flat": "no difference shown",
+    "mixed": "mixed",
+}
 
 
 @dataclass(frozen=True)
@@ -236,9 +240,11 @@ def _answer(consumer: str, found: _Found) -> str:
     verdicts = {name: found.verdict(name) for name in found.judged.scores}
     worse = [name for name, verdict in verdicts.items() if verdict == "worse"]
     better = [name for name, verdict in verdicts.items() if verdict == "better"]
+    declared = found.lifts.get(DECLARED)
     said = (
         f"{consumer.upper()} ranker: the declared upstreams lift it by"
-        f" {found.lifts.get(DECLARED).roc_auc_lift_pct:+.2f} %."
+        f" {declared.roc_auc_lift_pct:+.2f} % ({declared.low:.2f} to {declared.high:.2f};"
+        f" {beside(declared)})."
     )
     if worse:
         said += f" Less is gained with {', with '.join(worse)}."
@@ -266,6 +272,7 @@ def _notes(found: _Found) -> tuple[str, ...]:
             f" the ranker that reads their vectors. {seeds}"
         ),
         interval_note(found.lifts),
+        within_note(found.judged),
         (
             "One unified upstream has the settings of the first declared, with the most epochs and"
             " contrastive weight of any."

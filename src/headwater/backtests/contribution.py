@@ -11,25 +11,25 @@ from headwater.backtests.backtest import Backtest, backtest, days_of, running
 from headwater.config import SHUFFLED, FactoryConfig
 from headwater.embeddings import make_policy
 from headwater.evaluation import Chart, Column, Judged, Lift, Table
-from headwater.evaluation.verdict import corrected_tone
+from headwater.evaluation.verdict import corrected_tone, shown
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
 from headwater.studies.comparison import (
     Lifts,
     Row,
     change_cells,
+    change_columns,
     interval_note,
     lift_series,
     training_caveat,
+    within_note,
 )
 
 COLUMNS = (
     Column("embedding", "embedding"),
-    Column("dropped_pct", "left out: change % (interval)", "+.3f", "dropped_low", "dropped_high"),
+    *change_columns("dropped", "left out: change", "+.3f"),
     Column("dropped_p_holm", "p (Holm)", ".2g"),
-    Column(
-        "shuffled_pct", "shuffled: change % (interval)", "+.3f", "shuffled_low", "shuffled_high"
-    ),
+    *change_columns("shuffled", "shuffled: change", "+.3f"),
     Column("shuffled_p_holm", "p (Holm)", ".2g"),
     Column("bytes", "bytes a vector", ",d"),
     Column("rows_needed", "rows needed", ".2g"),
@@ -72,6 +72,8 @@ class _Found:
         dropped = corrected_tone(self.dropped(name), self.alpha)
         if dropped == "flat":
             return "not shown: the others may stand in for it"
+        if dropped == "mixed":
+            return "mixed: one ROC-AUC rises, another falls"
         if dropped == "good":
             return "hurts"
         shuffled = corrected_tone(self.shuffled(name), self.alpha)
@@ -146,12 +148,12 @@ def _row(found: _Found, name: str) -> Row:
 
 def _answer(consumer: str, found: _Found) -> str:
     ranker, caveat = f"{consumer.upper()} ranker", training_caveat(found.lifts)
-    if found.of("none").high >= 0:
+    if shown(found.of("none")) != "bad":
         return (
             f"{ranker}: all embeddings together are not shown to lift it, so none of them can be"
             f" shown to earn its bytes.{caveat}"
         )
-    if found.of(SHUFFLED).high >= 0:
+    if shown(found.of(SHUFFLED)) != "bad":
         return (
             f"{ranker}: all embeddings together are not shown to gain over their shuffled control,"
             f" so none of them can be shown to earn its bytes.{caveat}"
@@ -178,6 +180,7 @@ def _notes(found: _Found) -> tuple[str, ...]:
             f" corrected over all {len(found.lifts.rows) - 1} variants (Holm)."
         ),
         interval_note(found.lifts),
+        within_note(found.judged),
         (
             "Embeddings share what they know: two of which neither is missed alone may be missed"
             " together (T2 shows every subset)."

@@ -19,14 +19,18 @@ from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
 from headwater.studies.comparison import (
+    WITHIN,
     Lifts,
     Row,
+    beside,
     change_cells,
+    change_columns,
     control_note,
     control_pairs,
     interval_note,
     lift_chart,
     training_caveat,
+    within_note,
 )
 
 T1_POLICIES: dict[str, str] = {
@@ -41,7 +45,8 @@ COLUMNS = (
     Column("variant", "policy"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
-    Column("over_first_pct", "over the first, %", "+.3f", "over_first_low", "over_first_high"),
+    *WITHIN,
+    *change_columns("over_first", "over the first", "+.3f"),
     Column("p_holm", "p (Holm)", ".2g"),
     Column("pr_auc_lift_pct", "PR-AUC lift %", "+.2f", "pr_low", "pr_high"),
     Column("cosine", "day-over-day cosine", ".4f"),
@@ -98,7 +103,7 @@ def policy_table(
         answer=_answer(consumer, found),
         columns=COLUMNS,
         rows=tuple(_row(found, lift) for lift in found.lifts.against("none").values()),
-        notes=(interval_note(found.lifts), *NOTES),
+        notes=(interval_note(found.lifts), within_note(found.judged), *NOTES),
         charts=_charts(consumer, found, run.workspace.config.evaluation.confidence),
     )
 
@@ -164,7 +169,7 @@ def _answer(consumer: str, found: _Found) -> str:
     if lead is not None:
         said += (
             f", {lead.roc_auc_lift_pct:+.3f} % over {found.first} (interval {lead.low:+.3f} to"
-            f" {lead.high:+.3f})"
+            f" {lead.high:+.3f}; {beside(lead)})"
         )
     return f"{said}.{control_note(found.lifts, best.variant)}{training_caveat(found.lifts)}"
 

@@ -18,18 +18,23 @@ from headwater.backtests.backtest import (
 from headwater.backtests.timing import TIMED_ROWS, last_taught, timed_tasks
 from headwater.config import SHUFFLED, DownstreamConfig
 from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table
+from headwater.evaluation.verdict import shown
 from headwater.models.downstream import Cost, costs_of
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
 from headwater.studies.comparison import (
+    WITHIN,
     Lifts,
     Row,
+    beside,
     change_cells,
+    change_columns,
     control_note,
     control_pairs,
     interval_note,
     lift_series,
     training_caveat,
+    within_note,
 )
 
 WIDTHS = (32, 16, 8, 4, 2)
@@ -43,7 +48,8 @@ COLUMNS = (
     Column("speed_pct", "speed %", "+.1f"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
-    Column("over_whole_pct", "over unprojected, %", "+.3f", "over_whole_low", "over_whole_high"),
+    *WITHIN,
+    *change_columns("over_whole", "over unprojected", "+.3f"),
     Column("p_holm", "p (Holm)", ".2g"),
     Column("verdict", "verdict", "s"),
     Column("core_hours_a_year", "core-hours a year", ",.1f"),
@@ -82,10 +88,13 @@ class _Found:
 
     def is_no_worse(self, name: str) -> bool:
         """Whether it is shown that no more than the margin is lost against the vectors as they are
-        (non-inferiority: the lower end of the interval). A wide interval shows nothing.
+        (non-inferiority: the lower end of the interval), pooled and daily, and no loss is shown
+        within groups. A wide interval shows nothing.
         """
         over = self.over_whole(name)
-        return over is not None and over.low > -self.margin_pct
+        if over is None or over.group.high < 0:
+            return False
+        return over.low > -self.margin_pct and not over.daily.low <= -self.margin_pct
 
     def verdict(self, name: str) -> str:
         over = self.over_whole(name)
@@ -93,7 +102,7 @@ class _Found:
             return ""
         if self.is_no_worse(name):
             return "no worse, within the margin"
-        if over.high < 0:
+        if shown(over) == "bad":
             return "worse"
         return "not shown to be no worse"
 
@@ -219,7 +228,7 @@ def _narrowest(found: _Found) -> str:
     From the widest down, to the first that is not: of several tests in a fixed order no more than
     one error in so many is made (Maurer, Hothorn & Lehmacher 1995).
     """
-    if not any(found.lifts.get(name).low > 0 for name in found.projections):
+    if not any(shown(found.lifts.get(name)) == "good" for name in found.projections):
         return (
             "through no projection are the embeddings shown to lift, so there is nothing that one"
             " could cost"
@@ -243,8 +252,8 @@ def _narrowest(found: _Found) -> str:
     return (
         f"projected {least} numbers each, the narrowest that is shown to lose less than {margin},"
         f" embeddings lift {found.lifts.get(least).roc_auc_lift_pct:+.2f} % instead of"
-        f" {whole.roc_auc_lift_pct:+.2f} %, and training is {found.speed_pct(least):+.1f} %"
-        f" faster{money}"
+        f" {whole.roc_auc_lift_pct:+.2f} % ({beside(whole)}), and training is"
+        f" {found.speed_pct(least):+.1f} % faster{money}"
     )
 
 
@@ -264,6 +273,7 @@ def _notes(found: _Found) -> tuple[str, ...]:
             f" -{found.margin_pct:g} % (`evaluation.margin_pct`)."
         ),
         interval_note(found.lifts),
+        within_note(found.judged),
         "The store keeps and serves the vectors whole: a projection belongs to its consumer.",
     )
 

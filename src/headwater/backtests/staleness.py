@@ -13,18 +13,23 @@ import numpy as np
 from headwater.backtests.backtest import Backtest, backtest, days_of, merged, running
 from headwater.config import SHUFFLED, FactoryConfig
 from headwater.evaluation import Chart, Column, Judged, Lift, Table
+from headwater.evaluation.verdict import shown
 from headwater.pipeline.predict import stale_name
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
 from headwater.studies.comparison import (
+    WITHIN,
     Lifts,
     Row,
+    beside,
     change_cells,
+    change_columns,
     control_note,
     control_pairs,
     interval_note,
     lift_series,
     training_caveat,
+    within_note,
 )
 
 AGES = (0, 1, 2, 3, 5, 7, 10, 14)
@@ -32,8 +37,9 @@ COLUMNS = (
     Column("frozen", "vectors frozen for"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
+    *WITHIN,
     Column("kept", "of the fresh lift", ".0%"),
-    Column("over_fresh_pct", "against fresh, %", "+.3f", "over_fresh_low", "over_fresh_high"),
+    *change_columns("over_fresh", "against fresh", "+.3f"),
     Column("p_holm", "p (Holm)", ".2g"),
 )
 
@@ -125,7 +131,7 @@ def _rows(found: _Found) -> tuple[Row, ...]:
 def _row(found: _Found, age: int) -> Row:
     lift = found.frozen(age)
     row = lift.as_json() | {"frozen_days": age}
-    if found.fresh.low > 0:
+    if shown(found.fresh) == "good":
         row["kept"] = lift.roc_auc_lift_pct / found.fresh.roc_auc_lift_pct
     if age:
         row |= change_cells("over_fresh", found.lifts.get(lift.variant, "all"))
@@ -136,13 +142,14 @@ def _answer(consumer: str, found: _Found) -> str:
     fresh, oldest = found.fresh, found.frozen(found.ages[-1])
     said = (
         f"vectors frozen for {found.ages[-1]} days still give {oldest.roc_auc_lift_pct:+.2f} %"
-        f" (interval {oldest.low:.2f} to {oldest.high:.2f}) of the fresh ones'"
+        f" (interval {oldest.low:.2f} to {oldest.high:.2f}; {beside(oldest)}) of the fresh ones'"
         f" {fresh.roc_auc_lift_pct:+.2f} %."
     )
-    if fresh.low <= 0:
+    if shown(fresh) != "good":
         said = (
             f"the fresh vectors' lift is not shown ({fresh.roc_auc_lift_pct:+.2f} %,"
-            f" {fresh.low:.2f} to {fresh.high:.2f}), so what staleness costs cannot be told."
+            f" {fresh.low:.2f} to {fresh.high:.2f}; {beside(fresh)}), so what staleness costs"
+            " cannot be told."
         )
     control = control_note(found.lifts, "all")
     return f"{consumer.upper()} ranker: {said}{control}{training_caveat(found.lifts)}"
@@ -153,14 +160,14 @@ def _notes(found: _Found, ages: tuple[int, ...]) -> tuple[str, ...]:
         "The ranker learns with vectors as they were served, and meets the older ones only when it"
         " is judged; it sees their age. All lines of the table are about the same rows."
     )
-    notes = (interval_note(found.lifts), note)
+    notes, within = (interval_note(found.lifts), note), within_note(found.judged)
     if len(found.ages) == len(ages):
-        return notes
+        return (*notes, within)
     shortened = (
         f"Longer than {found.ages[-1]} days cannot be asked: the first judged day"
         f" ({found.judged.day(0)}) had no edition so old."
     )
-    return (*notes, shortened)
+    return (*notes, shortened, within)
 
 
 def _charts(consumer: str, found: _Found) -> tuple[Chart, ...]:

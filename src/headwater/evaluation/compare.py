@@ -10,10 +10,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.errors import ExperimentError
-from headwater.evaluation.influence import roc_auc
-from headwater.evaluation.interval import interval_of
+from headwater.evaluation.influence import Metric, roc_auc
+from headwater.evaluation.interval import Interval, interval_of
 from headwater.evaluation.judged import Judged
 from headwater.evaluation.lift import Comparison
+from headwater.evaluation.verdict import Tone, tone_of
+from headwater.evaluation.within import daily_auc, group_auc
+
+
+@dataclass(frozen=True)
+class Points:
+    """A difference in points of per cent, with its interval; NaN where it is not defined."""
+
+    points: float
+    low: float
+    high: float
+
+
+UNDEFINED = Points(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,8 @@ class Difference:
     """Of a variant's ROC-AUC lift in the second factory over the first, with its interval.
 
     In points of per cent. Without `covers_training` the interval does not cover the chance in
-    training, for one of the two has one seed.
+    training, for one of the two has one seed. `daily` and `group` are of the other two ROC-AUCs;
+    the latter is not defined where the two judge within other groups.
     """
 
     variant: str
@@ -29,6 +44,20 @@ class Difference:
     low: float
     high: float
     covers_training: bool = True
+    daily: Points = UNDEFINED
+    group: Points = UNDEFINED
+
+    @property
+    def tone(self) -> Tone:
+        """Which of the two gains more: good for the second, bad for the first. Pooled and daily
+        must agree, and the order within groups must not say the opposite.
+        """
+        pooled = tone_of(self.low, self.high)
+        daily = tone_of(self.daily.low, self.daily.high)
+        group = tone_of(self.group.low, self.group.high)
+        if {"good", "bad"} <= {pooled, daily, group}:
+            return "mixed"
+        return pooled if pooled == daily else "flat"
 
 
 def same_rows(a: Judged, b: Judged) -> bool:
@@ -61,16 +90,37 @@ def lift_differences(
 def _difference(
     of_a: Comparison, of_b: Comparison, variant: str, baseline: str, confidence: float
 ) -> Difference:
-    now, base = (
-        [one.measured(name, roc_auc) for one in (of_a, of_b)] for name in (variant, baseline)
+    def less(metric: Metric) -> Interval:
+        return _less(of_a, of_b, (variant, baseline), metric, confidence)
+
+    pooled = less(roc_auc)
+    same_groups = of_a.judged.group == of_b.judged.group
+    return Difference(
+        variant,
+        pooled.value,
+        pooled.low,
+        pooled.high,
+        pooled.training,
+        daily=_points(less(daily_auc)),
+        group=_points(less(group_auc)) if same_groups else UNDEFINED,
     )
+
+
+def _points(found: Interval) -> Points:
+    return Points(found.value, found.low, found.high)
+
+
+def _less(
+    of_a: Comparison, of_b: Comparison, pair: tuple[str, str], metric: Metric, confidence: float
+) -> Interval:
+    """A variant's lift of a metric in the second less that in the first."""
+    now, base = ([one.measured(name, metric) for one in (of_a, of_b)] for name in pair)
     lift_a, lift_b = (new.mean.change_pct(old.mean) for new, old in zip(now, base, strict=True))
     by_seed_a, by_seed_b = (new.changes(old) for new, old in zip(now, base, strict=True))
     apart = [np.array(list(by_seed.values())) for by_seed in (by_seed_a, by_seed_b)]
     if by_seed_a.keys() == by_seed_b.keys():
         apart = [np.array([by_seed_b[seed] - value for seed, value in by_seed_a.items()])]
-    found = interval_of(lift_b.less(lift_a), of_a.clusters, confidence, apart)
-    return Difference(variant, found.value, found.low, found.high, found.training)
+    return interval_of(lift_b.less(lift_a), of_a.clusters, confidence, apart)
 
 
 def _expect_comparable(a: Judged, b: Judged, baseline: str) -> None:

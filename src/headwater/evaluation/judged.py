@@ -51,6 +51,22 @@ class Judged:
             self.replicate_of,
         )
 
+    @property
+    def upstream_seeds(self) -> int:
+        """Under how many seeds the upstreams were trained."""
+        return max(1, len(set(self.replicate_of.values())))
+
+    def by_training(self, by_seed: Mapping[int, float]) -> np.ndarray:
+        """A figure by independent training, from that of each seed of a ranker: itself, or the
+        means of the replicates where upstreams were trained under several seeds.
+        """
+        if self.upstream_seeds == 1:
+            return np.array(list(by_seed.values()))
+        by_replicate: dict[int, list[float]] = {}
+        for seed, value in by_seed.items():
+            by_replicate.setdefault(self.replicate_of[seed], []).append(value)
+        return np.array([float(np.mean(values)) for values in by_replicate.values()])
+
     @cached_property
     def day_strata(self) -> np.ndarray:
         """Each row's day, numbered from 0 on, [N]."""

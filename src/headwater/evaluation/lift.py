@@ -18,6 +18,7 @@ from headwater.evaluation.influence import Influence, Metric, mean_of, pr_auc, r
 from headwater.evaluation.interval import Interval, interval_of
 from headwater.evaluation.judged import Judged
 from headwater.evaluation.metrics import Metrics, metrics_of
+from headwater.evaluation.within import daily_auc, group_auc
 
 # of a baseline against itself, there is nothing to say of these
 _COMPARED = (
@@ -27,11 +28,31 @@ _COMPARED = (
     "high",
     "pr_low",
     "pr_high",
+    "daily_lift_pct",
+    "daily_low",
+    "daily_high",
+    "group_lift_pct",
+    "group_low",
+    "group_high",
     "df",
     "users_effective",
     "items_effective",
     "covers_training",
 )
+
+
+@dataclass(frozen=True)
+class Within:
+    """A variant's ROC-AUC within days or groups, and its lift in per cent with the bounds of its
+    interval and its p values, as those of `Lift`. NaN where no day, or no group, holds two classes.
+    """
+
+    auc: float
+    lift_pct: float
+    low: float
+    high: float
+    p_value: float | None
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,8 +65,12 @@ class Lift:
     the same error, two-sided, `p_holm` the same corrected for the table's number of comparisons.
     `df`: degrees of freedom of the error; `users_effective`, `items_effective`: how many of equal
     weight would tell as much. `covers_training` is false where there was one seed: then nothing
-    here covers the chance in training. `rows_needed`: where the interval holds zero, how many such
-    rows would show an effect of this size four times in five.
+    here covers the chance in training. `upstream_seeds`: from how many seeds of the upstreams it
+    is; of one, the chance in training these is in nothing here. `rows_needed`: where the interval
+    holds zero, how many such rows would show an effect of this size four times in five.
+
+    `daily` is of the mean of the days' ROC-AUC, `group` of that within groups of rows that compete,
+    such as a request's, which `group_of` names.
     """
 
     variant: str
@@ -61,6 +86,9 @@ class Lift:
     items_effective: float
     covers_training: bool
     rows_needed: int | None
+    daily: Within
+    group: Within
+    group_of: str
     pr_auc: float
     pr_auc_lift_pct: float
     pr_low: float
@@ -68,17 +96,21 @@ class Lift:
     log_loss: float
     ne: float
     seeds: int
+    upstream_seeds: int
     n: int
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON has it: what was not made is None.
+        """As JSON has it, flat (`daily_auc`, ...): what was not made is None.
 
         So are the lifts of a baseline against itself.
         """
         void = _COMPARED if self.variant == self.baseline else ()
+        raw = asdict(self)
+        for name in ("daily", "group"):
+            raw |= {f"{name}_{key}": value for key, value in raw.pop(name).items()}
         return {
             key: None if key in void or value != value else _finite(value)
-            for key, value in asdict(self).items()
+            for key, value in raw.items()
         }
 
 
@@ -139,17 +171,18 @@ class Comparison:
         Raises ExperimentError where the two did not learn from the same seeds.
         """
         now, base = self._paired(variant, baseline, metric)
-        by_seed_S = np.array(list(now.changes(base).values()))
+        trained = self.judged.by_training(now.changes(base))
         changed = now.mean.change_pct(base.mean)
-        return interval_of(changed, self.clusters, confidence, [by_seed_S])
+        return interval_of(changed, self.clusters, confidence, [trained])
 
     def difference(
         self, variant: str, baseline: str, metric: Metric, confidence: float
     ) -> Interval:
         """The metric's mean over seeds less that of the baseline, otherwise as `change_pct`."""
         now, base = self._paired(variant, baseline, metric)
-        by_seed_S = np.array([value - base.by_seed[seed] for seed, value in now.by_seed.items()])
-        return interval_of(now.mean.less(base.mean), self.clusters, confidence, [by_seed_S])
+        less = {seed: value - base.by_seed[seed] for seed, value in now.by_seed.items()}
+        trained = self.judged.by_training(less)
+        return interval_of(now.mean.less(base.mean), self.clusters, confidence, [trained])
 
     def _paired(self, variant: str, baseline: str, metric: Metric) -> tuple[Measured, Measured]:
         now, base = self.measured(variant, metric), self.measured(baseline, metric)
@@ -207,6 +240,9 @@ def _lift(
         items_effective=roc.items,
         covers_training=roc.training,
         rows_needed=roc.rows_needed(rows, confidence) if compared else None,
+        daily=_within(found, pair, daily_auc, confidence),
+        group=_within(found, pair, group_auc, confidence),
+        group_of=found.judged.group,
         pr_auc=mean.pr_auc,
         pr_auc_lift_pct=pr.value,
         pr_low=pr.low,
@@ -214,21 +250,48 @@ def _lift(
         log_loss=mean.log_loss,
         ne=mean.ne,
         seeds=len(found.judged.scores[variant]),
+        upstream_seeds=found.judged.upstream_seeds,
         n=rows,
     )
 
 
+def _within(found: Comparison, pair: tuple[str, str], metric: Metric, confidence: float) -> Within:
+    variant, baseline = pair
+    auc = found.measured(variant, metric).mean.value
+    if np.isnan(auc):
+        return Within(auc, auc, auc, auc, None)
+    change = found.change_pct(variant, baseline, metric, confidence)
+    p_value = change.p_value if variant != baseline else None
+    return Within(auc, change.value, change.low, change.high, p_value)
+
+
 def holm(rows: Sequence[Lift]) -> list[Lift]:
-    """The rows with p values corrected over all that compare something (Holm 1979)."""
-    tested = sorted(
-        (row.p_value, place) for place, row in enumerate(rows) if row.p_value is not None
-    )
+    """The rows with p values corrected over all that compare something (Holm 1979), those of each
+    ROC-AUC by themselves.
+    """
+    pooled = corrected([row.p_value for row in rows])
+    daily = corrected([row.daily.p_value for row in rows])
+    group = corrected([row.group.p_value for row in rows])
+    return [
+        replace(
+            row,
+            p_holm=pooled[place],
+            daily=replace(row.daily, p_holm=daily[place]),
+            group=replace(row.group, p_holm=group[place]),
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def corrected(p_values: Sequence[float | None]) -> list[float | None]:
+    """p values corrected for their number (Holm 1979); None stays None, and counts for none."""
+    tested = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
+    found: list[float | None] = [None] * len(p_values)
     worst = 0.0
-    corrected: dict[int, float] = {}
-    for rank, (p_value, place) in enumerate(tested):
-        worst = max(worst, min(1.0, (len(tested) - rank) * p_value))
-        corrected[place] = worst
-    return [replace(row, p_holm=corrected.get(place)) for place, row in enumerate(rows)]
+    for rank, (value, place) in enumerate(tested):
+        worst = max(worst, min(1.0, (len(tested) - rank) * value))
+        found[place] = worst
+    return found
 
 
 def _mean(rows: list[Metrics]) -> Metrics:

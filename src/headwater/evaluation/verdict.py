@@ -1,4 +1,4 @@
-"""What may be said of a lift: by its interval, and beside its own shuffled control."""
+"""What may be said of a lift: by its three ROC-AUCs, and beside its own shuffled control."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from headwater.evaluation.lift import Lift
 
-Tone: TypeAlias = Literal["good", "bad", "flat", "doubt"]
+Tone: TypeAlias = Literal["good", "bad", "flat", "doubt", "mixed"]
 
 
 def tone_of(low: float, high: float) -> Tone:
@@ -16,11 +16,44 @@ def tone_of(low: float, high: float) -> Tone:
     return "bad" if high < 0 else "flat"
 
 
+def agreed(pooled: Tone, daily: Tone, group: Tone) -> Tone:
+    """What three ROC-AUCs allow together: pooled over days, the mean of the days', and within
+    groups (flat where there is none).
+
+    A gain is shown where pooled and daily both gain and no loss is shown within groups: what gains
+    over days alone has learnt their base rates, which no reader sees side by side. A loss is shown
+    where pooled and daily both lose, or where the order within groups does. Where one gains and
+    another loses, the finding is mixed.
+    """
+    if {"good", "bad"} <= {pooled, daily, group}:
+        return "mixed"
+    if pooled == daily == "good":
+        return "good"
+    return "bad" if group == "bad" or pooled == daily == "bad" else "flat"
+
+
+def shown(lift: Lift) -> Tone:
+    """What may be said of a comparison that was chosen beforehand: by its intervals."""
+    return agreed(
+        tone_of(lift.low, lift.high),
+        tone_of(lift.daily.low, lift.daily.high),
+        tone_of(lift.group.low, lift.group.high),
+    )
+
+
 def corrected_tone(lift: Lift, alpha: float) -> Tone:
     """What may be said of one of many comparisons: by p after correction over the table."""
-    if lift.p_holm is None or lift.p_holm >= alpha:
+    return agreed(
+        _by_p(lift.p_holm, lift.roc_auc_lift_pct, alpha),
+        _by_p(lift.daily.p_holm, lift.daily.lift_pct, alpha),
+        _by_p(lift.group.p_holm, lift.group.lift_pct, alpha),
+    )
+
+
+def _by_p(p_value: float | None, lift_pct: float, alpha: float) -> Tone:
+    if p_value is None or p_value >= alpha:
         return "flat"
-    return "good" if lift.roc_auc_lift_pct > 0 else "bad"
+    return "good" if lift_pct > 0 else "bad"
 
 
 def beside_control(tone: Tone, over_control: Tone | None) -> Tone:

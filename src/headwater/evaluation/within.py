@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headwater.evaluation.influence import Influence
+from headwater.evaluation.judged import Judged
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -27,6 +30,31 @@ class Ranked:
     rows: int
     strata: int
     left_out: int
+
+
+def daily_auc(judged: Judged, scores_N: np.ndarray) -> Influence:
+    """The mean of the days' ROC-AUC, weighted by their rows; days of one class are left out."""
+    found = ranked_within(judged.labels_N, scores_N, judged.day_strata)
+    return Influence(found.value, found.parts_N)
+
+
+def group_auc(judged: Judged, scores_N: np.ndarray) -> Influence:
+    """ROC-AUC within the groups of a day, weighted by their rows; groups of one class are left
+    out.
+    """
+    found = ranked_within(judged.labels_N, scores_N, judged.group_strata)
+    return Influence(found.value, found.parts_N)
+
+
+def two_classes(labels_N: np.ndarray, strata_N: np.ndarray) -> tuple[int, int, int]:
+    """Of strata: how many hold both classes, how many rows lie in these, and how many are left
+    out.
+    """
+    rows_S = np.bincount(strata_N)
+    positives_S = np.bincount(strata_N, weights=labels_N == 1)
+    counts_S = (positives_S > 0) & (positives_S < rows_S)
+    left_out = int((rows_S > 0).sum()) - int(counts_S.sum())
+    return int(counts_S.sum()), int(rows_S[counts_S].sum()), left_out
 
 
 def ranked_within(labels_N: np.ndarray, scores_N: np.ndarray, strata_N: np.ndarray) -> Ranked:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from headwater.config import SHUFFLED
 from headwater.evaluation.table import Table
-from headwater.evaluation.verdict import Tone, beside_control, tone_of
+from headwater.evaluation.verdict import Tone, agreed, beside_control, tone_of
 
 RANKERS = ("T2", "T3")  # the tables that give a ranker's lifts by variant
 WORDS: dict[Tone, str] = {
@@ -15,29 +16,8 @@ WORDS: dict[Tone, str] = {
     "flat": "no effect shown",
     "bad": "hurts",
     "doubt": "in doubt: no gain over the control",
+    "mixed": "mixed: one ROC-AUC rises, another falls",
 }
-
-
-@dataclass(frozen=True)
-class Gain:
-    """What a variant gains over the same model without embeddings on `rows` judged rows.
-
-    The gain and the bounds of its interval are changes of ROC-AUC in per cent.
-    """
-
-    variant: str
-    rows: int
-    lift_pct: float
-    low: float
-    high: float
-
-    @property
-    def tone(self) -> Tone:
-        return tone_of(self.low, self.high)
-
-    @property
-    def interval(self) -> str:
-        return f"{signed(self.low)} to {signed(self.high)}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +34,43 @@ class Bar:
     left: float = 0.0
     width: float = 0.0
     at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a variant gains over the same model without embeddings on `rows` judged rows.
+
+    The gain and the bounds of its interval are changes of ROC-AUC in per cent; `tone` is what they
+    allow to be said beside those of the daily ROC-AUC and of that within groups, `others`.
+    """
+
+    variant: str
+    rows: int
+    lift_pct: float
+    low: float
+    high: float
+    tone: Tone
+    others: tuple[Bar, ...] = ()
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Gain:
+        """From a row of lifts."""
+        daily = _bar(row, "daily", "daily")
+        group = _bar(row, "group", f"within {row['group_of']}")
+        tones = ["flat" if one is None else one.tone for one in (daily, group)]
+        return cls(
+            row["variant"],
+            row["n"],
+            row["roc_auc_lift_pct"],
+            row["low"],
+            row["high"],
+            agreed(tone_of(row["low"], row["high"]), tones[0], tones[1]),
+            tuple(one for one in (daily, group) if one is not None),
+        )
+
+    @property
+    def interval(self) -> str:
+        return f"{signed(self.low)} to {signed(self.high)}"
 
 
 @dataclass(frozen=True)
@@ -90,14 +107,14 @@ def headline(table: Table) -> Headline:
     name = "reading all embeddings"
     if gain.variant != "all":
         name = f"reading {gain.variant}, the best of {len(reading)} variants afterwards"
-    bars = [bar_of(name, gain)]
+    bars = [bar_of(name, gain), *gain.others]
     said = table.answer
     if SHUFFLED in gains:
         control = gains[SHUFFLED]
         bars.append(bar_of(f"shuffled control, {signed(control.lift_pct)} %", control))
         over = gains_of(table, SHUFFLED).get(gain.variant)
         if beside_control(gain.tone, None if over is None else over.tone) == "doubt":
-            bars = [replace(bar, tone="doubt") for bar in bars]
+            bars = [replace(bars[0], tone="doubt"), *gain.others, replace(bars[-1], tone="doubt")]
     else:
         said += " No shuffled control was judged."
     placed, zero = strip(bars)
@@ -118,12 +135,18 @@ def headline(table: Table) -> Headline:
 def gains_of(table: Table, baseline: str = "none") -> dict[str, Gain]:
     """The gains of a ranker's variants over the model without embeddings, or over another."""
     return {
-        row["variant"]: Gain(
-            row["variant"], row["n"], row["roc_auc_lift_pct"], row["low"], row["high"]
-        )
+        row["variant"]: Gain.of(row)
         for row in table.rows
         if row["baseline"] == baseline != row["variant"]
     }
+
+
+def _bar(row: Mapping[str, Any], metric: str, name: str) -> Bar | None:
+    """The lift of one of the other two ROC-AUCs; None where it is not defined."""
+    figure, low, high = (row[f"{metric}_{key}"] for key in ("lift_pct", "low", "high"))
+    if figure is None:
+        return None
+    return Bar(f"{name}, {signed(figure)} %", figure, low, high, tone_of(low, high))
 
 
 def main_gain(gains: Mapping[str, Gain]) -> Gain:

@@ -7,14 +7,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from headwater.config import SHUFFLED, EvaluationConfig
-from headwater.evaluation import Chart, Judged, Lift, Series, lift_table
+from headwater.evaluation import Chart, Column, Judged, Lift, Series, lift_table
 from headwater.evaluation.interval import FEW
-from headwater.evaluation.verdict import Tone, beside_control, tone_of
+from headwater.evaluation.lift import Within
+from headwater.evaluation.verdict import Tone, beside_control, shown
+from headwater.evaluation.within import two_classes
 
 Row = Mapping[str, object]
 # what an answer must not leave out
 ONE_SEED = " One seed of the ranker was trained: the chance in training is not covered."
+# beside the lift of pooled ROC-AUC, those of the other two
+WITHIN = (
+    Column("daily_lift_pct", "daily, lift %", "+.2f", "daily_low", "daily_high"),
+    Column("group_lift_pct", "in group, lift %", "+.2f", "group_low", "group_high"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,11 @@ class Lifts:
         return self.against(baseline)[variant]
 
     def tone(self, variant: str) -> Tone:
-        """What may be said of a variant's lift over no embeddings, by its interval, and by that
+        """What may be said of a variant's lift over no embeddings, by its intervals, and by those
         over its shuffled control where the two were compared.
         """
-        lift, over = self.get(variant), self.find(variant, SHUFFLED)
-        over_tone = None if over is None else tone_of(over.low, over.high)
-        return beside_control(tone_of(lift.low, lift.high), over_tone)
+        over = self.find(variant, SHUFFLED)
+        return beside_control(shown(self.get(variant)), None if over is None else shown(over))
 
     def against(self, baseline: str) -> dict[str, Lift]:
         """By variant, those over one baseline."""
@@ -67,14 +75,57 @@ class Lifts:
 
 
 def change_cells(name: str, lift: Lift) -> dict[str, object]:
-    """A row's cells for a lift over another baseline than the table's: `NAME_pct` and its
-    bounds.
+    """A row's cells for a lift over another baseline than the table's: `NAME_pct` and its bounds,
+    and those of the other two ROC-AUCs, `NAME_daily_pct` and `NAME_group_pct`.
     """
-    return {
+    cells: dict[str, object] = {
         f"{name}_pct": lift.roc_auc_lift_pct,
         f"{name}_low": lift.low,
         f"{name}_high": lift.high,
     }
+    for of, within in (("daily", lift.daily), ("group", lift.group)):
+        figures = {"pct": within.lift_pct, "low": within.low, "high": within.high}
+        cells |= {
+            f"{name}_{of}_{key}": None if np.isnan(value) else value
+            for key, value in figures.items()
+        }
+    return cells
+
+
+def change_columns(name: str, title: str, spec: str = "+.2f") -> tuple[Column, ...]:
+    """The columns of `change_cells`."""
+    return (
+        Column(f"{name}_pct", f"{title}, %", spec, f"{name}_low", f"{name}_high"),
+        *(
+            Column(f"{name}_{of}_pct", words, spec, f"{name}_{of}_low", f"{name}_{of}_high")
+            for of, words in (("daily", "daily, %"), ("group", "in group, %"))
+        ),
+    )
+
+
+def beside(lift: Lift) -> str:
+    """The lifts of the other two ROC-AUCs, in words."""
+    said = [_said("daily", lift.daily), _said(f"within {lift.group_of}", lift.group)]
+    return "; ".join(said)
+
+
+def _said(what: str, within: Within) -> str:
+    if np.isnan(within.lift_pct):
+        return f"{what} not defined"
+    return f"{what} {within.lift_pct:+.2f} %, {within.low:.2f} to {within.high:.2f}"
+
+
+def within_note(judged: Judged) -> str:
+    """What the daily ROC-AUC and that in a group are means of."""
+    days, _, days_left = two_classes(judged.labels_N, judged.day_strata)
+    groups, rows, groups_left = two_classes(judged.labels_N, judged.group_strata)
+    return (
+        f"Daily: the mean ROC-AUC of {days} days, weighted by rows ({days_left} of one class are"
+        f" left out). In group: within {judged.group}, on a day; the mean of {groups:,} groups of"
+        f" both classes, weighted by rows, {rows:,} in all ({groups_left:,} groups of one class are"
+        " left out). A gain is shown where pooled and daily both gain, and no loss is shown in"
+        " group."
+    )
 
 
 def lift_series(name: str, x: Iterable[str | float], lifts: Iterable[Lift]) -> Series:
@@ -130,10 +181,16 @@ def control_note(lifts: Lifts, variant: str) -> str:
         said = f" Beware: the shuffled control lifts too ({found})"
     if over is None:
         return f"{said}."
-    gain = f"{over.roc_auc_lift_pct:+.2f} % ({over.low:+.2f} to {over.high:+.2f})"
+    gain = f"{over.roc_auc_lift_pct:+.2f} %"
+    interval = f"{over.low:+.2f} to {over.high:+.2f}"
+    if shown(over) == "good":
+        return f"{said}; over it the vectors gain {gain} ({interval})."
     if over.low > 0:
-        return f"{said}; over it the vectors gain {gain}."
-    return f"{said}; over it no gain of the vectors is shown, {gain}, so none is their own."
+        interval = f"{interval}; {beside(over)}"
+    return (
+        f"{said}; over it no gain of the vectors is shown, {gain} ({interval}), so none is their"
+        " own."
+    )
 
 
 def training_caveat(lifts: Lifts) -> str:
@@ -146,16 +203,7 @@ def training_caveat(lifts: Lifts) -> str:
 def interval_note(lifts: Lifts) -> str:
     """What a table's intervals cover and what they do not, and whether they rest on too few."""
     compared = [row for row in lifts.rows if row.variant != row.baseline]
-    seeds = lifts.rows[0].seeds
-    over = f"users, items and {seeds} seeds of the ranker"
-    left_out = "The chance in training an upstream, which was trained once, is in none of them."
-    if not all(row.covers_training for row in compared):
-        over = "users and items"
-        left_out = (
-            "The chance in training is in none of them: one seed of the ranker was trained, and"
-            " each upstream once."
-        )
-    said = f"Intervals and p values are of one error, over {over}. {left_out}"
+    said = f"Intervals and p values are of one error, over {_covered(lifts, compared)}"
     fewest = min((min(row.users_effective, row.items_effective) for row in compared), default=FEW)
     if fewest < FEW:
         said += (
@@ -163,3 +211,23 @@ def interval_note(lifts: Lifts) -> str:
             " guide."
         )
     return said
+
+
+def _covered(lifts: Lifts, compared: Sequence[Lift]) -> str:
+    """What the chance in intervals is of, and of what it is not."""
+    trained = max(row.upstream_seeds for row in lifts.rows)
+    if trained > 1:
+        return (
+            f"users, items and {trained} seeds of the upstreams, each with rankers of its own"
+            f" seeds, {lifts.rows[0].seeds // lifts.rows[0].upstream_seeds} each."
+        )
+    if all(row.covers_training for row in compared):
+        return (
+            f"users, items and {lifts.rows[0].seeds} seeds of the ranker. The chance in training"
+            " an upstream, which was trained once, is in none of them: its own seed is not"
+            " covered."
+        )
+    return (
+        "users and items. The chance in training is in none of them: one seed of the ranker was"
+        " trained, and each upstream once."
+    )

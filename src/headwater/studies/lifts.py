@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from headwater.config import SHUFFLED, FactoryConfig, embedding_names
 from headwater.evaluation import Column, Judged, Lift, Table, Variant
-from headwater.evaluation.verdict import corrected_tone, tone_of
+from headwater.evaluation.verdict import corrected_tone, shown
 from headwater.studies.comparison import (
+    WITHIN,
     Lifts,
+    beside,
     control_note,
     control_pairs,
     interval_note,
     lift_chart,
     reading_variant,
     training_caveat,
+    within_note,
 )
 
 MOST_STEPS = 8  # of more than these, comparisons between variants would fill the page
@@ -23,6 +26,7 @@ COLUMNS = (
     Column("baseline", "against"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
+    *WITHIN,
     Column("p_holm", "p (Holm)", ".2g"),
     Column("pr_auc", "PR-AUC", ".4f"),
     Column("pr_auc_lift_pct", "PR-AUC lift %", "+.2f", "pr_low", "pr_high"),
@@ -122,21 +126,26 @@ def _effect(variants: dict[str, Lift], spoken: str, alpha: float) -> str:
     shown after correction for their number.
     """
     best, what = variants[spoken], "reading all embeddings"
-    tone = tone_of(best.low, best.high)
+    tone = shown(best)
     if spoken != "all":
         reading = [name for name in variants if name not in ("none", SHUFFLED)]
         what = f"the variant {spoken}, the best of {len(reading)} afterwards,"
         tone = corrected_tone(best, alpha)
-    interval = f"{best.low:.2f} to {best.high:.2f}"
+    found = f"{best.low:.2f} to {best.high:.2f}; {beside(best)}"
     if tone == "good":
-        return f"{what} raises ROC-AUC by {best.roc_auc_lift_pct:.2f} % (interval {interval})"
+        return f"{what} raises ROC-AUC by {best.roc_auc_lift_pct:.2f} % (interval {found})"
+    if tone == "bad" and best.roc_auc_lift_pct < 0:
+        return f"{what} lowers ROC-AUC by {-best.roc_auc_lift_pct:.2f} % (interval {found})"
+    figures = f"{best.roc_auc_lift_pct:+.2f} %, interval {found}"
     if tone == "bad":
-        return f"{what} lowers ROC-AUC by {-best.roc_auc_lift_pct:.2f} % (interval {interval})"
-    found = f"no effect is shown: {best.roc_auc_lift_pct:+.2f} %, interval {interval}"
+        return f"{what} worsens the order within {best.group_of}: {figures}"
+    if tone == "mixed":
+        return f"{what} raises one ROC-AUC and lowers another: {figures}"
     if not best.rows_needed:
-        return found
+        return f"no effect is shown: {figures}"
     return (
-        f"{found}; about {best.rows_needed:,} rows would be needed to show an effect of that size"
+        f"no effect is shown: {figures}; about {best.rows_needed:,} rows would be needed to show"
+        " an effect of that size"
     )
 
 
@@ -156,14 +165,13 @@ def _transfer(lifts: Lifts, own: str) -> str:
 
 
 def _how_sure(step: Lift) -> str:
-    if step.low > 0:
-        return "shown"
-    return "not shown" if step.high >= 0 else "a loss"
+    words = {"good": "shown", "bad": "a loss", "mixed": "mixed"}
+    return f"{beside(step)}; {words.get(shown(step), 'not shown')}"
 
 
 def _grown(step: Lift, variants: dict[str, Lift], own: str) -> str:
     """By how much the lift over no embeddings grows with the step, where both are shown."""
-    if step.low <= 0 or variants[own].low <= 0:
+    if not shown(step) == shown(variants[own]) == "good":
         return ""
     times = variants["all"].roc_auc_lift_pct / variants[own].roc_auc_lift_pct
     return f", a lift {times - 1:+.0%} larger"
@@ -181,5 +189,5 @@ def _notes(config: FactoryConfig, consumer: str, judged: Judged, lifts: Lifts) -
         " number (Holm)."
     )
     given = config.tasks[config.downstream[consumer].task].given
-    notes = (note, interval_note(lifts))
+    notes = (note, interval_note(lifts), within_note(judged))
     return (*notes, f"Rows where {given} is 1 only.") if given else notes

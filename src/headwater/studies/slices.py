@@ -16,24 +16,33 @@ from headwater.evaluation.interval import FEW, LEAST_GROUPS
 from headwater.evaluation.lift import holm
 from headwater.evaluation.verdict import Tone, beside_control, corrected_tone
 from headwater.studies.comparison import (
+    WITHIN,
     Lifts,
     Row,
     change_cells,
+    change_columns,
     control_pairs,
     interval_note,
     lift_series,
     reading_variant,
     training_caveat,
+    within_note,
 )
 from headwater.studies.slice_rows import NEW_ITEM_DAYS, slices_of
 from headwater.workspace import Workspace
 
 LEAST_ROWS = 200
+CONTROL_CELLS = (
+    *("roc_auc_lift_pct", "low", "high"),
+    *("daily_lift_pct", "daily_low", "daily_high"),
+    *("group_lift_pct", "group_low", "group_high"),
+)
 WORDS: dict[Tone, str] = {
     "good": "gains",
     "bad": "loses",
     "flat": "not shown",
     "doubt": "in doubt: no gain over its control",
+    "mixed": "mixed: one ROC-AUC rises, another falls",
 }
 COLUMNS = (
     Column("slice", "slice"),
@@ -44,17 +53,12 @@ COLUMNS = (
     Column("base_roc_auc", "ROC-AUC without", ".4f"),
     Column("roc_auc", "with", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
+    *WITHIN,
     Column("p_holm", "p (Holm)", ".2g"),
     Column(
         "shuffled_roc_auc_lift_pct", "shuffled, lift %", "+.2f", "shuffled_low", "shuffled_high"
     ),
-    Column(
-        "over_shuffled_pct",
-        "over shuffled, %",
-        "+.2f",
-        "over_shuffled_low",
-        "over_shuffled_high",
-    ),
+    *change_columns("over_shuffled", "over shuffled"),
     Column("verdict", "verdict", "s"),
     Column("rows_needed", "rows needed", ".2g"),
 )
@@ -99,7 +103,7 @@ def slice_table(workspace: Workspace, consumer: str, judged: Judged) -> Table:
         answer=_answer(consumer, found, alpha),
         columns=COLUMNS,
         rows=tuple(_row(one, alpha) for one in found),
-        notes=_notes(found, left_out),
+        notes=(*_notes(found, left_out), within_note(judged)),
         charts=_charts(consumer, variant, found),
     )
 
@@ -178,7 +182,7 @@ def _row(one: SliceLift, alpha: float) -> Row:
     row: dict[str, object] = {}
     if one.control is not None:
         control = one.control.as_json()
-        row |= {f"shuffled_{key}": control[key] for key in ("roc_auc_lift_pct", "low", "high")}
+        row |= {f"shuffled_{key}": control[key] for key in CONTROL_CELLS}
     if one.over_control is not None:
         row |= change_cells("over_shuffled", one.over_control)
     return {
@@ -194,7 +198,7 @@ def _row(one: SliceLift, alpha: float) -> Row:
 
 
 def _answer(consumer: str, found: Sequence[SliceLift], alpha: float) -> str:
-    by_tone: dict[Tone, list[SliceLift]] = {"good": [], "bad": [], "flat": [], "doubt": []}
+    by_tone: dict[Tone, list[SliceLift]] = {tone: [] for tone in WORDS}
     for one in found:
         by_tone[one.tone(alpha)].append(one)
     gains = sorted(by_tone["good"], key=lambda one: -one.lift.roc_auc_lift_pct)
@@ -210,6 +214,8 @@ def _answer(consumer: str, found: Sequence[SliceLift], alpha: float) -> str:
             f" In doubt, for no gain over their own shuffled control is shown:"
             f" {_listed(by_tone['doubt'])}."
         )
+    if by_tone["mixed"]:
+        said += f" One ROC-AUC rises and another falls: {_listed(by_tone['mixed'])}."
     if by_tone["bad"]:
         said += f" Worse with embeddings: {_listed(by_tone['bad'])}."
     else:
