@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import t
 
 from headwater.evaluation import Judged, lift_table
-from headwater.evaluation.clusters import Clusters
+from headwater.evaluation.clusters import Clusters, added
 from headwater.evaluation.compare import lift_differences
 from headwater.evaluation.influence import roc_auc
-from headwater.evaluation.interval import over_seeds, welch
+from headwater.evaluation.interval import over_seeds
 from headwater.evaluation.lift import Comparison, corrected
 from headwater.evaluation.verdict import agreed, corrected_tone, shown
 from headwater.evaluation.within import daily_auc, group_auc, ranked_within
@@ -179,7 +179,7 @@ def test_several_seeds_of_the_upstreams_count_as_so_many_trainings() -> None:
         / base.mean()
     )
     over_rows = Clusters(rows["users"], rows["items"]).variance(parts)
-    total = welch([over_rows, over_seeds(changes.reshape(3, 2).mean(axis=1))])
+    total = added([over_rows, over_seeds(changes.reshape(3, 2).mean(axis=1))])
     wide = t.ppf(0.975, total.df) * np.sqrt(total.value)
     assert lift.roc_auc_lift_pct == pytest.approx(100 * (ratio - 1))
     assert lift.high - lift.low == pytest.approx(2 * wide)
