@@ -22,7 +22,8 @@ WORDS: dict[Tone, str] = {
 class Gain:
     """What a variant gains over the same model without embeddings on `rows` judged rows.
 
-    The gain and the bounds of its interval are changes of ROC-AUC in per cent.
+    The gain and the bounds of its interval are changes of ROC-AUC in per cent; `p_holm` is
+    corrected over the table.
     """
 
     variant: str
@@ -30,6 +31,7 @@ class Gain:
     lift_pct: float
     low: float
     high: float
+    p_holm: float | None = None
 
     @property
     def tone(self) -> Tone:
@@ -72,15 +74,16 @@ class Headline:
     zero: float
 
 
-def headlines(tables: Sequence[Table]) -> list[Headline]:
+def headlines(tables: Sequence[Table], alpha: float = 0.05) -> list[Headline]:
     """The headlines of all rankers that have a variant to compare."""
-    return [headline(table) for table in tables if table.name in RANKERS and gains_of(table)]
+    return [headline(table, alpha) for table in tables if table.name in RANKERS and gains_of(table)]
 
 
-def headline(table: Table) -> Headline:
+def headline(table: Table, alpha: float = 0.05) -> Headline:
     """What the variant that reads all embeddings gains, and whether the shuffled control is flat.
 
-    Where no variant reads all, it is about the best, and says so. An interval that holds zero
+    Where no variant reads all, it is about the best, and says so; chosen afterwards, it counts as
+    shown where its corrected p is below `alpha`. An interval that holds zero
     shows no effect. A gain that is not shown over the control too is in doubt, since the control's
     vectors are other entities' own.
     """
@@ -91,12 +94,14 @@ def headline(table: Table) -> Headline:
     if gain.variant != "all":
         name = f"reading {gain.variant}, the best of {len(reading)} variants afterwards"
     bars = [bar_of(name, gain)]
+    if gain.variant != "all" and gain.p_holm is not None and gain.p_holm >= alpha:
+        bars = [replace(bars[0], tone="flat")]
     said = table.answer
     if SHUFFLED in gains:
         control = gains[SHUFFLED]
         bars.append(bar_of(f"shuffled control, {signed(control.lift_pct)} %", control))
         over = gains_of(table, SHUFFLED).get(gain.variant)
-        if beside_control(gain.tone, None if over is None else over.tone) == "doubt":
+        if beside_control(bars[0].tone, None if over is None else over.tone) == "doubt":
             bars = [replace(bar, tone="doubt") for bar in bars]
     else:
         said += " No shuffled control was judged."
@@ -119,7 +124,12 @@ def gains_of(table: Table, baseline: str = "none") -> dict[str, Gain]:
     """The gains of a ranker's variants over the model without embeddings, or over another."""
     return {
         row["variant"]: Gain(
-            row["variant"], row["n"], row["roc_auc_lift_pct"], row["low"], row["high"]
+            row["variant"],
+            row["n"],
+            row["roc_auc_lift_pct"],
+            row["low"],
+            row["high"],
+            row.get("p_holm"),
         )
         for row in table.rows
         if row["baseline"] == baseline != row["variant"]
