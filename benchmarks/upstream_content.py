@@ -7,8 +7,8 @@ ranker's lift by slice, pooled.
 Two minutes a world on two quiet cores; resumable.
 
 The upstream's settings were chosen on worlds 0 and 1, so these are not among the worlds that are
-judged. Intervals: paired, over users, items and seeds of the ranker (`lift_table`). A user or item of
-one world is never one of another.
+judged. Intervals: paired, over users, items and seeds of the ranker (`lift_table`). A user or item
+of one world is never one of another.
 """
 
 from __future__ import annotations

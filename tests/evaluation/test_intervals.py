@@ -75,8 +75,8 @@ def test_the_parts_of_a_mean_by_hand() -> None:
 
 
 def test_a_two_way_variance_by_hand() -> None:
-    """Two users, two items, a row for each pair. Users' sums are 3 and -3: 2 / 1 (9 + 9) = 36; those
-    of items 0; of pairs 4 / 3 (1 + 4 + 1 + 4); so 36 + 0 - 13.33.
+    """Two users, two items, a row for each pair. Users' sums are 3 and -3: 2 / 1 (9 + 9) = 36;
+    those of items 0; of pairs 4 / 3 (1 + 4 + 1 + 4); so 36 + 0 - 13.33.
     """
     clusters = Clusters(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
     assert clusters.variance(np.array([1, 2, -1, -2])).value == pytest.approx(36 - 40 / 3)
@@ -90,7 +90,9 @@ def test_what_falls_below_the_variance_of_pairs_is_lifted_to_it() -> None:
 
 
 def test_a_group_with_much_of_the_rows_is_corrected_for_what_it_drew() -> None:
-    """Three users of 2, 1 and 1 rows: 2 / 3 ((3 / (1 / 2))^2 + (1 / (3 / 4))^2 + (2 / (3 / 4))^2)."""
+    """Three users of 2, 1 and 1 rows, whose sums are 3, -1 and -2:
+    2 / 3 ((3 / (1 / 2))^2 + (1 / (3 / 4))^2 + (2 / (3 / 4))^2).
+    """
     variance = Grouping(np.array([7, 7, 8, 9])).variance(np.array([2, 1, -1, -2]))
     assert variance == pytest.approx(2 / 3 * (36 + 16 / 9 + 64 / 9))
 
@@ -138,7 +140,9 @@ def test_the_effective_number_of_groups_by_hand() -> None:
 
 
 def test_degrees_of_freedom_of_a_sum_by_hand() -> None:
-    """1 of 2 and 2 of 4 degrees of freedom, counted 6 / 2 and 8 / 4 times: 7^2 / (3^2 / 2 + 4^2 / 4)."""
+    """1 of 2 and 2 of 4 degrees of freedom, counted 6 / 2 and 8 / 4 times:
+    7^2 / (3^2 / 2 + 4^2 / 4).
+    """
     found = added([Variance(1, 2), Variance(2, 4)])
     assert found.value == 3
     assert found.df == pytest.approx(49 / 8.5)
@@ -167,8 +171,8 @@ def test_an_interval_by_hand() -> None:
 
 
 def missed(seeds: int, of_seed: float, of_item: float, law: float, worlds: int = 600) -> float:
-    """The share of worlds in which the 95 % interval of a mean misses its true value, 0: 900 rows of
-    150 users (a Pareto law says how many of each) and 60 items, and so many trainings.
+    """The share of worlds in which the 95 % interval of a mean misses its true value, 0: 900 rows
+    of 150 users (a Pareto law says how many of each) and 60 items, and so many trainings.
     """
     misses = 0
     for world in range(worlds):

@@ -17,7 +17,8 @@ from headwater.evaluation.influence import Influence
 
 POWER = 0.8  # with which the rows needed would show an effect of the size seen
 LEAST_GROUPS = 2
-FEW = 5.0  # users or items of equal weight: from fewer, little can be told of others
+# users or items of equal weight: from fewer, little can be told of others
+FEW = 5.0
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Interval:
     """A figure, and how sure it is.
 
     `low` and `high` are `value` -+ t(df) `error`, `p_value` is that of the same t against zero,
-    two-sided. `users` and `items` are how many of equal weight would tell as much. Without `training`,
-    the chance in training is not covered: there was one seed, or none.
+    two-sided. `users` and `items` are how many of equal weight would tell as much. Without
+    `training`, the chance in training is not covered: there was one seed, or none.
     """
 
     value: float

@@ -41,7 +41,9 @@ class Gain:
     """What a variant gains over the same model without embeddings on `rows` judged rows.
 
     The gain and the bounds of its interval are changes of ROC-AUC in per cent; `tone` is what they
-    allow to be said beside those of the daily ROC-AUC and of that within groups, `others`.
+    allow to be said beside those of the daily ROC-AUC and of that within groups, `others`. `p_holm`
+    is corrected over the table: the greater of the pooled one's and the daily one's, for a gain is
+    of both.
     """
 
     variant: str
@@ -51,6 +53,7 @@ class Gain:
     high: float
     tone: Tone
     others: tuple[Bar, ...] = ()
+    p_holm: float | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Gain:
@@ -58,6 +61,7 @@ class Gain:
         daily = _bar(row, "daily", "daily")
         group = _bar(row, "group", f"within {row['group_of']}")
         tones = ["flat" if one is None else one.tone for one in (daily, group)]
+        tested = [row[key] for key in ("p_holm", "daily_p_holm") if row[key] is not None]
         return cls(
             row["variant"],
             row["n"],
@@ -66,6 +70,7 @@ class Gain:
             row["high"],
             agreed(tone_of(row["low"], row["high"]), tones[0], tones[1]),
             tuple(one for one in (daily, group) if one is not None),
+            max(tested, default=None),
         )
 
     @property
@@ -89,15 +94,16 @@ class Headline:
     zero: float
 
 
-def headlines(tables: Sequence[Table]) -> list[Headline]:
+def headlines(tables: Sequence[Table], alpha: float = 0.05) -> list[Headline]:
     """The headlines of all rankers that have a variant to compare."""
-    return [headline(table) for table in tables if table.name in RANKERS and gains_of(table)]
+    return [headline(table, alpha) for table in tables if table.name in RANKERS and gains_of(table)]
 
 
-def headline(table: Table) -> Headline:
+def headline(table: Table, alpha: float = 0.05) -> Headline:
     """What the variant that reads all embeddings gains, and whether the shuffled control is flat.
 
-    Where no variant reads all, it is about the best, and says so. An interval that holds zero
+    Where no variant reads all, it is about the best, and says so; chosen afterwards, it counts as
+    shown where its corrected p is below `alpha`. An interval that holds zero
     shows no effect. A gain that is not shown over the control too is in doubt, since the control's
     vectors are other entities' own.
     """
@@ -108,12 +114,14 @@ def headline(table: Table) -> Headline:
     if gain.variant != "all":
         name = f"reading {gain.variant}, the best of {len(reading)} variants afterwards"
     bars = [bar_of(name, gain), *gain.others]
+    if gain.variant != "all" and gain.p_holm is not None and gain.p_holm >= alpha:
+        bars[0] = replace(bars[0], tone="flat")
     said = table.answer
     if SHUFFLED in gains:
         control = gains[SHUFFLED]
         bars.append(bar_of(f"shuffled control, {signed(control.lift_pct)} %", control))
         over = gains_of(table, SHUFFLED).get(gain.variant)
-        if beside_control(gain.tone, None if over is None else over.tone) == "doubt":
+        if beside_control(bars[0].tone, None if over is None else over.tone) == "doubt":
             bars = [replace(bars[0], tone="doubt"), *gain.others, replace(bars[-1], tone="doubt")]
     else:
         said += " No shuffled control was judged."

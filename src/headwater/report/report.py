@@ -78,7 +78,7 @@ def _page(
         sections,
         measured=sections[: len(tables)],
         running=sections[len(tables) :],
-        cards=headlines(tables),
+        cards=headlines(tables, 1 - config.evaluation.confidence),
         config=config,
         days=days,
         live=live_day,

@@ -42,7 +42,7 @@ class Curve:
     @classmethod
     def of(cls, judged: Judged, variant: str, clusters: Clusters, confidence: float) -> Curve:
         by_seed = judged.scores[variant].values()
-        predicted_N = np.mean(list(by_seed), axis=0, dtype=np.float64)
+        predicted_N = np.asarray(np.mean(list(by_seed), axis=0, dtype=np.float64))
         ratio_S = np.array([scores.mean(dtype=np.float64) for scores in by_seed])
         ratio_S = ratio_S / judged.labels_N.mean(dtype=np.float64)
         observed_B, predicted_B = calibration_curve(

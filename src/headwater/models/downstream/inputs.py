@@ -29,8 +29,8 @@ class Inputs(NamedTuple):
         return Inputs(blocks, read, None if self.history is None else self.history.rows(index))
 
     def of_seed(self, task: VariantTask, seed: int) -> Inputs:
-        """What the model of one seed reads: shuffled embeddings are dealt out anew for each, so that
-        the chance in a deal is part of the chance in training.
+        """What the model of one seed reads: shuffled embeddings are dealt out anew for each, so
+        that the chance in a deal is part of the chance in training.
         """
         plan = task.plan
         if not plan.variant.shuffled:

@@ -44,8 +44,8 @@ def read_embeddings(
     """What `view` serves to `rows`, by embedding name.
 
     Of a shuffled embedding each day's entries (vector, flag and age together) are dealt out to the
-    wrong entities, for each `seed` to others, so that all that is left of it is noise. Raises LeakError (see View.read) and
-    SpaceMismatch.
+    wrong entities, for each `seed` to others, so that all that is left of it is noise. Raises
+    LeakError (see View.read) and SpaceMismatch.
     """
     read: dict[str, EmbeddingTensors] = {}
     spaces: dict[str, object] = {}
