@@ -156,6 +156,12 @@ def test_the_best_of_several_is_shown_only_after_correction() -> None:
     )
 
 
+def _moved(lift: Lift, pct: float) -> Lift:
+    """The same with pooled and daily ROC-AUC moved by so much, as is shown."""
+    daily = replace(lift.daily, lift_pct=pct, p_holm=0.001)
+    return replace(lift, roc_auc_lift_pct=pct, p_holm=0.001, daily=daily)
+
+
 def _slice(lift: Lift, control: Lift | None, over: Lift | None) -> SliceLift:
     return SliceLift("user", "new", 100, 0.1, lift, control, over)
 
@@ -171,11 +177,10 @@ def test_a_slice_gains_only_over_its_own_shuffled_control() -> None:
     )
     assert _slice(lift, control, over).tone(0.05) == "doubt"
     assert _slice(lift, None, None).tone(0.05) == "good"
-    shown = replace(over, p_holm=0.001, roc_auc_lift_pct=2.0)
+    shown = _moved(over, 2.0)
     assert _slice(lift, control, shown).tone(0.05) == "good"
-    assert _slice(lift, control, replace(shown, roc_auc_lift_pct=-2.0)).tone(0.05) == "doubt"
-    loss = replace(lift, roc_auc_lift_pct=-1.0)
-    assert _slice(loss, control, over).tone(0.05) == "bad"
+    assert _slice(lift, control, _moved(over, -2.0)).tone(0.05) == "doubt"
+    assert _slice(_moved(lift, -1.0), control, over).tone(0.05) == "bad"
     assert _slice(replace(lift, p_holm=0.2), control, shown).tone(0.05) == "flat"
 
 
