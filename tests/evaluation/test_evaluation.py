@@ -15,6 +15,7 @@ from headwater.evaluation import (
     Chart,
     Column,
     Judged,
+    Lift,
     Series,
     Table,
     Variant,
@@ -23,6 +24,7 @@ from headwater.evaluation import (
     subsets,
 )
 from headwater.evaluation.metrics import WeightedRanking, placements
+from headwater.evaluation.verdict import beside_control, is_no_worse, last_no_worse, tone_of
 
 NAMES = ("ctr_user", "ctr_item", "cvr_user", "cvr_item")
 
@@ -189,6 +191,36 @@ def test_p_values_are_corrected_by_holm() -> None:
     assert rows[0].p_value is None
     assert (rows[-1].variant, rows[-1].baseline) == ("c", "b")
     assert rows[-1].low > 0
+
+
+def test_the_narrowest_that_is_shown_to_be_no_worse_is_advised() -> None:
+    """A wide interval shows nothing, though it holds zero; and after the first that is not shown, a
+    lucky one counts no more.
+    """
+    (row,) = lift_table(judged({"none": 0.5}), 0.95)
+
+    def over(name: str, low: float, high: float) -> Lift:
+        return replace(row, variant=name, low=low, high=high)
+
+    wide, sure, worse = (
+        over("to 32", -0.9, 0.9),
+        over("to 16", -0.05, 0.0),
+        over("to 8", -0.3, -0.2),
+    )
+    lucky = over("to 4", -0.01, 0.3)
+    assert [is_no_worse(one, 0.1) for one in (wide, sure, worse)] == [False, True, False]
+    assert last_no_worse([wide, sure], 0.1) is None
+    assert last_no_worse([sure, lucky], 0.1) == lucky
+    assert last_no_worse([sure, worse, lucky], 0.1) == sure
+    assert last_no_worse([sure, worse, lucky], 0.4) == lucky
+
+
+def test_a_gain_is_in_doubt_where_it_is_not_shown_over_the_control() -> None:
+    assert [tone_of(*bounds) for bounds in ((1, 2), (-1, 1), (-2, -1))] == ["good", "flat", "bad"]
+    assert beside_control("good", None) == beside_control("good", "good") == "good"
+    assert beside_control("good", "flat") == beside_control("good", "bad") == "doubt"
+    assert beside_control("flat", "flat") == "flat"
+    assert beside_control("bad", "good") == "bad"
 
 
 def test_every_subset_once() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 
 from headwater.backtests.backtest import (
     Backtest,
@@ -18,7 +17,7 @@ from headwater.backtests.backtest import (
 from headwater.backtests.timing import TIMED_ROWS, last_taught, timed_tasks
 from headwater.config import SHUFFLED, DownstreamConfig
 from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table
-from headwater.evaluation.verdict import shown
+from headwater.evaluation.verdict import is_no_worse, last_no_worse, shown
 from headwater.models.downstream import Cost, costs_of
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
@@ -86,21 +85,11 @@ class _Found:
     def over_whole(self, name: str) -> Lift | None:
         return self.lifts.find(name, WHOLE)
 
-    def is_no_worse(self, name: str) -> bool:
-        """Whether it is shown that no more than the margin is lost against the vectors as they are
-        (non-inferiority: the lower end of the interval), pooled and daily, and no loss is shown
-        within groups. A wide interval shows nothing.
-        """
-        over = self.over_whole(name)
-        if over is None or over.group.high < 0:
-            return False
-        return over.low > -self.margin_pct and not over.daily.low <= -self.margin_pct
-
     def verdict(self, name: str) -> str:
         over = self.over_whole(name)
         if over is None:
             return ""
-        if self.is_no_worse(name):
+        if is_no_worse(over, self.margin_pct):
             return "no worse, within the margin"
         if shown(over) == "bad":
             return "worse"
@@ -223,11 +212,7 @@ def _answer(consumer: str, found: _Found) -> str:
 
 
 def _narrowest(found: _Found) -> str:
-    """The narrowest projection that is shown to be no worse than the vectors as they are.
-
-    From the widest down, to the first that is not: of several tests in a fixed order no more than
-    one error in so many is made (Maurer, Hothorn & Lehmacher 1995).
-    """
+    """The narrowest projection that is shown to be no worse than the vectors as they are."""
     if not any(shown(found.lifts.get(name)) == "good" for name in found.projections):
         return (
             "through no projection are the embeddings shown to lift, so there is nothing that one"
@@ -240,13 +225,14 @@ def _narrowest(found: _Found) -> str:
         (name for name in found.projections if name != WHOLE),
         key=lambda name: -found.costs[name].joined_numbers,
     )
-    kept = list(takewhile(found.is_no_worse, narrower))
-    if not kept:
+    overs = [over for name in narrower if (over := found.over_whole(name)) is not None]
+    kept = last_no_worse(overs, found.margin_pct)
+    if kept is None:
         return (
             f"no projection is shown to lose less than {margin} against the vectors as they are"
             f" ({whole.roc_auc_lift_pct:+.2f} %): keep these, or judge more rows and seeds"
         )
-    least = kept[-1]
+    least = kept.variant
     saved = found.saved_a_year(least)
     money = "" if saved is None else f", {saved:,.2f} saved a year"
     return (

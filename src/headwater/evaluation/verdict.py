@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Literal, TypeAlias
+
+import numpy as np
 
 from headwater.evaluation.lift import Lift
 
@@ -65,3 +69,25 @@ def beside_control(tone: Tone, over_control: Tone | None) -> Tone:
     if tone == "good" and over_control not in (None, "good"):
         return "doubt"
     return tone
+
+
+def is_no_worse(over: Lift, margin_pct: float) -> bool:
+    """Whether it is shown that no more than the margin is lost: non-inferiority.
+
+    That is the lower end of the interval, pooled and daily, where no loss is shown within groups.
+    An interval that is wide shows nothing, while it would pass for not shown to lose.
+    """
+    if tone_of(over.group.low, over.group.high) == "bad":
+        return False
+    daily_holds = np.isnan(over.daily.low) or over.daily.low > -margin_pct
+    return bool(over.low > -margin_pct and daily_holds)
+
+
+def last_no_worse(overs: Sequence[Lift], margin_pct: float) -> Lift | None:
+    """The last of a row of ever leaner variants that is no worse; None where the first is not.
+
+    Up to the first that is not shown: tests in an order fixed beforehand err together no more often
+    than one of them (Maurer, Hothorn & Lehmacher 1995).
+    """
+    kept = list(takewhile(lambda over: is_no_worse(over, margin_pct), overs))
+    return kept[-1] if kept else None
