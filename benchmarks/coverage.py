@@ -23,10 +23,11 @@ from itertools import repeat
 import numpy as np
 from scipy.stats import norm
 
-from headwater.evaluation import Judged, interval_of
+from headwater.evaluation import Judged, Metric, interval_of
 from headwater.evaluation.clusters import Clusters
 from headwater.evaluation.influence import mean_influence, mean_of, roc_auc
 from headwater.evaluation.lift import Comparison
+from headwater.evaluation.within import daily_auc, group_auc
 
 CONFIDENCE = 0.95
 REPLICATES = 400
@@ -41,7 +42,9 @@ class World:
     all alike). `of_user`, `of_item` and `of_row` are standard deviations of what each variant
     believes on its own, beside a true signal of 1; `of_seed` that of how strong a seed's signal is,
     `of_noise` that of what each seed believes of each row. `lift` is what the second variant's
-    signal has more.
+    signal has more. Rows lie on `days`, whose labels are more and less frequent, and are grouped by
+    user and day; `metric` says what is compared. With `upstreams`, each of so many seeds of the
+    upstreams has as many of the rankers', and `of_upstream` is how strongly it decides the signal.
     """
 
     name: str
@@ -57,6 +60,10 @@ class World:
     of_seed: float = 0.0
     of_noise: float = 0.0
     lift: float = 0.0
+    days: int = 1
+    metric: Metric = roc_auc
+    upstreams: int = 0
+    of_upstream: float = 0.0
     former: str = "bootstrap"
     target: tuple[float, float] = (0.035, 0.07)
 
@@ -66,6 +73,10 @@ class World:
         item_N = _drawn(generator, self.rows, self.items, self.popularity)
         truth_N = _effects(generator, user_N, 0.7) + _effects(generator, item_N, 0.5)
         truth_N += 0.5 * generator.standard_normal(self.rows)
+        day_N = np.zeros(self.rows, np.int32)
+        if self.days > 1:
+            day_N = generator.integers(0, self.days, self.rows).astype(np.int32)
+            truth_N += _effects(generator, day_N, 0.5)
         chance_N = 1 / (1 + np.exp(1.5 - truth_N))
         labels_N = (generator.random(self.rows) < chance_N).astype(np.float32)
         shared_N = generator.standard_normal(self.rows)
@@ -76,13 +87,18 @@ class World:
             believed_N += self.of_row * generator.standard_normal(self.rows) + shared_N
             strength = 1 + self.lift * (variant == "all")
             strong_S = strength + self.of_seed * generator.standard_normal(self.seeds)
+            if self.upstreams:
+                lucks = self.of_upstream * generator.standard_normal(self.upstreams)
+                strong_S += np.repeat(lucks, self.seeds // self.upstreams)
             scores[variant] = {
                 seed: strong * truth_N
                 + believed_N
                 + self.of_noise * generator.standard_normal(self.rows)
                 for seed, strong in enumerate(strong_S)
             }
-        return Judged(labels_N, user_N, np.zeros(self.rows, np.int32), scores, item_N)
+        each = self.seeds // self.upstreams if self.upstreams else 0
+        replicate_of = {seed: seed // each for seed in range(self.seeds)} if each else {}
+        return Judged(labels_N, user_N, day_N, scores, item_N, replicate_of=replicate_of)
 
 
 WORLDS = (
@@ -117,6 +133,19 @@ WORLDS = (
     World(
         "true lift, 5 seeds", 5, rows=6000, of_item=0.5, of_seed=0.1, lift=0.3, target=(0.03, 0.07)
     ),
+    World("daily, 3 seeds", 3, days=7, metric=daily_auc, of_item=0.3, of_seed=0.05),
+    World(
+        "within groups, 3 seeds", 3, rows=6000, days=2, metric=group_auc, of_item=0.3, of_seed=0.05
+    ),
+    World("3 upstream seeds of 2 rankers", 6, upstreams=3, of_upstream=0.1, of_seed=0.03),
+    World(
+        "2 upstream seeds of 3 rankers",
+        6,
+        upstreams=2,
+        of_upstream=0.1,
+        of_seed=0.03,
+        target=(0.035, 0.09),
+    ),
 )
 RECALL = World("recall of 300 users, 300 items", 0, users=300, items=300)
 
@@ -149,7 +178,7 @@ def answer_of(world: World, number: int) -> Answer:
     if world == RECALL:
         return _recall(world, generator)
     judged = world.judged(generator)
-    found = Comparison(judged).change_pct("all", "none", roc_auc, CONFIDENCE)
+    found = Comparison(judged).change_pct("all", "none", world.metric, CONFIDENCE)
     low, high = former(world, judged, generator)
     return Answer(found.value, found.low, found.high, low, high)
 
@@ -157,7 +186,8 @@ def answer_of(world: World, number: int) -> Answer:
 def former(world: World, judged: Judged, generator: np.random.Generator) -> tuple[float, float]:
     """The bounds of the interval as it was made before, linearised."""
     by_variant = [
-        [roc_auc(judged, scores) for scores in judged.scores[name].values()] for name in VARIANTS
+        [world.metric(judged, scores) for scores in judged.scores[name].values()]
+        for name in VARIANTS
     ]
     base, now = (mean_of(found) for found in by_variant)
     ratio = now.value / base.value
