@@ -125,7 +125,7 @@ def _rows(found: _Found) -> tuple[Row, ...]:
 def _row(found: _Found, age: int) -> Row:
     lift = found.frozen(age)
     row = lift.as_json() | {"frozen_days": age}
-    if found.fresh.low > 0:
+    if found.lifts.tone("all") == "good":
         row["kept"] = lift.roc_auc_lift_pct / found.fresh.roc_auc_lift_pct
     if age:
         row |= change_cells("over_fresh", found.lifts.get(lift.variant, "all"))
@@ -139,10 +139,10 @@ def _answer(consumer: str, found: _Found) -> str:
         f" (interval {oldest.low:.2f} to {oldest.high:.2f}) of the fresh ones'"
         f" {fresh.roc_auc_lift_pct:+.2f} %."
     )
-    if fresh.low <= 0:
+    if found.lifts.tone("all") != "good":
         said = (
-            f"the fresh vectors' lift is not shown ({fresh.roc_auc_lift_pct:+.2f} %,"
-            f" {fresh.low:.2f} to {fresh.high:.2f}), so what staleness costs cannot be told."
+            f"no lift of the fresh vectors is shown to be their own ({fresh.roc_auc_lift_pct:+.2f}"
+            f" %, {fresh.low:.2f} to {fresh.high:.2f}), so what staleness costs cannot be told."
         )
     control = control_note(found.lifts, "all")
     return f"{consumer.upper()} ranker: {said}{control}{training_caveat(found.lifts)}"
