@@ -126,7 +126,9 @@ def control_note(lifts: Lifts, variant: str) -> str:
     gain = f"{over.roc_auc_lift_pct:+.2f} % ({over.low:+.2f} to {over.high:+.2f})"
     if over.low > 0:
         return f"{said}; over it the vectors gain {gain}."
-    return f"{said}; over it no gain of the vectors is shown, {gain}, so none is their own."
+    return (
+        f"{said}; over it no gain of the vectors is shown, {gain}, so none is shown to be theirs."
+    )
 
 
 def training_caveat(lifts: Lifts) -> str:
