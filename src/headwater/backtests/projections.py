@@ -218,6 +218,11 @@ def _narrowest(found: _Found) -> str:
             "through no projection are the embeddings shown to lift, so there is nothing that one"
             " could cost"
         )
+    if found.lifts.tone(WHOLE) == "doubt":
+        return (
+            "the embeddings are not shown to gain over their shuffled control, so there is nothing"
+            " that a projection could cost"
+        )
     if len(found.projections) == 1:
         return "the vectors are as narrow as any projection that was asked for"
     whole, margin = found.lifts.get(WHOLE), f"{found.margin_pct:g} % of ROC-AUC"

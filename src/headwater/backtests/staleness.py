@@ -13,7 +13,6 @@ import numpy as np
 from headwater.backtests.backtest import Backtest, backtest, days_of, merged, running
 from headwater.config import SHUFFLED, FactoryConfig
 from headwater.evaluation import Chart, Column, Judged, Lift, Table
-from headwater.evaluation.verdict import shown
 from headwater.pipeline.predict import stale_name
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
@@ -131,7 +130,7 @@ def _rows(found: _Found) -> tuple[Row, ...]:
 def _row(found: _Found, age: int) -> Row:
     lift = found.frozen(age)
     row = lift.as_json() | {"frozen_days": age}
-    if shown(found.fresh) == "good":
+    if found.lifts.tone("all") == "good":
         row["kept"] = lift.roc_auc_lift_pct / found.fresh.roc_auc_lift_pct
     if age:
         row |= change_cells("over_fresh", found.lifts.get(lift.variant, "all"))
@@ -145,10 +144,10 @@ def _answer(consumer: str, found: _Found) -> str:
         f" (interval {oldest.low:.2f} to {oldest.high:.2f}; {beside(oldest)}) of the fresh ones'"
         f" {fresh.roc_auc_lift_pct:+.2f} %."
     )
-    if shown(fresh) != "good":
+    if found.lifts.tone("all") != "good":
         said = (
-            f"the fresh vectors' lift is not shown ({fresh.roc_auc_lift_pct:+.2f} %,"
-            f" {fresh.low:.2f} to {fresh.high:.2f}; {beside(fresh)}), so what staleness costs"
+            f"no lift of the fresh vectors is shown to be their own ({fresh.roc_auc_lift_pct:+.2f}"
+            f" %, {fresh.low:.2f} to {fresh.high:.2f}; {beside(fresh)}), so what staleness costs"
             " cannot be told."
         )
     control = control_note(found.lifts, "all")

@@ -6,6 +6,7 @@ Averages, gates, the store, what is judged, where training is logged, lanes.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -187,6 +188,17 @@ _GROUP = (
 )
 
 
+def _named_groups(value: Any) -> Any:
+    """One fault of a group that is neither a name nor names by log, not one a kind."""
+    if isinstance(value, str) or (
+        isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values())
+    ):
+        return value
+    raise ValueError(
+        "should be auto, user_time, user_day or a column, or a mapping from log to one of these"
+    )
+
+
 class EvaluationConfig(Strict):
     """Which days the tables pool, within what rows compete, and how intervals are made.
 
@@ -198,7 +210,9 @@ class EvaluationConfig(Strict):
         None, description="the first judged day that tables pool (default: the first there is)"
     )
     end: dt.date | None = Field(None, description="the last one (default: the last there is)")
-    group: str | dict[str, str] = Field(AUTO_GROUP, description=_GROUP)
+    group: Annotated[str | dict[str, str], BeforeValidator(_named_groups)] = Field(
+        AUTO_GROUP, description=_GROUP
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1)
     margin_pct: float = Field(
         0.1, gt=0, description="of ROC-AUC: a loss below it is none (T4, how narrow vectors may be)"

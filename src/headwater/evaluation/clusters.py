@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEAST_DF = 0.1  # of groups of which one holds nearly all rows
+LEAST_DF = 1.0  # of groups of which one holds nearly all rows
 
 
 @dataclass(frozen=True)

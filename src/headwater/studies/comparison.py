@@ -188,8 +188,8 @@ def control_note(lifts: Lifts, variant: str) -> str:
     if over.low > 0:
         interval = f"{interval}; {beside(over)}"
     return (
-        f"{said}; over it no gain of the vectors is shown, {gain} ({interval}), so none is their"
-        " own."
+        f"{said}; over it no gain of the vectors is shown, {gain} ({interval}), so none is shown to"
+        " be theirs."
     )
 
 
