@@ -72,6 +72,8 @@ def test_t7_gives_verdicts_of_several_seeds_only(copied) -> None:
     assert rows["one unified upstream"]["p_holm"] is None
     assert rows["no overtower"]["verdict"] in ("no difference shown", "worse", "better", "mixed")
     assert rows["no overtower"]["p_holm"] is not None
+    covered = "2 seeds of the upstreams, each with 1 seeds of the ranker of its own"
+    assert any(covered in note and "its chance is not covered" in note for note in table.notes)
     with pytest.raises(ExperimentError, match="no ablation named 'no towers'"):
         ablation_table(copied.run, only=chosen, seeds=2, seeded=("no towers",))
 

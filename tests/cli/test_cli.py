@@ -17,6 +17,8 @@ from headwater.config import load_config
 
 ROOT = Path(__file__).parent.parent.parent
 
+WITHIN = ("auc", "lift_pct", "low", "high", "p_value", "p_holm")
+
 
 def headwater(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -115,6 +117,8 @@ def test_lift_prints_the_table_with_its_keys(done) -> None:
         "items_effective",
         "covers_training",
         "rows_needed",
+        *(f"{of}_{key}" for of in ("daily", "group") for key in WITHIN),
+        "group_of",
         "pr_auc",
         "pr_auc_lift_pct",
         "pr_low",
@@ -122,6 +126,7 @@ def test_lift_prints_the_table_with_its_keys(done) -> None:
         "log_loss",
         "ne",
         "seeds",
+        "upstream_seeds",
         "n",
     }
     assert found["rows"][0]["roc_auc_lift_pct"] is None

@@ -251,7 +251,7 @@ def _answer(consumer: str, found: _Found) -> str:
     elif not found.seeded:
         said += " From one seed of the upstreams no verdict is given; ask with --upstream-seeds."
     else:
-        said += " No ablation is shown to gain less."
+        said += " Of what was trained under several seeds, none is shown to gain less."
     if better:
         said += f" More is gained with {', with '.join(better)}."
     return said + control_note(found.lifts, DECLARED) + training_caveat(found.lifts)

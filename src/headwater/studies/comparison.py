@@ -215,11 +215,13 @@ def interval_note(lifts: Lifts) -> str:
 
 def _covered(lifts: Lifts, compared: Sequence[Lift]) -> str:
     """What the chance in intervals is of, and of what it is not."""
-    trained = max(row.upstream_seeds for row in lifts.rows)
-    if trained > 1:
+    most = max(lifts.rows, key=lambda row: row.upstream_seeds)
+    if most.upstream_seeds > 1:
+        once = any(row.upstream_seeds == 1 for row in lifts.rows)
         return (
-            f"users, items and {trained} seeds of the upstreams, each with rankers of its own"
-            f" seeds, {lifts.rows[0].seeds // lifts.rows[0].upstream_seeds} each."
+            f"users, items and {most.upstream_seeds} seeds of the upstreams, each with"
+            f" {most.seeds // most.upstream_seeds} seeds of the ranker of its own."
+            f"{' Where one upstream seed was trained, its chance is not covered.' if once else ''}"
         )
     if all(row.covers_training for row in compared):
         return (
