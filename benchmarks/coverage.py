@@ -105,7 +105,7 @@ WORLDS = (
     World("3 seeds, seeds dominate", 3, of_user=0.1, of_row=0.1, of_seed=0.1),
     World("2 seeds, seeds dominate", 2, of_user=0.1, of_row=0.1, of_seed=0.1),
     World("5 seeds, seeds dominate", 5, of_user=0.1, of_row=0.1, of_seed=0.1),
-    World("3 seeds as large as rows", 3, of_seed=0.08),
+    World("3 seeds as large as rows", 3, of_seed=0.08, target=(0.03, 0.07)),
     World("3 seeds, noise of their own", 3, of_seed=0.05, of_noise=0.3, target=(0.0, 0.07)),
     World("600 items with beliefs", 3, rows=6000, users=1500, of_item=0.5, of_seed=0.02),
     World(

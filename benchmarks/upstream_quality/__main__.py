@@ -203,9 +203,7 @@ def judge(
     users = np.load(folder / "arrays" / "user_N.npy")[of_day]
     items = np.load(folder / "arrays" / "sparse_NC.npy")[of_day, 1]
     labels = labels_of(folder, day)
-    scores = {
-        name: dict(enumerate(np.clip(found[name]["scores"], 1e-6, 1 - 1e-6))) for name in pythons
-    }
+    scores = {name: dict(enumerate(found[name]["scores"])) for name in pythons}
     compared = Comparison(Judged(labels, users, np.full(len(labels), day), scores, items))
     print(f"\n{len(labels):,} rows of {len(np.unique(users)):,} users on {TEST}, {seeds} seeds\n")
     print(
