@@ -13,6 +13,8 @@ import pytest
 
 from conftest import day
 from headwater.config import parse_config
+from headwater.evaluation.within import daily_auc, group_auc
+from headwater.evidence import ask, table_of
 from headwater.factory import Factory
 from headwater.ids import keys_of
 from headwater.store.reports import DayReport, Quality
@@ -99,6 +101,18 @@ def test_another_group_is_another_table_and_the_same_factory(paged, make_factory
         paged.workspace.judged("ctr", [day(1)]).groups_N,
     )
     assert other.workspace.edition(day(1)).digest == paged.workspace.edition(day(1)).digest
+
+
+def test_a_table_says_within_what_rows_compete(paged) -> None:
+    for group, words in (("page", "within page"), ("user_day", "within user and day")):
+        table = table_of(ask(seen_by(paged, group), "T2"))
+        assert any(words in note for note in table.notes)
+        assert {row["group_of"] for row in table.rows} == {words.removeprefix("within ")}
+        judged = seen_by(paged, group).judged("ctr", [day(1)])
+        scores = judged.scores["all"][0]
+        found = {row["variant"]: row for row in table.rows if row["baseline"] == "none"}
+        for metric, key in ((daily_auc, "daily_auc"), (group_auc, "group_auc")):
+            assert found["all"][key] == pytest.approx(metric(judged, scores).value)
 
 
 def test_rows_judged_before_groups_were_kept_have_them_too(paged) -> None:
