@@ -107,14 +107,25 @@ WORLDS = (
     World("5 seeds, seeds dominate", 5, of_user=0.1, of_row=0.1, of_seed=0.1),
     World("3 seeds as large as rows", 3, of_seed=0.08, target=(0.03, 0.07)),
     World("3 seeds, noise of their own", 3, of_seed=0.05, of_noise=0.3, target=(0.0, 0.07)),
-    World("600 items with beliefs", 3, rows=6000, users=1500, of_item=0.5, of_seed=0.02),
+    World(
+        "600 items with beliefs",
+        3,
+        rows=9000,
+        users=1500,
+        of_user=0.1,
+        of_row=0.1,
+        of_item=2.0,
+        of_seed=0.02,
+    ),
     World(
         "60 items with beliefs",
         3,
         rows=6000,
         users=1500,
         items=60,
-        of_item=0.3,
+        of_user=0.1,
+        of_row=0.1,
+        of_item=1.0,
         of_seed=0.02,
         target=(0.035, 0.09),
     ),
@@ -123,12 +134,21 @@ WORLDS = (
         3,
         rows=1000,
         users=100,
-        activity=1.5,
-        of_user=0.5,
+        activity=1.1,
+        of_user=1.0,
         of_seed=0.02,
         former="normal",
     ),
-    World("slice of 40 users", 3, rows=400, users=40, of_user=0.5, of_seed=0.02, former="normal"),
+    World(
+        "slice of 40 Pareto users",
+        3,
+        rows=400,
+        users=40,
+        activity=1.5,
+        of_user=1.0,
+        of_seed=0.02,
+        former="normal",
+    ),
     World("true lift", 3, of_item=0.3, of_seed=0.05, lift=0.3, target=(0.03, 0.07)),
     World(
         "true lift, 5 seeds", 5, rows=6000, of_item=0.5, of_seed=0.1, lift=0.3, target=(0.03, 0.07)
@@ -152,7 +172,7 @@ RECALL = World("recall of 300 users, 300 items", 0, users=300, items=300)
 
 @dataclass(frozen=True)
 class Answer:
-    """What one world gave: the lift found, and half the width or the bounds of each interval."""
+    """What one world gave: the lift found, and the bounds of both intervals."""
 
     value: float
     low: float
