@@ -27,7 +27,6 @@ import yaml
 from headwater.blobs import Layout
 from headwater.cli.terminal import out as terminal
 from headwater.cli.terminal import plain_table, show_table
-from headwater.config import load_config
 from headwater.console import Console
 from headwater.embeddings import Served
 from headwater.embeddings.alignment import Fit, Rotation
@@ -39,7 +38,6 @@ from headwater.pipeline.predict import rows_to_predict
 from headwater.pipeline.rankers import Checkpoints
 from headwater.recipes import RECIPES
 from headwater.store import Edition, Provenance, compose
-from headwater.studies.comparison import BOOTSTRAP_SEED
 from headwater.studies.lifts import COLUMNS
 
 ONE_DAY = dt.timedelta(days=1)
@@ -85,6 +83,7 @@ class Seen:
         self.scores: dict[str, dict[int, list[np.ndarray]]] = {}
         self.labels: list[np.ndarray] = []
         self.users: list[np.ndarray] = []
+        self.items: list[np.ndarray] = []
         self.days: list[np.ndarray] = []
 
     def predict(self, lane: Factory, day: dt.date, ways: Mapping[str, Way], out: Path) -> None:
@@ -109,6 +108,7 @@ class Seen:
                 self.scores.setdefault(name, {}).setdefault(seed, []).append(found)
         self.labels.append(rows.labels[task.name])
         self.users.append(rows.keys["user"])
+        self.items.append(rows.keys["item"])
         self.days.append(np.full(len(rows), tomorrow.toordinal(), np.int32))
 
     def judged(self) -> Judged:
@@ -120,6 +120,7 @@ class Seen:
                 name: {seed: np.concatenate(parts) for seed, parts in by_seed.items()}
                 for name, by_seed in self.scores.items()
             },
+            np.concatenate(self.items),
         )
 
 
@@ -247,8 +248,7 @@ def main() -> None:
         old.close()
         new.close()
     show_rotations(switch, fits)
-    span = load_config(path).evaluation
-    lifts = lift_table(seen.judged(), span.bootstrap, 0.95, BOOTSTRAP_SEED)
+    lifts = lift_table(seen.judged(), 0.95)
     rows = [lift.as_json() for lift in lifts]
     rotations = {name: fit.as_json() for name, fit in fits.items()}
     (options.out / "across-spaces.json").write_text(

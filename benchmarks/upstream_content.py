@@ -8,8 +8,8 @@ that day, so it has no vector: its rows show what a ranker that reads vectors lo
 Two minutes a world on two quiet cores; resumable.
 
 The upstream's settings were chosen on worlds 0 and 1, so these are not among the worlds that are
-judged. Intervals: paired, over users and seeds of the ranker (`quick_lift`). A user of one world is
-never one of another.
+judged. Intervals: paired, over users, items and seeds of the ranker (`lift_table`). A user or item
+of one world is never one of another.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ import numpy as np
 import yaml
 
 from headwater.config import SHUFFLED
-from headwater.evaluation import Judged
-from headwater.evaluation.lift import quick_lift
+from headwater.evaluation import Judged, lift_table
 from headwater.factory import Factory
 from headwater.studies.judged import pooled
 from headwater.studies.slice_rows import slices_of
@@ -92,7 +91,11 @@ def slices_in(path: Path, world: int) -> dict[str, Judged]:
         if name in ("user", "item")
     }
     return {
-        name: replace(part, users_N=part.users_N ^ np.uint64(world << 56))
+        name: replace(
+            part,
+            users_N=part.users_N ^ np.uint64(world << 56),
+            items_N=part.items_N ^ np.uint64(world << 56),
+        )
         for name, part in found.items()
     }
 
@@ -105,11 +108,11 @@ def together(parts: list[Judged]) -> Judged:
         }
         for variant in VARIANTS
     }
-    labels, users, days = (
+    labels, users, days, items = (
         np.concatenate([getattr(part, name) for part in parts])
-        for name in ("labels_N", "users_N", "days_N")
+        for name in ("labels_N", "users_N", "days_N", "items_N")
     )
-    return Judged(labels, users, days, scores)
+    return Judged(labels, users, days, scores, items)
 
 
 def main() -> None:
@@ -137,7 +140,8 @@ def main() -> None:
     print(f"{'rows of':34}{'rows':>9}  {'lift % (95 % interval)':28}shuffled")
     for name in worlds[0]:
         judged = together([world[name] for world in worlds])
-        lifts = [quick_lift(judged, variant, 0.95) for variant in ("all", SHUFFLED)]
+        found = {lift.variant: lift for lift in lift_table(judged, 0.95)}
+        lifts = [found[variant] for variant in ("all", SHUFFLED)]
         cells = [
             f"{lift.roc_auc_lift_pct:+.2f} ({lift.low:+.2f}, {lift.high:+.2f})" for lift in lifts
         ]

@@ -79,7 +79,7 @@ def tiny_config(data: Path, written: Path | None = None) -> dict[str, Any]:
     raw["downstream"]["cvr"] |= small | {"variants": ["none", "all"], "sequence": {"length": 0}}
     for upstream in raw["upstreams"].values():
         upstream |= {"size": "tiny", "id_buckets": 200, "epochs": 1}
-    raw |= {"workers": 0, "evaluation": {"start": str(day(1)), "bootstrap": 20}}
+    raw |= {"workers": 0, "evaluation": {"start": str(day(1))}}
     return raw
 
 

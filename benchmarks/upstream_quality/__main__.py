@@ -6,7 +6,7 @@ the same rows and features for all.
 Settings are chosen on 2022-05-07 by models that learnt 04-25 to 05-06, as many trials for each
 contender (`--tune` does it anew and rewrites settings.json); then every contender learns up to
 05-07 and is judged once on 05-08. Two processes of one thread. Seconds are of one core.
-Differences: ROC-AUC of ours minus theirs, 95 % interval of a paired bootstrap over users and seeds.
+Differences: ROC-AUC of ours minus theirs, paired 95 % interval over users, items and seeds.
 DIR (or HEADWATER_DATA) holds kuairand/.
 """
 
@@ -29,12 +29,13 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.upstream_peers.environments import HOME, NotInstalled, interpreter
 from benchmarks.upstream_quality.arrays import TEST, VALIDATE, prepare
 from headwater.evaluation import Judged
-from headwater.evaluation.bootstrap import replicates
+from headwater.evaluation.influence import roc_auc
+from headwater.evaluation.lift import Comparison
 from headwater.evaluation.metrics import metrics_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS = Path(__file__).with_name("settings.json")
-OURS, BOOTSTRAP, PROCESSES = "headwater upstream", 1000, 2
+OURS, PROCESSES = "headwater upstream", 2
 
 
 def main() -> None:
@@ -198,14 +199,12 @@ def judge(
     with ThreadPoolExecutor(PROCESSES) as pool:
         found = dict(zip(slowest_first, pool.map(one, slowest_first), strict=True))
     day = TEST.toordinal()
-    users = np.load(folder / "arrays" / "user_N.npy")[
-        np.load(folder / "arrays" / "day_N.npy") == day
-    ]
+    of_day = np.load(folder / "arrays" / "day_N.npy") == day
+    users = np.load(folder / "arrays" / "user_N.npy")[of_day]
+    items = np.load(folder / "arrays" / "sparse_NC.npy")[of_day, 1]
     labels = labels_of(folder, day)
-    scores = {
-        name: dict(enumerate(np.clip(found[name]["scores"], 1e-6, 1 - 1e-6))) for name in pythons
-    }
-    draws = replicates(Judged(labels, users, np.full(len(labels), day), scores), BOOTSTRAP, 0)
+    scores = {name: dict(enumerate(found[name]["scores"])) for name in pythons}
+    compared = Comparison(Judged(labels, users, np.full(len(labels), day), scores, items))
     print(f"\n{len(labels):,} rows of {len(np.unique(users)):,} users on {TEST}, {seeds} seeds\n")
     print(
         f"{'contender':24}{'validation':>11}{'test':>8}{'log loss':>10}{'seconds':>9}   ours minus"
@@ -226,8 +225,8 @@ def judge(
         validated, seconds = spec["validation"][spec["chosen"]], found[name]["seconds"].mean()
         line = f"{name:24}{validated:11.4f}{auc:8.4f}{loss:10.4f}{seconds:9.0f}"
         if name != OURS:
-            low, high = np.quantile(draws[OURS][:, 0] - draws[name][:, 0], [0.025, 0.975])
-            line += f"   {means[OURS][0] - auc:+.4f} [{low:+.4f}, {high:+.4f}]"
+            less = compared.difference(OURS, name, roc_auc, 0.95)
+            line += f"   {less.value:+.4f} [{less.low:+.4f}, {less.high:+.4f}]"
         print(line)
 
 

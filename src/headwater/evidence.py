@@ -20,6 +20,7 @@ STUDIES: tuple[Study, ...] = (
     backtests.T1,
     backtests.T2_SUBSETS,
     backtests.T3_SUBSETS,
+    backtests.T2_UPSTREAM_SEEDS,
     backtests.T4,
     backtests.T7,
     declared.T8,
@@ -117,6 +118,27 @@ def _rankers(workspace: Workspace, study: Study) -> list[str]:
         for name, spec in config.downstream.items()
         if study.is_about(given=config.tasks[spec.task].given is not None)
     ]
+
+
+def with_upstream_seeds(asked: Asked, seeds: int | None, seeded: tuple[str, ...] = ()) -> Asked:
+    """The same question with the upstreams trained under several seeds, in `seeded` ablations or
+    all. Raises ExperimentError for a table that has no such form.
+    """
+    if seeds is None and not seeded:
+        return asked
+    study = asked.study
+    if not study.reseeded:
+        takes = ", ".join(one.name for one in STUDIES if one.reseeded)
+        raise ExperimentError(
+            f"--upstream-seeds and --seeded are about {takes}; received the table {study.name!r}."
+        )
+    if seeded and study.name != backtests.T7.name:
+        raise ExperimentError(
+            f"--seeded names ablations of {backtests.T7.name}; received the table {study.name!r}."
+        )
+    if seeds is not None and seeds > 1:
+        study = find_study(STUDIES, study.reseeded)
+    return replace(asked, study=study, upstream_seeds=seeds, seeded=seeded)
 
 
 def with_prices(asked: Asked, core_hour_price: float | None, rows_a_day: float | None) -> Asked:

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from headwater.config import (
+    AUTO_GROUP,
+    USER_DAY,
+    USER_TIME,
     Categorical,
     EntityConfig,
     FactoryConfig,
@@ -60,7 +63,10 @@ class Entity:
 
 @dataclass(frozen=True)
 class Log:
-    """A table of timed events. `paths` are globs; `columns` are those read beside time and ids."""
+    """A table of timed events. `paths` are globs; `columns` are those read beside time and ids.
+
+    `group` says within what its rows compete: USER_TIME, USER_DAY, AUTO_GROUP, or a column.
+    """
 
     name: str
     paths: tuple[str, ...]
@@ -72,11 +78,18 @@ class Log:
     join_keys: tuple[str, ...]
     event_id: str | None
     max_reject_share: float
+    group: str = AUTO_GROUP
 
     @property
     def columns(self) -> tuple[str, ...]:
         wanted = [self.time, *self.entities.values(), *self.features, *self.labels, *self.join_keys]
-        return tuple(dict.fromkeys([*wanted, *([self.event_id] if self.event_id else [])]))
+        further = (self.event_id, self.group_column)
+        return tuple(dict.fromkeys([*wanted, *(name for name in further if name)]))
+
+    @property
+    def group_column(self) -> str | None:
+        """The column that says which rows compete; None where user and time do, or the day."""
+        return None if self.group in (AUTO_GROUP, USER_DAY, USER_TIME) else self.group
 
 
 @dataclass(frozen=True)
@@ -238,6 +251,7 @@ def _log(name: str, spec: LogConfig, config: FactoryConfig, root: Path) -> Log:
         join_keys=tuple(join_keys),
         event_id=spec.event_id,
         max_reject_share=spec.max_reject_share,
+        group=config.group_of(name),
     )
 
 

@@ -5,6 +5,7 @@ of its lanes. The only holder of all of them; what is below takes values.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,8 @@ from headwater.store import (
 )
 
 if TYPE_CHECKING:
-    from headwater.store.predictions import Predictions
+    from headwater.evaluation import Judged
+    from headwater.store.predictions import Grouping, Predictions
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,22 @@ class Workspace:
         from headwater.store.predictions import Predictions
 
         return Predictions(self.layout, self.config.evaluation.users_share)
+
+    def grouping(self, log: str) -> Grouping:
+        """Within what the rows of a log compete, as the config says now."""
+        from headwater.store.predictions import Grouping
+
+        return Grouping(self.schema.logs[log].group, lambda day: self.events().logs[log].day(day))
+
+    def judged(self, consumer: str, among: Collection[dt.date]) -> Judged:
+        """A ranker's judged rows of the days `among` that the config evaluates.
+
+        Raises ExperimentError where there are none, LogError where their groups are to be read from
+        a log that is not there.
+        """
+        span = self.config.evaluation
+        grouping = self.grouping(self.config.tasks[self.config.downstream[consumer].task].log)
+        return self.predictions.pooled(consumer, span.start, span.end, among, grouping)
 
     # ---- the lane's days -------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from headwater.config import load_config
 
 ROOT = Path(__file__).parent.parent.parent
 
+WITHIN = ("auc", "lift_pct", "low", "high", "p_value", "p_holm")
+
 
 def headwater(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -95,7 +97,12 @@ def test_similar_and_retrieve_rank_by_cosine(done, some_user) -> None:
 def test_lift_prints_the_table_with_its_keys(done) -> None:
     found = answer("lift", "--table", "T2", "--factory", done)
     assert (found["table"], found["consumer"]) == ("T2", "ctr")
-    assert [row["variant"] for row in found["rows"]] == ["none", "all", "shuffled"]
+    assert [(row["variant"], row["baseline"]) for row in found["rows"]] == [
+        ("none", "none"),
+        ("all", "none"),
+        ("shuffled", "none"),
+        ("all", "shuffled"),
+    ]
     assert set(found["rows"][0]) == {
         "variant",
         "baseline",
@@ -103,11 +110,15 @@ def test_lift_prints_the_table_with_its_keys(done) -> None:
         "roc_auc_lift_pct",
         "low",
         "high",
-        "row_low",
-        "row_high",
         "p_value",
         "p_holm",
+        "df",
+        "users_effective",
+        "items_effective",
+        "covers_training",
         "rows_needed",
+        *(f"{of}_{key}" for of in ("daily", "group") for key in WITHIN),
+        "group_of",
         "pr_auc",
         "pr_auc_lift_pct",
         "pr_low",
@@ -115,9 +126,12 @@ def test_lift_prints_the_table_with_its_keys(done) -> None:
         "log_loss",
         "ne",
         "seeds",
+        "upstream_seeds",
         "n",
     }
     assert found["rows"][0]["roc_auc_lift_pct"] is None
+    assert found["rows"][1]["covers_training"] is False
+    assert found["answer"].endswith("the chance in training is not covered.")
     assert answer("lift", "--table", "T3", "--factory", done)["consumer"] == "cvr"
     assert "no table named 'T9'" in headwater("lift", "--table", "T9", "--factory", done).stderr
 

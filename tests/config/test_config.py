@@ -242,7 +242,7 @@ RUNNING = {
     "store": {"online": "none", "bucket_rows": 7, "compact_after": 2},
     "index": {"kind": "exact"},
     "retrieval": {"prior": {"weight": 0.5}, "unseen": True},
-    "evaluation": {"start": "2025-01-07", "bootstrap": 99, "trusted": ["item.colour"]},
+    "evaluation": {"start": "2025-01-07", "margin_pct": 0.3, "trusted": ["item.colour"]},
     "tracking": {"kind": "tensorboard"},
     "lanes": {"new": {"upstreams": {"ctr": {"seed": 5}}}},
     "logs": {"feed": {"path": "other.parquet", "max_reject_share": 0.5}},

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu, norm
+from scipy.stats import mannwhitneyu, norm, t
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from headwater.errors import ConfigError, HeadwaterError
@@ -14,15 +15,16 @@ from headwater.evaluation import (
     Chart,
     Column,
     Judged,
+    Lift,
     Series,
     Table,
     Variant,
     lift_table,
     metrics_of,
-    quick_lift,
     subsets,
 )
 from headwater.evaluation.metrics import WeightedRanking, placements
+from headwater.evaluation.verdict import beside_control, is_no_worse, last_no_worse, tone_of
 
 NAMES = ("ctr_user", "ctr_item", "cvr_user", "cvr_item")
 
@@ -62,6 +64,18 @@ def test_metrics_by_hand() -> None:
     assert found.ne == pytest.approx(loss / np.log(2))
 
 
+def test_scores_near_zero_are_ranked_and_only_the_log_loss_is_clipped() -> None:
+    """Rare positives: probabilities near 1e-8 tell them apart as well as any."""
+    generator = np.random.default_rng(6)
+    labels = (generator.random(3000) < 0.3).astype(np.float32)
+    scores = 1 / (1 + np.exp(-(labels + generator.standard_normal(3000))))
+    plain, tiny = metrics_of(labels, scores), metrics_of(labels, scores * 1e-8)
+    assert (tiny.roc_auc, tiny.pr_auc) == (plain.roc_auc, plain.pr_auc)
+    assert tiny.roc_auc > 0.7
+    sure = metrics_of(np.array([1, 0]), np.array([0.0, 1.0]))
+    assert sure.log_loss == pytest.approx(-np.log(1e-7))
+
+
 def test_predicting_the_base_rate_has_ne_one() -> None:
     labels = np.array([1, 0, 0, 0])
     assert metrics_of(labels, np.full(4, 0.25)).ne == pytest.approx(1)
@@ -80,13 +94,13 @@ def judged(strength: dict[str, float], n: int = 4000, users: int = 400) -> Judge
         variant: {seed: 1 / (1 + np.exp(-(s * truth + noise[seed]))) for seed in noise}
         for variant, s in strength.items()
     }
-    return Judged(labels, generator.integers(0, users, n), np.zeros(n, np.int32), scores)
+    users_N = generator.integers(0, users, n)
+    return Judged(labels, users_N, np.zeros(n, np.int32), scores, np.arange(n))
 
 
 def test_a_real_lift_has_an_interval_above_zero_and_none_has_not() -> None:
     rows = {
-        row.variant: row
-        for row in lift_table(judged({"none": 0.5, "all": 0.8, "same": 0.5}), 200, 0.95, seed=0)
+        row.variant: row for row in lift_table(judged({"none": 0.5, "all": 0.8, "same": 0.5}), 0.95)
     }
     assert rows["none"].low == rows["none"].high == 0
     assert 0 < rows["all"].low < rows["all"].roc_auc_lift_pct < rows["all"].high
@@ -94,72 +108,53 @@ def test_a_real_lift_has_an_interval_above_zero_and_none_has_not() -> None:
     assert (rows["all"].seeds, rows["all"].n) == (3, 4000)
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
-    """Two variants of equal worth: the interval should miss zero in about one case in ten at 90
-    %.
-    """
-    missed = 0
-    for trial in range(40):
-        generator = np.random.default_rng(trial)
-        truth, labels = generator.standard_normal(600), None
-        labels = (generator.random(600) < 1 / (1 + np.exp(-truth))).astype(np.float32)
-        scores = {
-            variant: {0: truth + generator.standard_normal(600)} for variant in ("none", "other")
-        }
-        row = lift_table(
-            Judged(labels, np.arange(600), np.zeros(600, np.int32), scores), 100, 0.9, seed=trial
-        )[1]
-        missed += not row.low <= 0 <= row.high
-    assert missed <= 10
-
-
-def test_clustering_by_user_widens_the_interval() -> None:
+def test_clustering_by_user_or_by_item_widens_the_interval() -> None:
     base = judged({"none": 0.5, "all": 0.6}, n=600)
-    repeated = Judged(
-        *[np.tile(x, 5) for x in (base.labels_N, np.arange(600), base.days_N)],
-        {variant: {s: np.tile(v, 5) for s, v in by.items()} for variant, by in base.scores.items()},
+    five = {variant: {0: np.tile(by[0], 5)} for variant, by in base.scores.items()}
+    labels, days, rows = np.tile(base.labels_N, 5), np.tile(base.days_N, 5), np.arange(3000)
+    alike = np.tile(np.arange(600), 5)
+    by_user, by_item, rowwise = (
+        lift_table(Judged(labels, users, days, five, items), 0.95)[1]
+        for users, items in ((alike, rows), (rows, alike), (rows, rows))
     )
-    rowwise = Judged(repeated.labels_N, np.arange(3000), repeated.days_N, repeated.scores)
-    clustered, naive = (lift_table(x, 200, 0.95, seed=0)[1] for x in (repeated, rowwise))
-    assert clustered.high - clustered.low > 1.5 * (naive.high - naive.low)
+    assert by_user.high - by_user.low > 1.5 * (rowwise.high - rowwise.low)
+    assert (by_item.low, by_item.high) == pytest.approx((by_user.low, by_user.high))
 
 
-def test_row_intervals_match_a_bootstrap_over_rows() -> None:
-    """DeLong's closed form against resampling rows, one seed, every user one row."""
-    base = judged({"none": 0.5, "all": 0.7}, n=1500)
-    one_seed = Judged(
-        base.labels_N,
-        np.arange(1500),
-        base.days_N,
-        {variant: {0: by[0]} for variant, by in base.scores.items()},
-    )
-    row = lift_table(one_seed, 1000, 0.95, seed=0)[1]
-    assert row.row_high - row.row_low == pytest.approx(row.high - row.low, rel=0.1)
-    assert (row.row_low + row.row_high) / 2 == pytest.approx(row.roc_auc_lift_pct)
-
-
-def test_the_closed_form_agrees_with_the_bootstrap() -> None:
-    """Users with many rows that are alike, and seeds that differ: both widen the interval, in both
-    ways of making it.
-    """
-    generator = np.random.default_rng(5)
-    users = generator.integers(0, 150, 3000)
-    truth = generator.standard_normal(150)[users] + 0.5 * generator.standard_normal(3000)
-    labels = (generator.random(3000) < 1 / (1 + np.exp(-truth))).astype(np.float32)
-    taste = {variant: generator.standard_normal(150)[users] for variant in ("none", "all")}
-    scores = {
-        variant: {
-            seed: s * truth + taste[variant] + 0.3 * generator.standard_normal(3000)
-            for seed in range(4)
+def test_the_interval_and_the_p_value_are_of_one_error() -> None:
+    """They agree on what is shown: p < .05 just where the 95 % interval leaves zero out."""
+    base, generator = judged({"none": 0.5}), np.random.default_rng(8)
+    drawn = {
+        f"v{n}": {
+            s: v + 0.01 * n * n * generator.random(4000) for s, v in base.scores["none"].items()
         }
-        for variant, s in (("none", 1.0), ("all", 1.3))
+        for n in range(1, 8)
     }
-    judged = Judged(labels, users, np.zeros(3000, np.int32), scores)
-    slow, quick = lift_table(judged, 2000, 0.95, seed=0)[1], quick_lift(judged, "all", 0.95)
-    assert quick.roc_auc_lift_pct == pytest.approx(slow.roc_auc_lift_pct)
-    assert quick.high - quick.low == pytest.approx(slow.high - slow.low, rel=0.12)
-    assert (quick.row_low, quick.row_high) == pytest.approx((slow.row_low, slow.row_high))
-    assert quick.high - quick.low > 1.5 * (quick.row_high - quick.row_low)
+    rows = lift_table(replace(base, scores=base.scores | drawn), 0.95)
+    shown = [not row.low <= 0 <= row.high for row in rows[1:]]
+    assert any(shown)
+    assert not all(shown)
+    for row, is_shown in zip(rows[1:], shown, strict=True):
+        assert row.p_value is not None
+        assert (row.p_value < 0.05) == is_shown
+        error = (row.high - row.low) / 2 / t.ppf(0.975, row.df)
+        assert row.p_value == pytest.approx(2 * t.sf(abs(row.roc_auc_lift_pct) / error, row.df))
+
+
+def test_one_seed_says_that_chance_in_training_is_not_covered() -> None:
+    three = judged({"none": 0.5, "all": 0.6})
+    one = replace(three, scores={name: {0: by[0]} for name, by in three.scores.items()})
+    assert lift_table(three, 0.95)[1].covers_training
+    found = lift_table(one, 0.95)[1]
+    assert found.as_json()["covers_training"] is False
+    assert found.seeds == 1
+
+
+def test_what_does_not_learn_from_the_same_seeds_is_not_compared() -> None:
+    one = judged({"none": 0.5, "all": 0.6})
+    other = replace(one, scores={**one.scores, "all": dict(list(one.scores["all"].items())[:2])})
+    with pytest.raises(HeadwaterError, match="expected the same"):
+        lift_table(other, 0.95)
 
 
 def test_rows_needed_by_hand() -> None:
@@ -167,26 +162,22 @@ def test_rows_needed_by_hand() -> None:
     effect is shown already.
     """
     generator = np.random.default_rng(3)
-    truth = generator.standard_normal(1000)
+    truth, rows = generator.standard_normal(1000), np.arange(1000)
     labels = (generator.random(1000) < 1 / (1 + np.exp(-truth))).astype(np.float32)
     scores = {variant: {0: truth + generator.standard_normal(1000)} for variant in ("none", "all")}
-    few = lift_table(
-        Judged(labels, np.arange(1000), np.zeros(1000, np.int32), scores), 500, 0.95, seed=0
-    )[1]
+    few = lift_table(Judged(labels, rows, np.zeros(1000, np.int32), scores, rows), 0.95)[1]
     assert few.low <= 0 <= few.high
-    error = (few.high - few.low) / (2 * norm.ppf(0.975))
+    error = (few.high - few.low) / (2 * t.ppf(0.975, few.df))
     assert few.rows_needed == pytest.approx(
-        1000 * ((norm.ppf(0.975) + norm.ppf(0.8)) * error / few.roc_auc_lift_pct) ** 2, rel=0.2
+        1000 * ((norm.ppf(0.975) + norm.ppf(0.8)) * error / few.roc_auc_lift_pct) ** 2, abs=1
     )
-    assert lift_table(judged({"none": 0.5, "all": 0.8}), 50, 0.95, seed=0)[1].rows_needed is None
+    assert lift_table(judged({"none": 0.5, "all": 0.8}), 0.95)[1].rows_needed is None
 
 
 def test_p_values_are_corrected_by_holm() -> None:
     rows = lift_table(
         judged({"none": 0.5, "a": 0.51, "b": 0.52, "c": 0.8}),
-        200,
         0.95,
-        seed=0,
         further=[("c", "b")],
     )
     tested = sorted(row.p_value for row in rows if row.p_value is not None)
@@ -200,6 +191,36 @@ def test_p_values_are_corrected_by_holm() -> None:
     assert rows[0].p_value is None
     assert (rows[-1].variant, rows[-1].baseline) == ("c", "b")
     assert rows[-1].low > 0
+
+
+def test_the_narrowest_that_is_shown_to_be_no_worse_is_advised() -> None:
+    """A wide interval shows nothing, though it holds zero; and after the first that is not shown, a
+    lucky one counts no more.
+    """
+    (row,) = lift_table(judged({"none": 0.5}), 0.95)
+
+    def over(name: str, low: float, high: float) -> Lift:
+        return replace(row, variant=name, low=low, high=high)
+
+    wide, sure, worse = (
+        over("to 32", -0.9, 0.9),
+        over("to 16", -0.05, 0.0),
+        over("to 8", -0.3, -0.2),
+    )
+    lucky = over("to 4", -0.01, 0.3)
+    assert [is_no_worse(one, 0.1) for one in (wide, sure, worse)] == [False, True, False]
+    assert last_no_worse([wide, sure], 0.1) is None
+    assert last_no_worse([sure, lucky], 0.1) == lucky
+    assert last_no_worse([sure, worse, lucky], 0.1) == sure
+    assert last_no_worse([sure, worse, lucky], 0.4) == lucky
+
+
+def test_a_gain_is_in_doubt_where_it_is_not_shown_over_the_control() -> None:
+    assert [tone_of(*bounds) for bounds in ((1, 2), (-1, 1), (-2, -1))] == ["good", "flat", "bad"]
+    assert beside_control("good", None) == beside_control("good", "good") == "good"
+    assert beside_control("good", "flat") == beside_control("good", "bad") == "doubt"
+    assert beside_control("flat", "flat") == "flat"
+    assert beside_control("bad", "good") == "bad"
 
 
 def test_every_subset_once() -> None:
@@ -274,11 +295,12 @@ def test_variants_are_parsed() -> None:
         Variant.parse("ctr_usr", NAMES)
 
 
-def test_one_class_is_said_not_computed() -> None:
+def test_one_class_or_one_user_is_said_not_computed() -> None:
+    rows, days = np.arange(6), np.zeros(6, np.int32)
+    scores = {"none": {0: np.linspace(0, 1, 6)}}
     with pytest.raises(HeadwaterError, match="two classes"):
-        lift_table(
-            Judged(np.ones(5), np.arange(5), np.zeros(5, np.int32), {"none": {0: np.ones(5)}}),
-            10,
-            0.9,
-            0,
-        )
+        lift_table(Judged(np.ones(6), rows, days, scores, rows), 0.9)
+    with pytest.raises(HeadwaterError, match="at least 2 users"):
+        lift_table(Judged(rows % 2, days, days, scores, rows), 0.9)
+    with pytest.raises(HeadwaterError, match="at least 2 items"):
+        lift_table(Judged(rows % 2, rows, days, scores, days), 0.9)

@@ -175,6 +175,7 @@ def test_less_may_be_asked_for(done) -> None:
     assert made.schema.names == [
         "time",
         "day",
+        "group_key",
         "user_id",
         "ad_id",
         "source",
@@ -264,6 +265,25 @@ def test_the_command_writes_the_file_and_says_what_is_in_it(done, written, tmp_p
     )
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert str(day(9)) in wrong.stderr
+
+
+def test_each_row_has_the_key_of_its_group(done, rows) -> None:
+    """By default, that of its user and time; as the judged file of its day has it."""
+    made = TrainingSet.load(done, day(0), day(3), log="impressions")
+    assert json.loads(made.schema.metadata[b"headwater"])["group"] == "user_time"
+    assert rows["group_key"].dtype == pl.UInt64
+    pages = rows.select("user_id", "time").unique().height
+    assert rows.select("group_key").unique().height == pages
+    assert rows.select("user_id", "time", "group_key").unique().height == pages
+    judged = pl.read_parquet(Factory.load(done).workspace.layout.judged("ctr", day(2)))
+    ours = rows.filter(pl.col("day") == day(2))
+    assert sorted(judged["group"].to_list()) == sorted(ours["group_key"].to_list())
+
+
+def test_a_log_without_users_has_no_groups(done) -> None:
+    made = TrainingSet.load(done, day(2), day(2), log="purchases", embeddings=[])
+    assert "group_key" not in made.schema.names
+    assert len(made.reader().read_all()) > 0
 
 
 # ---- on a warehouse published by hand ------------------------------------------------------------
@@ -591,6 +611,8 @@ def test_torch_reads_the_same_rows_with_and_without_workers(done) -> None:
     assert first["user.age"].tolist() == examples.entities["user"].categorical_NC[:, 0].tolist()
     assert first["item.price"].tolist() == examples.entities["item"].numeric_NF[:, 0].tolist()
     assert first["user_id"].numpy().view(np.uint64).tolist() == examples.keys["user"].tolist()
+    groups = torch.cat([batch["group_key"] for batch in plain])
+    assert groups.numpy().view(np.uint64).tolist() == table["group_key"].to_pylist()
 
     shuffled = TrainingRows(made, 100, seed=3)
     once, again, by_workers = (

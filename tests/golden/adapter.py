@@ -105,13 +105,13 @@ def report(path: Path) -> dict[str, Any]:
 
 
 def columns(frame: pl.DataFrame) -> dict[str, str]:
-    """A digest of each column; what says of what inputs an edition was made is the
-    fingerprint's.
+    """A digest of each column of numbers; what says of what inputs an edition was made is the
+    fingerprint's, and what a group is of the config's.
     """
     return {
         name: digest_of(frame[name].to_numpy())
         for name in frame.columns
-        if name != "edition_inputs"
+        if name not in ("edition_inputs", "group_of")
     }
 
 

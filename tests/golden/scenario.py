@@ -51,7 +51,7 @@ def config_of(data: Path) -> dict[str, Any]:
     raw["upstreams"]["ctr"]["content_vectors"] = ["item"]
     raw["lanes"] = {"v2": {"upstreams": {"ctr": {"seed": 7}, "cvr": {"seed": 7}}}}
     raw["lifecycle"]["align"] = {"min_shared": 10, "min_cosine": -1, "max_residual": 9}
-    raw["evaluation"] = {"start": day(1), "bootstrap": 20}
+    raw["evaluation"] = {"start": day(1)}
     raw["store"]["bucket_rows"] = 32
     return raw | {"workers": 0}
 

@@ -16,6 +16,7 @@ from headwater.evaluation import Variant
 from headwater.events import Block
 from headwater.events.examples import distinct_ids
 from headwater.models.downstream import VariantTask, costs_of, fit_variant, predict_variant
+from headwater.models.downstream.inputs import inputs_of
 from headwater.models.downstream.reading import EmbeddingReader, read_embeddings
 from headwater.models.training import MOST_NORM, Optimizers
 from headwater.models.upstream.derm.embedding import embed_day
@@ -182,6 +183,27 @@ def test_the_shuffled_control_deals_every_vector_to_the_wrong_entity(ctr) -> Non
     assert (true[:, 0] != dealt[:, 0]).float().mean() > 0.8
     for user in np.unique(rows.keys["user"])[:10]:  # one entity, one (wrong) vector
         assert dealt[torch.from_numpy(rows.keys["user"] == user), 0].unique().numel() == 1
+
+
+def test_the_shuffled_control_is_dealt_anew_for_each_seed(ctr, ranker_rows, tmp_path) -> None:
+    """One deal for all seeds would be a chance that their spread does not show."""
+    factory, rows = ranker_rows
+    plain = variant_task(factory, rows, tmp_path)
+    variant = Variant("x", ("ctr_user",), ("ctr_user",))
+    task = replace(
+        plain,
+        plan=replace(plain.plan, variant=variant),
+        view=FakeView({"ctr_user": space_of(ctr[0], day(0))}),
+    )
+    inputs = inputs_of(task)
+    first, again, second = (
+        inputs.of_seed(task, seed).read["ctr_user"].vectors_BD for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert (first != second).any(dim=1).float().mean() > 0.5
+    assert sorted(first[:, 0].unique().tolist()) == sorted(second[:, 0].unique().tolist())
+    untouched = inputs_of(plain)
+    assert untouched.of_seed(plain, 1) is untouched
 
 
 def test_a_missing_vector_is_read_as_zeros_and_a_flag() -> None:

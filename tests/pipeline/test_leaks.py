@@ -105,7 +105,7 @@ def make_factory(folder: Path, planted: str = "none") -> Factory:
                         "projection": {"dropout": 0.0},
                     }
                 },
-                "evaluation": {"start": str(day(1)), "bootstrap": 10},
+                "evaluation": {"start": str(day(1))},
             }
         ),
         folder,
@@ -115,7 +115,7 @@ def make_factory(folder: Path, planted: str = "none") -> Factory:
 def auc_by_variant(factory: Factory) -> dict[str, float]:
     for _ in factory.backfill(day(0), day(DAYS - 1)):
         pass
-    judged = factory.workspace.predictions.pooled("ctr", day(1), None, factory.days_done())
+    judged = factory.workspace.judged("ctr", factory.days_done())
     return {
         variant: metrics_of(judged.labels_N, scores[0]).roc_auc
         for variant, scores in judged.scores.items()

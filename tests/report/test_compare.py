@@ -25,6 +25,7 @@ def judged(noise: float, seeds: tuple[int, ...] = (0, 1), rows: int = 600) -> Ju
         np.arange(rows) // 4,
         np.full(rows, 739000),
         {"none": {seed: coin[seed] for seed in seeds}, "all": known},
+        np.arange(rows) % 97,
     )
 
 
@@ -38,11 +39,11 @@ def test_points_are_the_difference_of_the_two_lifts() -> None:
         }
         return 100 * (mean["all"] / mean["none"] - 1)
 
-    (found,) = lift_differences(a, b, 50, 0.95, 0)
+    (found,) = lift_differences(a, b, 0.95)
     assert found.variant == "all"
     assert found.points == pytest.approx(gain(b) - gain(a))
     assert 0 < found.low < found.points < found.high
-    (back,) = lift_differences(b, a, 50, 0.95, 0)
+    (back,) = lift_differences(b, a, 0.95)
     assert (back.points, back.low, back.high) == pytest.approx(
         (-found.points, -found.high, -found.low)
     )
@@ -60,13 +61,13 @@ def test_what_both_share_cancels() -> None:
             for variant, by_seed in a.scores.items()
         },
     )
-    (found,) = lift_differences(a, b, 30, 0.95, 0)
+    (found,) = lift_differences(a, b, 0.95)
     assert (found.points, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-9)
 
 
 def test_the_interval_covers_the_chance_of_seeds_that_are_not_shared() -> None:
     a, b = judged(1.0, (0, 1)), judged(1.0, (0, 1, 2))
-    (found,) = lift_differences(a, b, 100, 0.95, 0)
+    (found,) = lift_differences(a, b, 0.95)
     assert found.low < 0 < found.high
 
 
@@ -77,11 +78,12 @@ def test_other_rows_are_refused() -> None:
         judged(1.0, rows=300),
         replace(a, labels_N=1 - a.labels_N),
         replace(a, users_N=a.users_N + 1),
+        replace(a, items_N=a.items_N + 1),
         replace(a, days_N=a.days_N + 1),
     ):
         assert not same_rows(a, b)
         with pytest.raises(ExperimentError, match="judged other rows"):
-            lift_differences(a, b, 10, 0.95, 0)
+            lift_differences(a, b, 0.95)
 
 
 def test_both_need_the_baseline_and_two_classes() -> None:
@@ -91,10 +93,10 @@ def test_both_need_the_baseline_and_two_classes() -> None:
         replace(a, scores={"none": a.scores["none"]}),
     ):
         if "none" in b.scores:
-            assert lift_differences(a, b, 10, 0.95, 0) == []  # no variant in common
+            assert lift_differences(a, b, 0.95) == []  # no variant in common
         else:
             with pytest.raises(ExperimentError, match="'none'"):
-                lift_differences(a, b, 10, 0.95, 0)
+                lift_differences(a, b, 0.95)
     one_class = replace(a, labels_N=np.ones_like(a.labels_N))
     with pytest.raises(ExperimentError, match="two classes"):
-        lift_differences(one_class, one_class, 10, 0.95, 0)
+        lift_differences(one_class, one_class, 0.95)

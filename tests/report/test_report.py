@@ -46,8 +46,25 @@ def lift(variant: str, low: float, high: float, baseline: str = "none") -> dict[
         "roc_auc_lift_pct": pct,
         "low": low,
         "high": high,
+        "p_holm": None,
+        "daily_lift_pct": pct,
+        "daily_low": low,
+        "daily_high": high,
+        "daily_p_holm": None,
+        "group_of": "user and day",
+        "group_lift_pct": None,
+        "group_low": None,
+        "group_high": None,
         "n": 100,
     }
+
+
+def within(row: dict[str, Any], **bounds: tuple[float, float]) -> dict[str, Any]:
+    """The same row with other lifts of daily ROC-AUC, or of that in groups."""
+    for metric, (low, high) in bounds.items():
+        figures = {"lift_pct": (low + high) / 2, "low": low, "high": high}
+        row = row | {f"{metric}_{key}": value for key, value in figures.items()}
+    return row
 
 
 def lifts(*rows: dict[str, Any], name: str = "T2", consumer: str = "ctr") -> Table:
@@ -163,8 +180,8 @@ def page(done: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def rival(done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same factory, but that its CTR ranker with embeddings predicts by chance, and its CVR
-    ranker was judged on fewer rows.
+    """The same factory, but that its CTR ranker with embeddings predicts what did not come, and its
+    CVR ranker was judged on fewer rows.
     """
     root = tmp_path_factory.mktemp("rival") / "factory"
     shutil.copytree(done.parent, root)
@@ -176,9 +193,8 @@ def rival(done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = np.random.default_rng(0)
     for path in (root / "warehouse" / "judged" / "ctr").glob("*.parquet"):
         frame = pl.read_parquet(path)
-        frame.with_columns(
-            pl.Series("all|0", generator.random(len(frame)), pl.Float32)
-        ).write_parquet(path)
+        wrong = 0.7 - 0.2 * frame["label"].to_numpy() - 0.5 * generator.random(len(frame))
+        frame.with_columns(pl.Series("all|0", wrong, pl.Float32)).write_parquet(path)
     for path in (root / "warehouse" / "judged" / "cvr").glob("*.parquet"):
         pl.read_parquet(path).slice(1).write_parquet(path)
     return root / "factory.yaml"
@@ -207,7 +223,26 @@ def browser() -> Iterator[Browser]:
         ((lift("all", 1, 3), lift("shuffled", -1, 1)), "good", "helps"),
         ((lift("all", -1, 3),), "flat", "no effect shown"),
         ((lift("all", -3, -1), lift("shuffled", 0.5, 1)), "bad", "hurts"),
-        ((lift("all", 1, 3), lift("shuffled", 0.5, 1)), "doubt", "in doubt: the control lifts too"),
+        (
+            (lift("all", 1, 3), lift("shuffled", 0.5, 1), lift("all", -1, 3, "shuffled")),
+            "doubt",
+            "in doubt: no gain over the control",
+        ),
+        (
+            (lift("all", 1, 3), lift("shuffled", 0.5, 1), lift("all", 0.5, 2, "shuffled")),
+            "good",
+            "helps",
+        ),
+        (({**lift("user", 1, 3), "p_holm": 0.2}, lift("item", 0, 1)), "flat", "no effect shown"),
+        (({**lift("all", 1, 3), "p_holm": 0.2}, lift("item", 0, 1)), "good", "helps"),
+        ((within(lift("all", 1, 3), daily=(-1, 1)),), "flat", "no effect shown"),
+        (
+            (within(lift("all", 1, 3), group=(-3, -1)),),
+            "mixed",
+            "mixed: one ROC-AUC rises, another falls",
+        ),
+        ((within(lift("all", -1, 3), daily=(-1, 1), group=(-3, -1)),), "bad", "hurts"),
+        (({**lift("user", 1, 3), "daily_p_holm": 0.2},), "flat", "no effect shown"),
     ],
 )
 def test_the_headline_says_what_the_interval_allows_and_no_more(rows, tone, words) -> None:
@@ -238,7 +273,8 @@ def test_the_headline_is_of_the_variant_that_reads_all_or_else_owns_up_to_choosi
 
 def test_a_strip_holds_every_interval_and_zero_in_proportion() -> None:
     found = headline(lifts(lift("all", 1, 3), lift("shuffled", -1, 0)))
-    whole, control = found.bars
+    whole, daily, control = found.bars
+    assert daily.name == "daily, +2.00 %"
     assert (control.left, whole.left + whole.width) == (4, 96)  # -1 and 3, the ends
     assert found.zero == control.left + control.width == 27  # a quarter of the way from 4 to 96
     assert whole.at == 73  # 2 lies three quarters of the way
@@ -498,7 +534,7 @@ def test_a_comparison_says_who_gains_more_and_whether_the_rows_are_the_same(comp
     ctr, cvr = found["answer"]
     assert re.search(
         r"On the same [\d,]+ rows, B less A is \N{MINUS SIGN}\d+\.\d\d points \(.*\): A gains"
-        r" more\.$",
+        r" more\. One seed: chance in training is not covered\.$",
         ctr,
     )
     assert "not comparable row by row, since they judged other rows" in cvr

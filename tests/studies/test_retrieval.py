@@ -32,16 +32,17 @@ from headwater.serving.reader import Reader
 from headwater.store import MAIN, Tombstones
 from headwater.store.reports import read_report, write_report
 from headwater.studies.retrieval import retrieval_table
-from headwater.studies.retrieval.days import read_days
-from headwater.studies.retrieval.intervals import Resampler
+from headwater.studies.retrieval.days import RetrievalDay, read_days
+from headwater.studies.retrieval.judging import Judge, Wanted
 from headwater.studies.retrieval.ours import bias_of, rank_exact, rank_through
 from headwater.studies.retrieval.ranking import (
     best_rows,
     hits_of,
-    ndcg_at,
+    ndcg_shares,
     overlap,
     passing_over,
-    recall_at,
+    places_of,
+    recall_shares,
 )
 from headwater.studies.retrieval.rivals import SETTINGS, implicit_is_here, popular, positives_before
 from headwater.workspace import Workspace
@@ -59,20 +60,31 @@ def sparse(rows: list[list[int]]) -> csr_array:
 # ---- ranking -------------------------------------------------------------------------------------
 
 
+def summed(shares: np.ndarray, queries: np.ndarray, size: int) -> np.ndarray:
+    """A metric of each query, of what its wanted items add to it."""
+    return np.bincount(queries, weights=shares, minlength=size)
+
+
 def test_recall_and_ndcg_by_hand() -> None:
     rows = np.array([[3, 0, 2], [1, 2, -1], [0, 1, 2]])
-    relevant = sparse([[1, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
-    hits = hits_of(rows, relevant)
+    queries = np.array([0, 0, 0, 1])  # the first wants one more, which has no vector
+    columns = np.array([0, 2, -1, 2])
     np.testing.assert_array_equal(
-        hits, [[False, True, True], [False, True, False], [False, False, False]]
+        hits_of(rows, sparse([[1, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])),
+        [[False, True, True], [False, True, False], [False, False, False]],
     )
-    wanted = np.array([3, 1, 0])  # the first query wants one more, which cannot be retrieved
-    np.testing.assert_allclose(recall_at(hits, wanted, 2), [1 / 3, 1, np.nan])
+    places = places_of(rows, queries, columns)
+    assert places.tolist() == [1, 2, 3, 1]
+    wanted = np.array([3, 3, 3, 1])
+    np.testing.assert_allclose(summed(recall_shares(places, wanted, 2), queries, 2), [1 / 3, 1])
     second, third = 1 / math.log2(3), 1 / math.log2(4)
     np.testing.assert_allclose(
-        ndcg_at(hits, wanted, 3), [(second + third) / (1 + second + third), second, np.nan]
+        summed(ndcg_shares(places, wanted, 3), queries, 2),
+        [(second + third) / (1 + second + third), second],
     )
-    np.testing.assert_allclose(ndcg_at(hits, wanted, 2), [second / (1 + second), second, np.nan])
+    np.testing.assert_allclose(
+        summed(ndcg_shares(places, wanted, 2), queries, 2), [second / (1 + second), second]
+    )
 
 
 def test_ndcg_is_that_of_sklearn() -> None:
@@ -83,9 +95,11 @@ def test_ndcg_is_that_of_sklearn() -> None:
     )
     relevant[:, 0] = 1  # sklearn has no word for a query that wants nothing
     rows = best_rows(lambda some: scores[some], 40, 20)
-    hits = hits_of(rows, csr_array(relevant))
+    queries, columns = relevant.nonzero()
+    places = places_of(rows, queries, columns)
+    wanted = relevant.sum(axis=1)[queries]
     for k in (1, 5, 20):
-        ours = ndcg_at(hits, relevant.sum(axis=1).astype(int), k)
+        ours = summed(ndcg_shares(places, wanted, k), queries, 40)
         assert ours.mean() == pytest.approx(ndcg_score(relevant, scores, k=k), abs=1e-9)
 
 
@@ -140,38 +154,55 @@ def test_folded_cosines_are_cosine_plus_bias() -> None:
 # ---- intervals -----------------------------------------------------------------------------------
 
 
-def test_a_users_queries_come_and_go_together() -> None:
-    values = np.repeat(
-        np.random.default_rng(3).random(200), 10
-    )  # 200 users, ten equal queries each
-    users = np.repeat(np.arange(200), 10)
-    clustered = Resampler(users, 400, 0.95, 0).mean(values)
-    alone = Resampler(np.arange(2000), 400, 0.95, 0).mean(values)
-    assert clustered.value == alone.value == pytest.approx(values.mean())
-    error = values.std() / math.sqrt(200)
-    assert clustered.high - clustered.low == pytest.approx(2 * 1.96 * error, rel=0.15)
-    assert (clustered.high - clustered.low) / (alone.high - alone.low) == pytest.approx(
-        math.sqrt(10), rel=0.15
+def judge_of(users: np.ndarray, items: np.ndarray, **hits: np.ndarray) -> Judge:
+    """Queries that want one item each, which a method has first or not at all."""
+    places = {name: np.where(hit, 0, 1) for name, hit in hits.items()}
+    days = np.zeros(len(users), np.int64)
+    return Judge(
+        Wanted(np.arange(len(users)), users, items, days, days == 1, places), confidence=0.95
+    )
+
+
+def test_a_users_queries_and_an_items_come_and_go_together() -> None:
+    """200 users of ten equal queries each, or ten times as many; and so of items."""
+    hit = np.repeat(np.random.default_rng(3).random(200) < 0.4, 10)
+    groups, alone = np.repeat(np.arange(200), 10), np.arange(2000)
+    by_user = judge_of(groups, alone, ours=hit).mean("ours", "recall_1")
+    by_item = judge_of(alone, groups, ours=hit).mean("ours", "recall_1")
+    rowwise = judge_of(alone, alone, ours=hit).mean("ours", "recall_1")
+    assert by_user.value == rowwise.value == pytest.approx(hit.mean())
+    error = hit.std() / math.sqrt(199)
+    assert by_user.high - by_user.low == pytest.approx(2 * 1.972 * error, rel=0.02)
+    assert (by_item.low, by_item.high) == pytest.approx((by_user.low, by_user.high))
+    assert (by_user.high - by_user.low) / (rowwise.high - rowwise.low) == pytest.approx(
+        math.sqrt(10), rel=0.02
     )
 
 
 def test_a_difference_is_paired_and_says_how_much_would_show_it() -> None:
     generator = np.random.default_rng(4)
-    base = generator.random(500) * 10
-    better = (
-        base + 0.1 + 0.01 * generator.standard_normal(500)
-    )  # sure in pairs, lost between two intervals of their own
-    sample = Resampler(np.arange(500), 300, 0.95, 0)
-    shown = sample.difference(better, base)
-    assert shown.low > 0.09
+    base = generator.random(1000) < 0.5
+    better = base | (generator.random(1000) < 0.03)
+    other = np.where(generator.random(1000) < 0.03, ~base, base)
+    judge = judge_of(np.arange(1000), np.arange(1000), base=base, better=better, other=other)
+    shown = judge.difference("better", "base", "recall_1")
+    assert 0 < shown.low < shown.value == pytest.approx((better & ~base).mean())
+    assert judge.mean("better", "recall_1").low < judge.mean("base", "recall_1").high
     assert shown.needed is None
-    unsure = sample.difference(base + 0.05 * generator.standard_normal(500), base)
+    unsure = judge.difference("other", "base", "recall_1")
     assert unsure.low < 0 < unsure.high
-    error = 0.05 / math.sqrt(500)
+    error = np.std(other * 1.0 - base) / math.sqrt(999)
     assert unsure.needed == pytest.approx(
-        500 * ((1.96 + 0.8416) * error / unsure.value) ** 2, rel=0.3
+        1000 * ((1.96 + 0.8416) * error / unsure.value) ** 2, rel=0.01
     )
-    assert math.isnan(sample.mean(np.full(500, np.nan)).value)
+
+
+def test_what_is_not_wanted_has_no_figure_and_one_item_no_interval() -> None:
+    nobody = np.zeros(0, np.int64)
+    assert math.isnan(judge_of(nobody, nobody, ours=nobody).mean("ours", "recall_1").value)
+    one = judge_of(np.arange(5), np.zeros(5, int), ours=np.arange(5) < 2).mean("ours", "recall_1")
+    assert one.value == pytest.approx(0.4)
+    assert math.isnan(one.low)
 
 
 # ---- a planted world -----------------------------------------------------------------------------
@@ -248,7 +279,7 @@ class World:
             "key": "i",
             "features": {"tags": {"kind": "multi_categorical", "separator": ","}},
         }
-        return parse_config(raw | {"evaluation": {"start": str(after(2)), "bootstrap": 50}})
+        return parse_config(raw | {"evaluation": {"start": str(after(2))}})
 
     def workspace(self, config: FactoryConfig | None = None) -> Workspace:
         return Workspace.of(config or self.config, self.root)
@@ -296,19 +327,17 @@ def test_vectors_that_know_nothing_do_not_win(tmp_path) -> None:
     assert "above" not in table.answer
 
 
+def recall_of(day: RetrievalDay, rows: np.ndarray, k: int) -> float:
+    queries, columns = day.places
+    wanted = np.bincount(queries)[queries]
+    return float(recall_shares(places_of(rows, queries, columns), wanted, k).sum() / len(day))
+
+
 def test_warm_and_cold_together_are_all(planted: World, table_of_planted: Table) -> None:
     for day in read_days(planted.workspace()).judged:
-        (everything, all_Q), (warm, warm_Q), (cold, cold_Q) = (
-            day.relevant(group) for group in ("all", "warm", "cold")
-        )
-        np.testing.assert_array_equal(all_Q, warm_Q + cold_Q)
-        assert (everything - warm - cold).nnz == 0 or abs(everything - warm - cold).max() == 0
-        before = [int(np.sum(day.past.items_M == key)) for key in day.items_N]
-        np.testing.assert_array_equal(
-            np.unique(cold.indices),
-            np.intersect1d(np.unique(everything.indices), np.flatnonzero(np.array(before) < 8)),
-        )
-        assert 0 < cold_Q.sum() < all_Q.sum()
+        before = [int(np.sum(day.past.items_M == key)) for key in day.wanted.items_M]
+        np.testing.assert_array_equal(day.is_cold, np.array(before) < 8)
+        assert 0 < day.is_cold.sum() < len(day.wanted)
     assert (
         row_of(table_of_planted, "exact", "cold")["queries"]
         < row_of(table_of_planted, "exact")["queries"]
@@ -318,11 +347,11 @@ def test_warm_and_cold_together_are_all(planted: World, table_of_planted: Table)
 def test_a_wanted_item_without_a_vector_counts_as_missed(planted: World) -> None:
     day = read_days(planted.workspace()).judged[0]
     few = replace(day, items_N=day.items_N[::2], points_ND=day.points_ND[::2])
-    relevant, counts = few.relevant("all")
-    assert counts.sum() == day.relevant("all")[1].sum()
-    assert np.nanmean(
-        recall_at(hits_of(rank_exact(few, 100, None), relevant), counts, 100)
-    ) == pytest.approx(relevant.sum() / counts.sum(), abs=0.1)
+    queries, columns = few.places
+    assert len(queries) == len(day.wanted)
+    assert recall_of(few, rank_exact(few, 100, None), 100) == pytest.approx(
+        (columns >= 0).mean(), abs=0.1
+    )
 
 
 def test_a_day_reads_the_edition_of_the_day_before_and_no_row_of_its_own(planted: World) -> None:
@@ -447,10 +476,9 @@ def test_factorisations_learn_the_taste_too(planted: World) -> None:
         np.unique(np.stack([day.past.positives.users_M, day.past.positives.items_M]), axis=1).T
     )
     assert (len(people), len(items)) == matrix.shape
-    relevant, counts = day.relevant("all")
     for setting in (SETTINGS["ALS"][0], SETTINGS["BPR"][0]):
         rows = setting.fit(day, day.popularity(None)).rank(50)
-        assert np.nanmean(recall_at(hits_of(rows, relevant), counts, 50)) > 0.6
+        assert recall_of(day, rows, 50) > 0.6
         np.testing.assert_array_equal(rows, setting.fit(day, day.popularity(None)).rank(50))
     stranger = replace(day, users_Q=np.sort(np.append(day.users_Q[1:], np.uint64(1))))
     assert (
@@ -462,6 +490,30 @@ def test_factorisations_learn_the_taste_too(planted: World) -> None:
         day.popularity(None)[fitted.rank(5, 1000 * day.popularity(None))[0]],
         np.sort(day.popularity(None))[::-1][:5],
     )
+
+
+def test_what_may_not_be_retrieved_is_not_wanted(planted: World) -> None:
+    """With `unseen`, a click on an item that the user had met before can be answered by no method:
+    perfect answers have a recall of 1.
+    """
+    every, new = (
+        read_days(planted.workspace(planted.configured(unseen=unseen))).judged
+        for unseen in (False, True)
+    )
+    for day, of_new in zip(every, new, strict=True):
+        met = set(zip(day.past.users_M.tolist(), day.past.items_M.tolist(), strict=True))
+        wanted = list(zip(day.wanted.users_M.tolist(), day.wanted.items_M.tolist(), strict=True))
+        kept = list(
+            zip(of_new.wanted.users_M.tolist(), of_new.wanted.items_M.tolist(), strict=True)
+        )
+        assert kept == [pair for pair in wanted if pair not in met]
+        assert of_new.met_before == len(wanted) - len(kept) > 0
+        assert len(of_new) == len({user for user, _ in kept})
+        queries, columns = of_new.places
+        scores = np.zeros((len(of_new), len(of_new.items_N)), np.float32)
+        scores[queries, columns] = 1
+        perfect = best_rows(lambda some, s=scores: s[some], len(of_new), 50, of_new.met)
+        assert recall_of(of_new, perfect, 50) == 1
 
 
 # ---- filters -------------------------------------------------------------------------------------

@@ -4,43 +4,70 @@ vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from headwater.backtests.backtest import Backtest, backtest, days_of, merged, renamed, running
+from headwater.backtests.backtest import (
+    Backtest,
+    Backtested,
+    backtest,
+    days_of,
+    merged,
+    renamed,
+    running,
+)
 from headwater.backtests.changed_upstreams import Upstreams, ablations
-from headwater.config import SHUFFLED
+from headwater.backtests.upstream_seeds import joined, replicate
+from headwater.config import SHUFFLED, FactoryConfig
 from headwater.errors import ExperimentError
 from headwater.evaluation import Chart, Column, Judged, Lift, Table
+from headwater.evaluation.verdict import corrected_tone
 from headwater.models.upstream import widths_of
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
-from headwater.studies.comparison import Lifts, Row, change_cells, control_note, lift_series
+from headwater.studies.comparison import (
+    WITHIN,
+    Lifts,
+    Row,
+    beside,
+    change_cells,
+    change_columns,
+    control_note,
+    control_pairs,
+    interval_note,
+    lift_series,
+    training_caveat,
+    within_note,
+)
 
 DECLARED = "as declared"
+NO_VERDICT = "none from one upstream seed"
 COLUMNS = (
     Column("upstream", "upstream models"),
     Column("numbers", "numbers a pair", ",d"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "lift % (interval)", "+.2f", "low", "high"),
-    Column(
-        "over_declared_pct",
-        "against as declared, % (interval)",
-        "+.2f",
-        "over_declared_low",
-        "over_declared_high",
-    ),
+    *WITHIN,
+    *change_columns("over_declared", "against as declared"),
     Column("p_holm", "p (Holm)", ".2g"),
     Column("rows_needed", "rows needed", ".2g"),
-    Column("verdict", "verdict"),
+    Column("upstream_seeds", "upstream seeds", "d"),
+    Column("verdict", "verdict", "s"),
 )
+WORDS = {
+    "good": "better",
+    "bad": "worse",
+    "flat": "no difference shown",
+    "mixed": "mixed",
+}
 
 
 @dataclass(frozen=True)
 class _Found:
     """The rankers of the declared upstreams and of each ablation of them, judged on the same rows.
 
-    `numbers` are those of a pair's vectors, by the upstreams that made them.
+    `numbers` are those of a pair's vectors, by the upstreams that made them; those that are
+    `seeded` were trained under `seeds` seeds, the others under one.
     """
 
     judged: Judged
@@ -48,6 +75,8 @@ class _Found:
     numbers: Mapping[str, int]
     days: int
     alpha: float
+    seeds: int
+    seeded: tuple[str, ...]
 
     def over_declared(self, name: str) -> Lift | None:
         return self.lifts.find(name, DECLARED)
@@ -57,24 +86,34 @@ class _Found:
         over = self.over_declared(name)
         if over is None:
             return ""
-        if (over.p_holm or 0) >= self.alpha:
-            return "no difference shown"
-        return "worse" if over.roc_auc_lift_pct < 0 else "better"
+        if name not in self.seeded:
+            return NO_VERDICT
+        return WORDS[corrected_tone(over, self.alpha)]
 
 
 def ablation_study(asked: Asked) -> Table:
     """T7: what each part of the upstreams is worth."""
     with running(asked) as run:
-        return ablation_table(run, asked.consumer)
+        return ablation_table(
+            run, asked.consumer, seeds=asked.upstream_seeds or 1, seeded=asked.seeded
+        )
 
 
-def ablation_table(run: Run, consumer: str = "ctr", only: tuple[str, ...] | None = None) -> Table:
+def ablation_table(
+    run: Run,
+    consumer: str = "ctr",
+    only: tuple[str, ...] | None = None,
+    seeds: int = 1,
+    seeded: tuple[str, ...] = (),
+) -> Table:
     """The lift of the ranker that reads all embeddings, for the declared upstreams and for each
     ablation of them (`only` some, by name), trained anew day by day.
 
-    Raises ExperimentError where there is no such consumer, ablation or day.
+    What is declared and the ablations `seeded` (all, where none is named) are trained under `seeds`
+    seeds of the upstreams; of one seed no verdict is given. Raises ExperimentError where there is
+    no such consumer, ablation or day.
     """
-    found = _gather(run, consumer, only)
+    found = _gather(run, consumer, only, seeds, seeded)
     return Table(
         name="T7",
         title=f"what each part of the upstreams is worth, {consumer.upper()} ranker",
@@ -89,27 +128,73 @@ def ablation_table(run: Run, consumer: str = "ctr", only: tuple[str, ...] | None
     )
 
 
-def _gather(run: Run, consumer: str, only: tuple[str, ...] | None) -> _Found:
+def _gather(
+    run: Run, consumer: str, only: tuple[str, ...] | None, seeds: int, seeded: tuple[str, ...]
+) -> _Found:
     days = days_of(run, "T7", consumer)
     config = run.workspace.config
-    spec = config.downstream[consumer]
     changed = _chosen(ablations(config.upstreams), only)
-    backtests = {DECLARED: Backtest(spec, ("none", SHUFFLED, "all"))}
-    for name, upstreams in changed.items():
-        backtests[name] = Backtest(spec, ("all",), upstreams=upstreams)
-    backtested = backtest(run, "T7", consumer, backtests)
-    judged = merged(
-        _declared(one.judged) if name == DECLARED else renamed(one.judged, name)
-        for name, one in backtested.items()
+    several = tuple(_chosen(changed, seeded or None)) if seeds > 1 else ()
+    backtested = backtest(
+        run, "T7", consumer, _backtests(config, consumer, changed, several, seeds)
     )
-    further = [(name, DECLARED) for name in changed]
+    replicates = [_judged(backtested, (DECLARED, *several), number) for number in range(seeds)]
+    alone = tuple(name for name in changed if name not in several)
+    once = _judged(backtested, (DECLARED, *alone), 0)
+    # what was trained under several seeds is compared over them all, the rest on the first
+    lifts = _lifts(config, once, alone).with_others(_lifts(config, joined(replicates), several))
     return _Found(
-        judged=judged,
-        lifts=Lifts.of(judged, config.evaluation, further),
-        numbers={name: sum(widths_of(one.run.plans).values()) for name, one in backtested.items()},
+        judged=merged([once, replicates[0]]),
+        lifts=lifts,
+        numbers={
+            name: sum(widths_of(backtested[name].run.plans).values())
+            for name in (DECLARED, *changed)
+        },
         days=len(days),
         alpha=1 - config.evaluation.confidence,
+        seeds=seeds,
+        seeded=several,
     )
+
+
+def _backtests(
+    config: FactoryConfig,
+    consumer: str,
+    changed: Mapping[str, Upstreams],
+    several: Collection[str],
+    seeds: int,
+) -> dict[str, Backtest]:
+    """All that is to be run, by name: what is declared, and each ablation; what was trained under
+    several seeds once for each of them.
+    """
+    spec = config.downstream[consumer]
+    once = {DECLARED: Backtest(spec, ("none", SHUFFLED, "all"))}
+    for name, upstreams in changed.items():
+        once[name] = Backtest(spec, ("all",), upstreams=upstreams)
+    again = {
+        _named(name, number): replicate(config, once[name], number)
+        for number in range(1, seeds)
+        for name in (DECLARED, *several)
+    }
+    return once | again
+
+
+def _named(name: str, number: int) -> str:
+    """A backtest under one seed of the upstreams."""
+    return f"{name}, upstream seed {number + 1}" if number else name
+
+
+def _judged(backtested: Mapping[str, Backtested], names: Iterable[str], number: int) -> Judged:
+    """What these were judged on under one seed of the upstreams."""
+    parts = {name: backtested[_named(name, number)].judged for name in names}
+    return merged(
+        _declared(part) if name == DECLARED else renamed(part, name) for name, part in parts.items()
+    )
+
+
+def _lifts(config: FactoryConfig, judged: Judged, names: Iterable[str]) -> Lifts:
+    further = [*((name, DECLARED) for name in names), *control_pairs(judged.scores, [DECLARED])]
+    return Lifts.of(judged, config.evaluation, further)
 
 
 def _chosen(
@@ -146,6 +231,8 @@ def _row(found: _Found, name: str) -> Row:
     if over is not None:
         row |= change_cells("over_declared", over)
         row |= {"p_holm": over.p_holm, "rows_needed": over.rows_needed}
+    if over is not None and name not in found.seeded:
+        row["p_holm"] = None
     return row
 
 
@@ -153,27 +240,39 @@ def _answer(consumer: str, found: _Found) -> str:
     verdicts = {name: found.verdict(name) for name in found.judged.scores}
     worse = [name for name, verdict in verdicts.items() if verdict == "worse"]
     better = [name for name, verdict in verdicts.items() if verdict == "better"]
+    declared = found.lifts.get(DECLARED)
     said = (
         f"{consumer.upper()} ranker: the declared upstreams lift it by"
-        f" {found.lifts.get(DECLARED).roc_auc_lift_pct:+.2f} %."
+        f" {declared.roc_auc_lift_pct:+.2f} % ({declared.low:.2f} to {declared.high:.2f};"
+        f" {beside(declared)})."
     )
     if worse:
         said += f" Less is gained with {', with '.join(worse)}."
+    elif not found.seeded:
+        said += " From one seed of the upstreams no verdict is given; ask with --upstream-seeds."
     else:
-        said += " No ablation is shown to gain less."
+        said += " Of what was trained under several seeds, none is shown to gain less."
     if better:
         said += f" More is gained with {', with '.join(better)}."
-    return said + control_note(found.lifts.get(SHUFFLED))
+    return said + control_note(found.lifts, DECLARED) + training_caveat(found.lifts)
 
 
 def _notes(found: _Found) -> tuple[str, ...]:
-    seeds = found.lifts.rows[0].seeds
+    of_one = f"trained under one seed of the upstreams get no verdict: {NO_VERDICT!r}"
+    if found.seeded:
+        several = (
+            f"As declared, and {', '.join(found.seeded)}: {found.seeds} seeds of the upstreams"
+        )
+        seeds = f"{several}, each with rankers of its own seeds. Ablations {of_one}."
+    else:
+        seeds = f"Ablations {of_one}."
     return (
         (
             f"Every ablation trains all upstreams anew over the same {found.days} days, and then"
-            f" the ranker that reads their vectors; {seeds} seeds of the ranker, one of the"
-            " upstreams, so the chance in training an upstream is not within the intervals."
+            f" the ranker that reads their vectors. {seeds}"
         ),
+        interval_note(found.lifts),
+        within_note(found.judged),
         (
             "One unified upstream has the settings of the first declared, with the most epochs and"
             " contrastive weight of any."

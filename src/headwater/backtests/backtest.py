@@ -101,12 +101,8 @@ def backtest(
         # one after the other.
         with ThreadPoolExecutor(max(1, run.workspace.config.workers)) as pool:
             list(pool.map(go_through, runs))
-    span = run.workspace.config.evaluation
     found = {
-        name: Backtested(
-            made, made.workspace.predictions.pooled(consumer, span.start, span.end, days)
-        )
-        for name, made in runs.items()
+        name: Backtested(made, made.workspace.judged(consumer, days)) for name, made in runs.items()
     }
     _expect_same_rows(table, found)
     return found

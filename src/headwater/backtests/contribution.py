@@ -11,17 +11,25 @@ from headwater.backtests.backtest import Backtest, backtest, days_of, running
 from headwater.config import SHUFFLED, FactoryConfig
 from headwater.embeddings import make_policy
 from headwater.evaluation import Chart, Column, Judged, Lift, Table
+from headwater.evaluation.verdict import corrected_tone, shown
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
-from headwater.studies.comparison import Lifts, Row, change_cells, lift_series
+from headwater.studies.comparison import (
+    Lifts,
+    Row,
+    change_cells,
+    change_columns,
+    interval_note,
+    lift_series,
+    training_caveat,
+    within_note,
+)
 
 COLUMNS = (
     Column("embedding", "embedding"),
-    Column("dropped_pct", "left out: change % (interval)", "+.3f", "dropped_low", "dropped_high"),
+    *change_columns("dropped", "left out: change", "+.3f"),
     Column("dropped_p_holm", "p (Holm)", ".2g"),
-    Column(
-        "shuffled_pct", "shuffled: change % (interval)", "+.3f", "shuffled_low", "shuffled_high"
-    ),
+    *change_columns("shuffled", "shuffled: change", "+.3f"),
     Column("shuffled_p_holm", "p (Holm)", ".2g"),
     Column("bytes", "bytes a vector", ",d"),
     Column("rows_needed", "rows needed", ".2g"),
@@ -58,10 +66,18 @@ class _Found:
         return self.of(f"all~{name}")
 
     def verdict(self, name: str) -> str:
-        lift = self.dropped(name)
-        if (lift.p_holm or 0) >= self.alpha:
+        """A loss without the embedding is the vectors' own where dealing them out loses too: what
+        reading more numbers does is the same then.
+        """
+        dropped = corrected_tone(self.dropped(name), self.alpha)
+        if dropped == "flat":
             return "not shown: the others may stand in for it"
-        return EARNS if lift.roc_auc_lift_pct < 0 else "hurts"
+        if dropped == "mixed":
+            return "mixed: one ROC-AUC rises, another falls"
+        if dropped == "good":
+            return "hurts"
+        shuffled = corrected_tone(self.shuffled(name), self.alpha)
+        return EARNS if shuffled == "bad" else "in doubt: shuffled, no loss is shown"
 
 
 def contribution_study(asked: Asked) -> Table:
@@ -131,21 +147,26 @@ def _row(found: _Found, name: str) -> Row:
 
 
 def _answer(consumer: str, found: _Found) -> str:
-    ranker = f"{consumer.upper()} ranker"
-    if found.of("none").high >= 0:
+    ranker, caveat = f"{consumer.upper()} ranker", training_caveat(found.lifts)
+    if shown(found.of("none")) != "bad":
         return (
             f"{ranker}: all embeddings together are not shown to lift it, so none of them can be"
-            " shown to earn its bytes."
+            f" shown to earn its bytes.{caveat}"
+        )
+    if shown(found.of(SHUFFLED)) != "bad":
+        return (
+            f"{ranker}: all embeddings together are not shown to gain over their shuffled control,"
+            f" so none of them can be shown to earn its bytes.{caveat}"
         )
     earning = [name for name in found.embeddings if found.verdict(name) == EARNS]
     if not earning:
         return (
             f"{ranker}: no single embedding is missed when it alone is left out; the others stand"
-            " in for it."
+            f" in for it.{caveat}"
         )
     return (
         f"{ranker}: without it, something is lost that the others do not make up for:"
-        f" {', '.join(earning)}."
+        f" {', '.join(earning)}.{caveat}"
     )
 
 
@@ -155,9 +176,11 @@ def _notes(found: _Found) -> tuple[str, ...]:
         (
             f"Against the variant all (ROC-AUC {found.of('all').roc_auc:.4f}); without any"
             f" embedding {none.roc_auc_lift_pct:+.2f} %, with all of them shuffled"
-            f" {shuffled.roc_auc_lift_pct:+.2f} %. Every variant was trained anew, {none.seeds}"
-            f" seeds. p values are corrected over all {len(found.lifts.rows) - 1} variants (Holm)."
+            f" {shuffled.roc_auc_lift_pct:+.2f} %. Every variant was trained anew. p values are"
+            f" corrected over all {len(found.lifts.rows) - 1} variants (Holm)."
         ),
+        interval_note(found.lifts),
+        within_note(found.judged),
         (
             "Embeddings share what they know: two of which neither is missed alone may be missed"
             " together (T2 shows every subset)."

@@ -20,7 +20,20 @@ T4 = Study(
     "headwater.backtests.projections:projection_study",
     priced=True,
 )
-T7 = Study("T7", "upstream ablations", "backtests", "headwater.backtests.ablations:ablation_study")
+T2_UPSTREAM_SEEDS = Study(
+    "T2-upstream-seeds",
+    "T2 with the chance in training the upstreams",
+    "backtests",
+    "headwater.backtests.upstream_seeds:seeded_lift_study",
+    reseeded="T2-upstream-seeds",
+)
+T7 = Study(
+    "T7",
+    "upstream ablations",
+    "backtests",
+    "headwater.backtests.ablations:ablation_study",
+    reseeded="T7",
+)
 STALENESS = Study(
     "staleness",
     "what is left when the factory stands still",

@@ -18,7 +18,20 @@ from headwater.config import SHUFFLED, PolicyConfig, parse_policy
 from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
-from headwater.studies.comparison import Lifts, Row, change_cells, lift_chart
+from headwater.studies.comparison import (
+    WITHIN,
+    Lifts,
+    Row,
+    beside,
+    change_cells,
+    change_columns,
+    control_note,
+    control_pairs,
+    interval_note,
+    lift_chart,
+    training_caveat,
+    within_note,
+)
 
 T1_POLICIES: dict[str, str] = {
     "latest (ACC)": "{kind: latest}",
@@ -32,11 +45,19 @@ COLUMNS = (
     Column("variant", "policy"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
-    Column("over_first_pct", "over the first, %", "+.3f", "over_first_low", "over_first_high"),
+    *WITHIN,
+    *change_columns("over_first", "over the first", "+.3f"),
     Column("p_holm", "p (Holm)", ".2g"),
     Column("pr_auc_lift_pct", "PR-AUC lift %", "+.2f", "pr_low", "pr_high"),
     Column("cosine", "day-over-day cosine", ".4f"),
     Column("age", "mean age, days", ".2f"),
+)
+NOTES = (
+    (
+        "Cosines are of an entity's published vector with the day before's, over those seen"
+        " again; both columns are means over the embeddings."
+    ),
+    "The best of several is chosen after the fact: read it with its interval over the first.",
 )
 
 
@@ -82,7 +103,7 @@ def policy_table(
         answer=_answer(consumer, found),
         columns=COLUMNS,
         rows=tuple(_row(found, lift) for lift in found.lifts.against("none").values()),
-        notes=_notes(),
+        notes=(interval_note(found.lifts), within_note(found.judged), *NOTES),
         charts=_charts(consumer, found, run.workspace.config.evaluation.confidence),
     )
 
@@ -97,7 +118,10 @@ def _gather(run: Run, policies: Mapping[str, str], consumer: str) -> _Found:
     chosen[SHUFFLED] = Backtest(spec, (SHUFFLED,))
     backtested = backtest(run, "T1", consumer, chosen)
     judged = merged(renamed(one.judged, name) for name, one in backtested.items())
-    further = [(name, first) for name in policies if name != first]
+    further = [
+        *((name, first) for name in policies if name != first),
+        *control_pairs(judged.scores, policies),
+    ]
     ordinals = set(judged.days_N.tolist())
     judged_days = [day for day in days if day.toordinal() in ordinals]
     return _Found(
@@ -142,22 +166,12 @@ def _answer(consumer: str, found: _Found) -> str:
         f" {best.roc_auc_lift_pct:+.2f} %"
     )
     lead = found.over_first(best.variant)
-    if lead is None:
-        return f"{said}."
-    return (
-        f"{said}, {lead.roc_auc_lift_pct:+.3f} % over {found.first} (interval {lead.low:+.3f} to"
-        f" {lead.high:+.3f})."
-    )
-
-
-def _notes() -> tuple[str, ...]:
-    return (
-        (
-            "Cosines are of an entity's published vector with the day before's, over those seen"
-            " again; both columns are means over the embeddings."
-        ),
-        "The best of several is chosen after the fact: read it with its interval over the first.",
-    )
+    if lead is not None:
+        said += (
+            f", {lead.roc_auc_lift_pct:+.3f} % over {found.first} (interval {lead.low:+.3f} to"
+            f" {lead.high:+.3f}; {beside(lead)})"
+        )
+    return f"{said}.{control_note(found.lifts, best.variant)}{training_caveat(found.lifts)}"
 
 
 def _charts(consumer: str, found: _Found, confidence: float) -> tuple[Chart, ...]:

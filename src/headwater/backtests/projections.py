@@ -17,10 +17,24 @@ from headwater.backtests.backtest import (
 from headwater.backtests.timing import TIMED_ROWS, last_taught, timed_tasks
 from headwater.config import SHUFFLED, DownstreamConfig
 from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table
+from headwater.evaluation.verdict import is_no_worse, last_no_worse, shown
 from headwater.models.downstream import Cost, costs_of
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
-from headwater.studies.comparison import Lifts, Row, change_cells, control_note, lift_series
+from headwater.studies.comparison import (
+    WITHIN,
+    Lifts,
+    Row,
+    beside,
+    change_cells,
+    change_columns,
+    control_note,
+    control_pairs,
+    interval_note,
+    lift_series,
+    training_caveat,
+    within_note,
+)
 
 WIDTHS = (32, 16, 8, 4, 2)
 DAYS_A_YEAR = 365
@@ -33,8 +47,10 @@ COLUMNS = (
     Column("speed_pct", "speed %", "+.1f"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
-    Column("over_whole_pct", "over unprojected, %", "+.3f", "over_whole_low", "over_whole_high"),
+    *WITHIN,
+    *change_columns("over_whole", "over unprojected", "+.3f"),
     Column("p_holm", "p (Holm)", ".2g"),
+    Column("verdict", "verdict", "s"),
     Column("core_hours_a_year", "core-hours a year", ",.1f"),
     Column("saved_a_year", "money saved a year", ",.2f"),
 )
@@ -55,7 +71,7 @@ class _Prices:
 @dataclass(frozen=True)
 class _Found:
     """`costs` are of every ranker that was timed; `projections` are those that read embeddings, the
-    whole ones first.
+    whole ones first. `margin_pct` is the loss that is none.
     """
 
     judged: Judged
@@ -64,9 +80,20 @@ class _Found:
     projections: tuple[str, ...]
     prices: _Prices
     last_day: dt.date
+    margin_pct: float
 
     def over_whole(self, name: str) -> Lift | None:
         return self.lifts.find(name, WHOLE)
+
+    def verdict(self, name: str) -> str:
+        over = self.over_whole(name)
+        if over is None:
+            return ""
+        if is_no_worse(over, self.margin_pct):
+            return "no worse, within the margin"
+        if shown(over) == "bad":
+            return "worse"
+        return "not shown to be no worse"
 
     def hours(self, name: str) -> float:
         return self.prices.core_hours_a_year(self.costs[name])
@@ -135,7 +162,10 @@ def _gather(
         one.judged if name == "none" else renamed(one.judged, name)
         for name, one in backtested.items()
     )
-    further = [(name, WHOLE) for name in specs if name != WHOLE]
+    further = [
+        *((name, WHOLE) for name in specs if name != WHOLE),
+        *control_pairs(judged.scores, [WHOLE]),
+    ]
     lifts = Lifts.of(judged, run.workspace.config.evaluation, further)
     taught = last_taught(run, consumer)
     return _Found(
@@ -145,6 +175,7 @@ def _gather(
         projections=tuple(specs),
         prices=_Prices(core_hour_price, rows_a_day or len(taught), spec.epochs),
         last_day=last_day,
+        margin_pct=run.workspace.config.evaluation.margin_pct,
     )
 
 
@@ -169,45 +200,51 @@ def _row(found: _Found, name: str) -> Row:
         }
     over = found.over_whole(name)
     if over is not None:
-        row |= change_cells("over_whole", over)
+        row |= change_cells("over_whole", over) | {"verdict": found.verdict(name)}
     if found.prices.core_hour_price is not None and name in found.projections:
         row["saved_a_year"] = found.saved_a_year(name)
     return row
 
 
 def _answer(consumer: str, found: _Found) -> str:
-    control = control_note(found.lifts.get(SHUFFLED))
-    return f"{consumer.upper()} ranker: {_narrowest(found)}.{control}"
+    control = control_note(found.lifts, WHOLE)
+    return f"{consumer.upper()} ranker: {_narrowest(found)}.{control}{training_caveat(found.lifts)}"
 
 
 def _narrowest(found: _Found) -> str:
-    """The narrowest projection that is not shown to lose against the vectors as they are."""
-    if not any(found.lifts.get(name).low > 0 for name in found.projections):
+    """The narrowest projection that is shown to be no worse than the vectors as they are."""
+    if not any(shown(found.lifts.get(name)) == "good" for name in found.projections):
         return (
             "through no projection are the embeddings shown to lift, so there is nothing that one"
             " could cost"
         )
+    if found.lifts.tone(WHOLE) == "doubt":
+        return (
+            "the embeddings are not shown to gain over their shuffled control, so there is nothing"
+            " that a projection could cost"
+        )
     if len(found.projections) == 1:
         return "the vectors are as narrow as any projection that was asked for"
-    whole = found.lifts.get(WHOLE)
-    kept = [
-        name
-        for name in found.projections
-        if (over := found.over_whole(name)) is not None and over.high >= 0
-    ]
-    if not kept:
+    whole, margin = found.lifts.get(WHOLE), f"{found.margin_pct:g} % of ROC-AUC"
+    narrower = sorted(
+        (name for name in found.projections if name != WHOLE),
+        key=lambda name: -found.costs[name].joined_numbers,
+    )
+    overs = [over for name in narrower if (over := found.over_whole(name)) is not None]
+    kept = last_no_worse(overs, found.margin_pct)
+    if kept is None:
         return (
-            "every projection loses against the vectors as they are"
-            f" ({whole.roc_auc_lift_pct:+.2f} %)"
+            f"no projection is shown to lose less than {margin} against the vectors as they are"
+            f" ({whole.roc_auc_lift_pct:+.2f} %): keep these, or judge more rows and seeds"
         )
-    least = min(kept, key=lambda name: found.costs[name].joined_numbers)
+    least = kept.variant
     saved = found.saved_a_year(least)
     money = "" if saved is None else f", {saved:,.2f} saved a year"
     return (
-        f"projected {least} numbers each, the narrowest that is not shown to lose, embeddings lift"
-        f" {found.lifts.get(least).roc_auc_lift_pct:+.2f} % instead of"
-        f" {whole.roc_auc_lift_pct:+.2f} %, and training is {found.speed_pct(least):+.1f} %"
-        f" faster{money}"
+        f"projected {least} numbers each, the narrowest that is shown to lose less than {margin},"
+        f" embeddings lift {found.lifts.get(least).roc_auc_lift_pct:+.2f} % instead of"
+        f" {whole.roc_auc_lift_pct:+.2f} % ({beside(whole)}), and training is"
+        f" {found.speed_pct(least):+.1f} % faster{money}"
     )
 
 
@@ -222,6 +259,12 @@ def _notes(found: _Found) -> tuple[str, ...]:
             f" medians; core-hours are those of learning {found.prices.rows_a_day:,.0f} rows a day."
             f" {money}"
         ),
+        (
+            f"No worse: the lower end of the interval over the vectors as they are lies above"
+            f" -{found.margin_pct:g} % (`evaluation.margin_pct`)."
+        ),
+        interval_note(found.lifts),
+        within_note(found.judged),
         "The store keeps and serves the vectors whole: a projection belongs to its consumer.",
     )
 

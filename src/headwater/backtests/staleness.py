@@ -16,15 +16,29 @@ from headwater.evaluation import Chart, Column, Judged, Lift, Table
 from headwater.pipeline.predict import stale_name
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
-from headwater.studies.comparison import Lifts, Row, change_cells, control_note, lift_series
+from headwater.studies.comparison import (
+    WITHIN,
+    Lifts,
+    Row,
+    beside,
+    change_cells,
+    change_columns,
+    control_note,
+    control_pairs,
+    interval_note,
+    lift_series,
+    training_caveat,
+    within_note,
+)
 
 AGES = (0, 1, 2, 3, 5, 7, 10, 14)
 COLUMNS = (
     Column("frozen", "vectors frozen for"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
+    *WITHIN,
     Column("kept", "of the fresh lift", ".0%"),
-    Column("over_fresh_pct", "against fresh, %", "+.3f", "over_fresh_low", "over_fresh_high"),
+    *change_columns("over_fresh", "against fresh", "+.3f"),
     Column("p_holm", "p (Holm)", ".2g"),
 )
 
@@ -96,7 +110,10 @@ def _gather(run: Run, consumer: str, ages: tuple[int, ...]) -> _Found:
     )
     judged = merged(one.judged for one in backtested.values())
     judged = judged.take(np.flatnonzero(judged.days_N >= start.toordinal()))
-    further = [(stale_name("all", age), "all") for age in chosen[1:]]
+    further = [
+        *((stale_name("all", age), "all") for age in chosen[1:]),
+        *control_pairs(judged.scores, ["all"]),
+    ]
     return _Found(judged, Lifts.of(judged, config.evaluation, further), chosen)
 
 
@@ -113,7 +130,7 @@ def _rows(found: _Found) -> tuple[Row, ...]:
 def _row(found: _Found, age: int) -> Row:
     lift = found.frozen(age)
     row = lift.as_json() | {"frozen_days": age}
-    if found.fresh.low > 0:
+    if found.lifts.tone("all") == "good":
         row["kept"] = lift.roc_auc_lift_pct / found.fresh.roc_auc_lift_pct
     if age:
         row |= change_cells("over_fresh", found.lifts.get(lift.variant, "all"))
@@ -124,15 +141,17 @@ def _answer(consumer: str, found: _Found) -> str:
     fresh, oldest = found.fresh, found.frozen(found.ages[-1])
     said = (
         f"vectors frozen for {found.ages[-1]} days still give {oldest.roc_auc_lift_pct:+.2f} %"
-        f" (interval {oldest.low:.2f} to {oldest.high:.2f}) of the fresh ones'"
+        f" (interval {oldest.low:.2f} to {oldest.high:.2f}; {beside(oldest)}) of the fresh ones'"
         f" {fresh.roc_auc_lift_pct:+.2f} %."
     )
-    if fresh.low <= 0:
+    if found.lifts.tone("all") != "good":
         said = (
-            f"the fresh vectors' lift is not shown ({fresh.roc_auc_lift_pct:+.2f} %,"
-            f" {fresh.low:.2f} to {fresh.high:.2f}), so what staleness costs cannot be told."
+            f"no lift of the fresh vectors is shown to be their own ({fresh.roc_auc_lift_pct:+.2f}"
+            f" %, {fresh.low:.2f} to {fresh.high:.2f}; {beside(fresh)}), so what staleness costs"
+            " cannot be told."
         )
-    return f"{consumer.upper()} ranker: {said}{control_note(found.control)}"
+    control = control_note(found.lifts, "all")
+    return f"{consumer.upper()} ranker: {said}{control}{training_caveat(found.lifts)}"
 
 
 def _notes(found: _Found, ages: tuple[int, ...]) -> tuple[str, ...]:
@@ -140,13 +159,14 @@ def _notes(found: _Found, ages: tuple[int, ...]) -> tuple[str, ...]:
         "The ranker learns with vectors as they were served, and meets the older ones only when it"
         " is judged; it sees their age. All lines of the table are about the same rows."
     )
+    notes, within = (interval_note(found.lifts), note), within_note(found.judged)
     if len(found.ages) == len(ages):
-        return (note,)
+        return (*notes, within)
     shortened = (
         f"Longer than {found.ages[-1]} days cannot be asked: the first judged day"
         f" ({found.judged.day(0)}) had no edition so old."
     )
-    return (note, shortened)
+    return (*notes, shortened, within)
 
 
 def _charts(consumer: str, found: _Found) -> tuple[Chart, ...]:

@@ -55,7 +55,7 @@ def run_demo(out: Path, options: WorldOptions, console: Console) -> Demonstratio
             pass
     finally:
         factory.close()
-    console.log("pooling the judged days, with bootstrap intervals")
+    console.log("pooling the judged days, with intervals")
     tables = report_tables(factory.workspace, console)
     span = factory.config.evaluation
     ceiling = best_reachable(data, span.start or first, span.end or last)

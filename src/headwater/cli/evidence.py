@@ -9,7 +9,7 @@ import typer
 
 from headwater.cli.options import FACTORY_YAML, AsJson, FactoryPath, LogKind, console_of
 from headwater.cli.terminal import answer, out, show_table
-from headwater.evidence import STUDIES, ask, table_of, with_prices
+from headwater.evidence import STUDIES, ask, table_of, with_prices, with_upstream_seeds
 from headwater.studies import listed
 
 TableName = Annotated[str, typer.Option("--table", help=f"{listed(STUDIES)}.")]
@@ -35,6 +35,21 @@ def lift(
             help="T4: rows that the ranker learns a day (default: this log's).",
         ),
     ] = None,
+    upstream_seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--upstream-seeds",
+            min=1,
+            help="T2, T7: train the upstreams under so many seeds, so that intervals cover it.",
+        ),
+    ] = None,
+    seeded: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--seeded",
+            help="T7: an ablation to train under all of them; again for several (default: all).",
+        ),
+    ] = None,
     as_json: AsJson = False,
     log: LogKind = "text",
 ) -> None:
@@ -44,6 +59,7 @@ def lift(
     from headwater.workspace import Workspace
 
     asked = ask(Workspace.load(factory), table, consumer, console_of(log))
+    asked = with_upstream_seeds(asked, upstream_seeds, tuple(seeded or ()))
     made = table_of(with_prices(asked, price, rows_a_day))
     answer(made.as_json(), as_json, lambda _: show_table(made))
 

@@ -47,6 +47,9 @@ from headwater.config.policies import (
 )
 from headwater.config.references import label_columns
 from headwater.config.running import (
+    AUTO_GROUP,
+    USER_DAY,
+    USER_TIME,
     AlignConfig,
     EngineConfig,
     EvaluationConfig,
@@ -59,7 +62,10 @@ from headwater.config.running import (
 from headwater.config.variants import SHUFFLED, embedding_names, read_by, upstream_entities
 
 __all__ = [
+    "AUTO_GROUP",
     "SHUFFLED",
+    "USER_DAY",
+    "USER_TIME",
     "AlignConfig",
     "AnyUpstreamConfig",
     "Categorical",

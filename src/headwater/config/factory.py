@@ -24,6 +24,9 @@ from headwater.config.models import (
 from headwater.config.policies import PolicyConfig
 from headwater.config.references import broken_references, known_with_the_row
 from headwater.config.running import (
+    AUTO_GROUP,
+    USER_DAY,
+    USER_TIME,
     EngineConfig,
     EvaluationConfig,
     GateConfig,
@@ -151,6 +154,19 @@ class FactoryConfig(Strict):
                 " label is a column of its rows."
             )
         return found
+
+    def group_of(self, log: str) -> str:
+        """Within what the rows of a log compete: AUTO_GROUP, USER_TIME, USER_DAY or a column.
+
+        A column that stands alone is one of the logs that rankers are judged on; other logs, and
+        those that a mapping does not name, have the default.
+        """
+        group = self.evaluation.group
+        if not isinstance(group, str):
+            return group.get(log, AUTO_GROUP)
+        judged = {self.tasks[ranker.task].log for ranker in self.downstream.values()}
+        named = group not in (AUTO_GROUP, USER_TIME, USER_DAY)
+        return AUTO_GROUP if named and log not in judged else group
 
     def data_digest(self) -> str:
         """Of all that shapes examples, but for the data itself and where it lies."""

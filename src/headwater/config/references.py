@@ -25,6 +25,7 @@ def broken_references(raw: Mapping[str, Any]) -> Iterator[str]:
     yield from _broken_tasks(raw)
     yield from _broken_upstreams(raw)
     yield from _broken_consumers(raw)
+    yield from _broken_group(raw)
     yield from _broken_trust(raw)
     yield from _broken_retrieval(raw)
     yield from _broken_lifecycle(raw)
@@ -303,6 +304,16 @@ def _broken_beside(
 
 
 # ---- running -------------------------------------------------------------------------------------
+
+
+def _broken_group(raw: Mapping[str, Any]) -> Iterator[str]:
+    group, logs = get(raw, "evaluation", "group"), keys(get(raw, "logs"))
+    for log in keys(group):
+        yield from expect(log, logs, "evaluation.group", "log")
+    named = [(f"evaluation.group.{log}", of) for log, of in items(get(raw, "evaluation"), "group")]
+    for path, of in named or [("evaluation.group", group)]:
+        if of == "":
+            yield f"{path}: is empty; name a column, or one of auto, user_time, user_day"
 
 
 def _broken_trust(raw: Mapping[str, Any]) -> Iterator[str]:

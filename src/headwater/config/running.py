@@ -6,6 +6,7 @@ Averages, gates, the store, what is judged, where training is logged, lanes.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -177,22 +178,50 @@ class IndexConfig(Strict):
     kind: str = "hnsw"
 
 
+AUTO_GROUP = "auto"
+USER_TIME = "user_time"
+USER_DAY = "user_day"
+_GROUP = (
+    "rows that compete with one another: user_time (of one user at one time), user_day (of one user"
+    " on one day), a column of the log (such as a request's id), or auto: user_time where rows"
+    " share it, else user_day; for several logs a mapping from log to one of these"
+)
+
+
+def _named_groups(value: Any) -> Any:
+    """One fault of a group that is neither a name nor names by log, not one a kind."""
+    if isinstance(value, str) or (
+        isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values())
+    ):
+        return value
+    raise ValueError(
+        "should be auto, user_time, user_day or a column, or a mapping from log to one of these"
+    )
+
+
 class EvaluationConfig(Strict):
-    """Which days the tables pool, and how their intervals are made.
+    """Which days the tables pool, within what rows compete, and how intervals are made.
 
     What the leak audit would refuse passes where it is `trusted`: a feature (`item.price`), a
     history (`histories.user`, `histories.user.seed`) or the log of one (`logs.feed`).
     """
 
-    start: dt.date | None = None
-    end: dt.date | None = None
-    bootstrap: int = Field(500, ge=10)
+    start: dt.date | None = Field(
+        None, description="the first judged day that tables pool (default: the first there is)"
+    )
+    end: dt.date | None = Field(None, description="the last one (default: the last there is)")
+    group: Annotated[str | dict[str, str], BeforeValidator(_named_groups)] = Field(
+        AUTO_GROUP, description=_GROUP
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1)
     users_share: float = Field(
         1.0,
         gt=0,
         le=1,
         description="share of the users that rankers are judged on; they learn from all",
+    )
+    margin_pct: float = Field(
+        0.1, gt=0, description="of ROC-AUC: a loss below it is none (T4, how narrow vectors may be)"
     )
     trusted: tuple[str, ...] = ()
 

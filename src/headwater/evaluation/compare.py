@@ -1,74 +1,126 @@
 """Two factories on the same rows: by how much the lifts of the one exceed those of the other.
 
-Intervals are paired. Shape suffixes: N rows, V variants.
+Intervals are paired. Shape suffixes: N rows, S seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from headwater.errors import ExperimentError
-from headwater.evaluation.bootstrap import drawn_users, seeds_drawn
+from headwater.evaluation.influence import Metric, roc_auc
+from headwater.evaluation.interval import Interval, interval_of
 from headwater.evaluation.judged import Judged
-from headwater.evaluation.metrics import WeightedRanking
+from headwater.evaluation.lift import Comparison
+from headwater.evaluation.verdict import Tone, tone_of
+from headwater.evaluation.within import daily_auc, group_auc
+
+
+@dataclass(frozen=True)
+class Points:
+    """A difference in points of per cent, with its interval; NaN where it is not defined."""
+
+    points: float
+    low: float
+    high: float
+
+
+UNDEFINED = Points(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
 class Difference:
     """Of a variant's ROC-AUC lift in the second factory over the first, with its interval.
 
-    In points of per cent.
+    In points of per cent. Without `covers_training` the interval does not cover the chance in
+    training, for one of the two has one seed. `daily` and `group` are of the other two ROC-AUCs;
+    the latter is not defined where the two judge within other groups.
     """
 
     variant: str
     points: float
     low: float
     high: float
+    covers_training: bool = True
+    daily: Points = UNDEFINED
+    group: Points = UNDEFINED
+
+    @property
+    def tone(self) -> Tone:
+        """Which of the two gains more: good for the second, bad for the first. Pooled and daily
+        must agree, and the order within groups must not say the opposite.
+        """
+        pooled = tone_of(self.low, self.high)
+        daily = tone_of(self.daily.low, self.daily.high)
+        group = tone_of(self.group.low, self.group.high)
+        if {"good", "bad"} <= {pooled, daily, group}:
+            return "mixed"
+        return pooled if pooled == daily else "flat"
 
 
 def same_rows(a: Judged, b: Judged) -> bool:
-    """Whether both judged exactly the same rows: labels, users and days, in order."""
+    """Whether both judged exactly the same rows: labels, users, items and days, in order."""
     return (
         np.array_equal(a.labels_N, b.labels_N)
         and np.array_equal(a.users_N, b.users_N)
+        and np.array_equal(a.items_N, b.items_N)
         and np.array_equal(a.days_N, b.days_N)
     )
 
 
 def lift_differences(
-    a: Judged, b: Judged, bootstrap: int, confidence: float, seed: int, baseline: str = "none"
+    a: Judged, b: Judged, confidence: float, baseline: str = "none"
 ) -> list[Difference]:
     """For every variant that both judged: lift in `b` less lift in `a`.
 
-    Each lift is against its factory's own `baseline`. Percentile bootstrap, paired: each replicate
-    draws the same users for both factories, and the same seeds where they trained from the same
-    ones. Raises ExperimentError where the rows are not the same, or one class is missing.
+    Each lift is against its factory's own `baseline`. The interval is that of `interval_of`,
+    paired: the parts of both lifts in the same rows are subtracted, and so are the lifts of a seed
+    that both learnt from; where the seeds are others, each factory adds its own chance in training.
+
+    Raises ExperimentError where the rows are not the same, or one class is missing.
     """
     _expect_comparable(a, b, baseline)
+    of_a, of_b = Comparison(a), Comparison(b)
     variants = [variant for variant in a.scores if variant in b.scores and variant != baseline]
-    of_a, of_b = (_Lifts(judged, baseline, variants) for judged in (a, b))
-    same_seeds = sorted(a.scores[baseline]) == sorted(b.scores[baseline])
-    users, user_N = np.unique(a.users_N, return_inverse=True)
-    generator = np.random.default_rng(seed)
-    draws_RV = np.empty((bootstrap, len(variants)))
-    for replicate in range(bootstrap):
-        weights_N = drawn_users(generator, len(users))[user_N]
-        seeds_a = of_a.drawn(generator)
-        seeds_b = seeds_a if same_seeds else of_b.drawn(generator)
-        draws_RV[replicate] = of_b(seeds_b, weights_N) - of_a(seeds_a, weights_N)
-    whole_N = np.ones(len(a.labels_N))
-    found_V = of_b(np.arange(of_b.seeds), whole_N) - of_a(np.arange(of_a.seeds), whole_N)
-    low_V = high_V = found_V
-    if variants:
-        tail = (1 - confidence) / 2
-        low_V, high_V = np.nanquantile(draws_RV, [tail, 1 - tail], axis=0)
-    return [
-        Difference(variant, float(found_V[n]), float(low_V[n]), float(high_V[n]))
-        for n, variant in enumerate(variants)
-    ]
+    return [_difference(of_a, of_b, variant, baseline, confidence) for variant in variants]
+
+
+def _difference(
+    of_a: Comparison, of_b: Comparison, variant: str, baseline: str, confidence: float
+) -> Difference:
+    def less(metric: Metric) -> Interval:
+        return _less(of_a, of_b, (variant, baseline), metric, confidence)
+
+    pooled = less(roc_auc)
+    same_groups = of_a.judged.group == of_b.judged.group
+    return Difference(
+        variant,
+        pooled.value,
+        pooled.low,
+        pooled.high,
+        pooled.training,
+        daily=_points(less(daily_auc)),
+        group=_points(less(group_auc)) if same_groups else UNDEFINED,
+    )
+
+
+def _points(found: Interval) -> Points:
+    return Points(found.value, found.low, found.high)
+
+
+def _less(
+    of_a: Comparison, of_b: Comparison, pair: tuple[str, str], metric: Metric, confidence: float
+) -> Interval:
+    """A variant's lift of a metric in the second less that in the first."""
+    now, base = ([one.measured(name, metric) for one in (of_a, of_b)] for name in pair)
+    lift_a, lift_b = (new.mean.change_pct(old.mean) for new, old in zip(now, base, strict=True))
+    by_seed_a, by_seed_b = (new.changes(old) for new, old in zip(now, base, strict=True))
+    apart = [np.array(list(by_seed.values())) for by_seed in (by_seed_a, by_seed_b)]
+    if by_seed_a.keys() == by_seed_b.keys():
+        apart = [np.array([by_seed_b[seed] - value for seed, value in by_seed_a.items()])]
+    return interval_of(lift_b.less(lift_a), of_a.clusters, confidence, apart)
 
 
 def _expect_comparable(a: Judged, b: Judged, baseline: str) -> None:
@@ -83,37 +135,3 @@ def _expect_comparable(a: Judged, b: Judged, baseline: str) -> None:
             f"compare: lifts need the variant {baseline!r} in both factories and rows of two"
             " classes."
         )
-
-
-class _Lifts:
-    """The lifts of one factory's variants under any seeds and weights of rows."""
-
-    def __init__(self, judged: Judged, baseline: str, variants: Sequence[str]) -> None:
-        self.baseline = _rankings(judged, baseline)
-        self.variants = [_rankings(judged, variant) for variant in variants]
-        self.seeds = len(self.baseline)
-
-    def drawn(self, generator: np.random.Generator) -> np.ndarray:
-        """Places of the seeds of a replicate."""
-        return generator.integers(0, self.seeds, seeds_drawn(self.seeds))
-
-    def __call__(self, drawn: np.ndarray, weights_N: np.ndarray) -> np.ndarray:
-        """Lift of every variant in per cent, [V], with these seeds and weights."""
-        base = _mean_auc(self.baseline, drawn, weights_N)
-        return np.array(
-            [100 * (_mean_auc(rankings, drawn, weights_N) / base - 1) for rankings in self.variants]
-        )
-
-
-def _rankings(judged: Judged, variant: str) -> list[WeightedRanking]:
-    """One a seed, in the order of the seeds."""
-    by_seed = sorted(judged.scores[variant].items())
-    return [WeightedRanking(judged.labels_N, scores) for _, scores in by_seed]
-
-
-def _mean_auc(
-    rankings: Sequence[WeightedRanking], drawn: np.ndarray, weights_N: np.ndarray
-) -> float:
-    places, times = np.unique(drawn, return_counts=True)
-    total = sum(n * rankings[place](weights_N)[0] for place, n in zip(places, times, strict=True))
-    return float(total / len(drawn))

@@ -1,35 +1,58 @@
 """Lift: the relative change of a metric against the same model without embeddings.
 
-Intervals are paired. Shape suffix: N rows.
+Intervals are paired: a variant and its baseline were judged on the same rows, and learnt from the
+same seeds. Shape suffixes: N rows, S seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from headwater.errors import ExperimentError
-from headwater.evaluation.bootstrap import replicates
+from headwater.evaluation.clusters import Clusters
+from headwater.evaluation.influence import Influence, Metric, mean_of, pr_auc, roc_auc
+from headwater.evaluation.interval import Interval, interval_of
 from headwater.evaluation.judged import Judged
-from headwater.evaluation.metrics import Metrics, metrics_of, placements
+from headwater.evaluation.metrics import Metrics, metrics_of
+from headwater.evaluation.within import daily_auc, group_auc
 
-LEAST_USERS = 30
-POWER = 0.8  # with which the rows needed would show an effect of the size seen
 # of a baseline against itself, there is nothing to say of these
 _COMPARED = (
     "roc_auc_lift_pct",
     "pr_auc_lift_pct",
     "low",
     "high",
-    "row_low",
-    "row_high",
     "pr_low",
     "pr_high",
+    "daily_lift_pct",
+    "daily_low",
+    "daily_high",
+    "group_lift_pct",
+    "group_low",
+    "group_high",
+    "df",
+    "users_effective",
+    "items_effective",
+    "covers_training",
 )
+
+
+@dataclass(frozen=True)
+class Within:
+    """A variant's ROC-AUC within days or groups, and its lift in per cent with the bounds of its
+    interval and its p values, as those of `Lift`. NaN where no day, or no group, holds two classes.
+    """
+
+    auc: float
+    lift_pct: float
+    low: float
+    high: float
+    p_value: float | None
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +61,16 @@ class Lift:
 
     Metrics are means over seeds; lifts and their bounds are in per cent.
 
-    `low`, `high`: of the ROC-AUC lift, over users and seeds; `row_low`, `row_high`: over rows alone
-    (DeLong), which is too narrow where a user's rows are alike. `p_value` is two-sided, `p_holm`
-    the same corrected for the table's number of comparisons. `rows_needed`: where the interval
+    `low`, `high`: of the ROC-AUC lift, over users, items and seeds (`interval_of`). `p_value` is of
+    the same error, two-sided, `p_holm` the same corrected for the table's number of comparisons.
+    `df`: degrees of freedom of the error; `users_effective`, `items_effective`: how many of equal
+    weight would tell as much. `covers_training` is false where there was one seed: then nothing
+    here covers the chance in training. `upstream_seeds`: from how many seeds of the upstreams it
+    is; of one, the chance in training these is in nothing here. `rows_needed`: where the interval
     holds zero, how many such rows would show an effect of this size four times in five.
+
+    `daily` is of the mean of the days' ROC-AUC, `group` of that within groups of rows that compete,
+    such as a request's, which `group_of` names.
     """
 
     variant: str
@@ -50,11 +79,16 @@ class Lift:
     roc_auc_lift_pct: float
     low: float
     high: float
-    row_low: float
-    row_high: float
     p_value: float | None
     p_holm: float | None
+    df: float
+    users_effective: float
+    items_effective: float
+    covers_training: bool
     rows_needed: int | None
+    daily: Within
+    group: Within
+    group_of: str
     pr_auc: float
     pr_auc_lift_pct: float
     pr_low: float
@@ -62,236 +96,208 @@ class Lift:
     log_loss: float
     ne: float
     seeds: int
+    upstream_seeds: int
     n: int
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON has it: what was not made is None.
+        """As JSON has it, flat (`daily_auc`, ...): what was not made is None.
 
         So are the lifts of a baseline against itself.
         """
         void = _COMPARED if self.variant == self.baseline else ()
+        raw = asdict(self)
+        for name in ("daily", "group"):
+            raw |= {f"{name}_{key}": value for key, value in raw.pop(name).items()}
         return {
-            key: None if key in void or value != value else value
-            for key, value in asdict(self).items()
+            key: None if key in void or value != value else _finite(value)
+            for key, value in raw.items()
         }
 
 
 @dataclass(frozen=True)
-class _Figures:
-    """By variant: mean metrics, bootstrap draws [bootstrap, 2], and mean placements [N]."""
+class Measured:
+    """A metric of one variant: by seed, and the mean over seeds with each row's part in it."""
 
-    means: Mapping[str, Metrics]
-    draws: Mapping[str, np.ndarray]
-    shares: Mapping[str, np.ndarray]
+    by_seed: dict[int, float]
+    mean: Influence
+
+    @classmethod
+    def of(cls, judged: Judged, variant: str, metric: Metric) -> Measured:
+        found = {seed: metric(judged, scores) for seed, scores in judged.scores[variant].items()}
+        return cls({seed: one.value for seed, one in found.items()}, mean_of(list(found.values())))
+
+    def changes(self, base: Measured) -> dict[int, float]:
+        """100 (A_s - (A / B) B_s) / B of every seed s, A being this and B the base."""
+        ratio = self.mean.value / base.mean.value
+        return {
+            seed: 100 * (value - ratio * base.by_seed[seed]) / base.mean.value
+            for seed, value in self.by_seed.items()
+        }
+
+
+class Comparison:
+    """The variants that were judged on some rows, compared in pairs; each is measured once.
+
+    Raises ExperimentError where the rows hold one class only.
+    """
+
+    def __init__(self, judged: Judged) -> None:
+        if not judged.has_two_classes:
+            raise ExperimentError(
+                "lift: the judged rows hold no two classes yet. Run more days, or widen"
+                " evaluation.start and end."
+            )
+        self.judged = judged
+        self.clusters = Clusters(judged.users_N, judged.items_N)
+        self._measured: dict[tuple[str, Metric], Measured] = {}
+
+    def measured(self, variant: str, metric: Metric) -> Measured:
+        """Raises ExperimentError where the variant was not judged."""
+        if variant not in self.judged.scores:
+            raise ExperimentError(
+                f"lift: the variant {variant!r} was not judged; there are:"
+                f" {', '.join(self.judged.scores)}."
+            )
+        key = variant, metric
+        if key not in self._measured:
+            self._measured[key] = Measured.of(self.judged, variant, metric)
+        return self._measured[key]
+
+    def change_pct(
+        self, variant: str, baseline: str, metric: Metric, confidence: float
+    ) -> Interval:
+        """The relative change of a metric's mean over seeds, in per cent.
+
+        Raises ExperimentError where the two did not learn from the same seeds.
+        """
+        now, base = self._paired(variant, baseline, metric)
+        trained = self.judged.by_training(now.changes(base))
+        changed = now.mean.change_pct(base.mean)
+        return interval_of(changed, self.clusters, confidence, [trained])
+
+    def difference(
+        self, variant: str, baseline: str, metric: Metric, confidence: float
+    ) -> Interval:
+        """The metric's mean over seeds less that of the baseline, otherwise as `change_pct`."""
+        now, base = self._paired(variant, baseline, metric)
+        less = {seed: value - base.by_seed[seed] for seed, value in now.by_seed.items()}
+        trained = self.judged.by_training(less)
+        return interval_of(now.mean.less(base.mean), self.clusters, confidence, [trained])
+
+    def _paired(self, variant: str, baseline: str, metric: Metric) -> tuple[Measured, Measured]:
+        now, base = self.measured(variant, metric), self.measured(baseline, metric)
+        if now.by_seed.keys() != base.by_seed.keys():
+            raise ExperimentError(
+                f"lift: {variant!r} was judged with the seeds {sorted(now.by_seed)}, {baseline!r}"
+                f" with {sorted(base.by_seed)}; expected the same. Run the days again with"
+                " --replace."
+            )
+        return now, base
 
 
 def lift_table(
     judged: Judged,
-    bootstrap: int,
     confidence: float,
-    seed: int,
     baseline: str = "none",
     further: Sequence[tuple[str, str]] = (),
 ) -> list[Lift]:
     """A Lift for every variant against `baseline`, then for each pair of `further`.
 
-    A pair is (variant, other baseline). See also `quick_lift`.
+    A pair is (variant, other baseline). Every interval and p value is that of `interval_of`: over
+    users, items and seeds; p values are corrected over the whole table (Holm 1979).
 
-    Intervals: percentile bootstrap, paired (each replicate draws the same users and the same seeds
-    for a variant and its baseline), clustered by user (a user's rows come or go together) and over
-    seeds, so that they cover both the chance in the rows and the chance in training. p values:
-    normal, with the bootstrap's standard error, corrected over the whole table (Holm 1979).
-
-    Raises ExperimentError where a variant was not judged or the rows hold one class only.
+    Raises ExperimentError where a variant was not judged, the rows hold one class only, or the rows
+    are of one user or of one item.
     """
     pairs = [*((variant, baseline) for variant in judged.scores), *further]
-    unknown = [name for pair in pairs for name in pair if name not in judged.scores]
-    if unknown:
-        raise ExperimentError(
-            f"lift: the variant {unknown[0]!r} was not judged; there are:"
-            f" {', '.join(judged.scores)}."
-        )
-    _expect_two_classes(judged)
-    figures = _Figures(
-        means={
-            variant: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()])
-            for variant, by_seed in judged.scores.items()
-        },
-        draws=replicates(judged, bootstrap, seed),
-        shares={variant: _shares(judged, variant) for variant in judged.scores},
-    )
-    return holm([_lift(judged, figures, variant, base, confidence) for variant, base in pairs])
-
-
-def quick_lift(judged: Judged, variant: str, confidence: float, baseline: str = "none") -> Lift:
-    """A Lift without a bootstrap, where there are many to make.
-
-    `low` and `high` cover the same as those of `lift_table`, in closed form: the variance over
-    users is the sum of the squares of each user's share in the difference (DeLong's placements
-    summed by user, Obuchowski 1997), that over seeds the lifts' own. PR-AUC has no bounds, and p is
-    of this comparison alone.
-
-    Raises ExperimentError for rows of one class, or of fewer than LEAST_USERS users: of so few the
-    variance cannot be told.
-    """
-    _expect_two_classes(judged)
-    if len(np.unique(judged.users_N)) < LEAST_USERS:
-        raise ExperimentError(
-            f"lift: {len(np.unique(judged.users_N))} users are too few for an interval over users;"
-            f" expected at least {LEAST_USERS}."
-        )
-    by_seed = [
-        [metrics_of(judged.labels_N, judged.scores[name][seed]) for name in (variant, baseline)]
-        for seed in judged.scores[variant]
-    ]
-    now, base = (_mean([pair[side] for pair in by_seed]) for side in (0, 1))
-    shares_N, base_shares_N = _shares(judged, variant), _shares(judged, baseline)
-    changes = np.array([100 * (one.roc_auc / other.roc_auc - 1) for one, other in by_seed])
-    over_seeds = changes.var(ddof=1) / len(changes) if len(changes) > 1 else 0.0
-    over_users = _variance_over_users(judged, shares_N, base_shares_N, now, base)
-    error = max(float(np.sqrt(100**2 * over_users + over_seeds)), 1e-12)
-
-    found = _without_bounds(judged, variant, baseline, now, base)
-    lift = found.roc_auc_lift_pct
-    wide = norm.ppf((1 + confidence) / 2)
-    row_wide = wide * _row_error(judged.labels_N, shares_N, base_shares_N, now, base)
-    low, high = lift - wide * error, lift + wide * error
-    p_value = float(2 * norm.sf(abs(lift) / error))
-    zero_inside = low <= 0 <= high
-    return replace(
-        found,
-        low=float(low),
-        high=float(high),
-        row_low=float(lift - row_wide),
-        row_high=float(lift + row_wide),
-        p_value=p_value,
-        p_holm=p_value,
-        rows_needed=_rows_needed(found.n, lift, error, confidence) if zero_inside else None,
-        pr_low=float("nan"),
-        pr_high=float("nan"),
-    )
-
-
-def _expect_two_classes(judged: Judged) -> None:
-    if not judged.has_two_classes:
-        raise ExperimentError(
-            "lift: the judged rows hold no two classes yet. Run more days, or widen"
-            " evaluation.start and end."
-        )
+    found = Comparison(judged)
+    means = {
+        variant: _mean([metrics_of(judged.labels_N, scores) for scores in by_seed.values()])
+        for variant, by_seed in judged.scores.items()
+    }
+    return holm([_lift(found, means, pair, confidence) for pair in pairs])
 
 
 def _lift(
-    judged: Judged, figures: _Figures, variant: str, baseline: str, confidence: float
+    found: Comparison, means: dict[str, Metrics], pair: tuple[str, str], confidence: float
 ) -> Lift:
-    now, base = figures.means[variant], figures.means[baseline]
-    found = _without_bounds(judged, variant, baseline, now, base)
-    if variant == baseline:
-        return found
-    lift = found.roc_auc_lift_pct
-    changes = 100 * (figures.draws[variant] / figures.draws[baseline] - 1)
-    tail = (1 - confidence) / 2
-    (low, pr_low), (high, pr_high) = np.nanquantile(changes, [tail, 1 - tail], axis=0)
-    error = max(float(np.nanstd(changes[:, 0], ddof=1)), 1e-12)
-    row_error = _row_error(
-        judged.labels_N, figures.shares[variant], figures.shares[baseline], now, base
-    )
-    row_wide = norm.ppf(1 - tail) * row_error
-    zero_inside = low <= 0 <= high
-    return replace(
-        found,
-        low=float(low),
-        high=float(high),
-        row_low=float(lift - row_wide),
-        row_high=float(lift + row_wide),
-        p_value=float(2 * norm.sf(abs(lift) / error)),
-        rows_needed=_rows_needed(found.n, lift, error, confidence) if zero_inside else None,
-        pr_low=float(pr_low),
-        pr_high=float(pr_high),
-    )
-
-
-def _without_bounds(
-    judged: Judged, variant: str, baseline: str, now: Metrics, base: Metrics
-) -> Lift:
-    """The lifts of `now` over `base`, all bounds 0, no p value."""
+    variant, baseline = pair
+    roc = found.change_pct(variant, baseline, roc_auc, confidence)
+    pr = found.change_pct(variant, baseline, pr_auc, confidence)
+    rows, compared = len(found.judged.labels_N), variant != baseline
+    mean = means[variant]
     return Lift(
         variant=variant,
         baseline=baseline,
-        roc_auc=now.roc_auc,
-        roc_auc_lift_pct=100 * (now.roc_auc / base.roc_auc - 1),
-        low=0.0,
-        high=0.0,
-        row_low=0.0,
-        row_high=0.0,
-        p_value=None,
+        roc_auc=mean.roc_auc,
+        roc_auc_lift_pct=roc.value,
+        low=roc.low,
+        high=roc.high,
+        p_value=roc.p_value if compared else None,
         p_holm=None,
-        rows_needed=None,
-        pr_auc=now.pr_auc,
-        pr_auc_lift_pct=100 * (now.pr_auc / base.pr_auc - 1),
-        pr_low=0.0,
-        pr_high=0.0,
-        log_loss=now.log_loss,
-        ne=now.ne,
-        seeds=len(judged.scores[variant]),
-        n=len(judged.labels_N),
+        df=roc.df,
+        users_effective=roc.users,
+        items_effective=roc.items,
+        covers_training=roc.training,
+        rows_needed=roc.rows_needed(rows, confidence) if compared else None,
+        daily=_within(found, pair, daily_auc, confidence),
+        group=_within(found, pair, group_auc, confidence),
+        group_of=found.judged.group,
+        pr_auc=mean.pr_auc,
+        pr_auc_lift_pct=pr.value,
+        pr_low=pr.low,
+        pr_high=pr.high,
+        log_loss=mean.log_loss,
+        ne=mean.ne,
+        seeds=len(found.judged.scores[variant]),
+        upstream_seeds=found.judged.upstream_seeds,
+        n=rows,
     )
 
 
-def _shares(judged: Judged, variant: str) -> np.ndarray:
-    """Each row's share in the variant's ROC-AUC, [N], mean over seeds."""
-    by_seed = judged.scores[variant]
-    return np.asarray(
-        np.mean([placements(judged.labels_N, scores) for scores in by_seed.values()], axis=0)
-    )
-
-
-def _variance_over_users(
-    judged: Judged, variant_N: np.ndarray, base_N: np.ndarray, now: Metrics, base: Metrics
-) -> float:
-    """Variance of A / B over users, of each row's shares in the two ROC-AUCs."""
-    positives = judged.labels_N.sum()
-    class_N = np.where(judged.labels_N == 1, positives, len(judged.labels_N) - positives)
-    parts_N = (variant_N - now.roc_auc / base.roc_auc * base_N) / base.roc_auc / class_N
-    by_user = np.bincount(np.unique(judged.users_N, return_inverse=True)[1], weights=parts_N)
-    return float(np.square(by_user).sum() * len(by_user) / (len(by_user) - 1))
-
-
-def _row_error(
-    labels_N: np.ndarray, variant_N: np.ndarray, base_N: np.ndarray, now: Metrics, base: Metrics
-) -> float:
-    """Standard error of 100 (A / B - 1) over rows, A and B being the ROC-AUCs.
-
-    It is DeLong's variance of A - (A / B) B, by the delta method.
-    """
-    parts_N = (variant_N - now.roc_auc / base.roc_auc * base_N) / base.roc_auc
-    positive_N = labels_N == 1
-    of_positives = parts_N[positive_N].var(ddof=1) / positive_N.sum()
-    of_negatives = parts_N[~positive_N].var(ddof=1) / (~positive_N).sum()
-    return float(100 * np.sqrt(of_positives + of_negatives))
-
-
-def _rows_needed(n: int, lift: float, error: float, confidence: float) -> int | None:
-    """n ((z_confidence + z_power) error / lift)^2: the error shrinks as 1/sqrt(rows).
-
-    None where no number would do.
-    """
-    z = norm.ppf((1 + confidence) / 2) + norm.ppf(POWER)
-    needed = n * (z * error / max(abs(lift), 1e-12)) ** 2
-    return int(np.ceil(needed)) if needed < 1e12 else None
+def _within(found: Comparison, pair: tuple[str, str], metric: Metric, confidence: float) -> Within:
+    variant, baseline = pair
+    auc = found.measured(variant, metric).mean.value
+    if np.isnan(auc):
+        return Within(auc, auc, auc, auc, None)
+    change = found.change_pct(variant, baseline, metric, confidence)
+    p_value = change.p_value if variant != baseline else None
+    return Within(auc, change.value, change.low, change.high, p_value)
 
 
 def holm(rows: Sequence[Lift]) -> list[Lift]:
-    """The rows with p values corrected over all that compare something (Holm 1979)."""
-    tested = sorted(
-        (row.p_value, place) for place, row in enumerate(rows) if row.p_value is not None
-    )
+    """The rows with p values corrected over all that compare something (Holm 1979), those of each
+    ROC-AUC by themselves.
+    """
+    pooled = corrected([row.p_value for row in rows])
+    daily = corrected([row.daily.p_value for row in rows])
+    group = corrected([row.group.p_value for row in rows])
+    return [
+        replace(
+            row,
+            p_holm=pooled[place],
+            daily=replace(row.daily, p_holm=daily[place]),
+            group=replace(row.group, p_holm=group[place]),
+        )
+        for place, row in enumerate(rows)
+    ]
+
+
+def corrected(p_values: Sequence[float | None]) -> list[float | None]:
+    """p values corrected for their number (Holm 1979); None stays None, and counts for none."""
+    tested = sorted((value, place) for place, value in enumerate(p_values) if value is not None)
+    found: list[float | None] = [None] * len(p_values)
     worst = 0.0
-    corrected: dict[int, float] = {}
-    for rank, (p_value, place) in enumerate(tested):
-        worst = max(worst, min(1.0, (len(tested) - rank) * p_value))
-        corrected[place] = worst
-    return [replace(row, p_holm=corrected.get(place)) for place, row in enumerate(rows)]
+    for rank, (value, place) in enumerate(tested):
+        worst = max(worst, min(1.0, (len(tested) - rank) * value))
+        found[place] = worst
+    return found
 
 
 def _mean(rows: list[Metrics]) -> Metrics:
     return Metrics(*np.mean([list(asdict(row).values()) for row in rows], axis=0).tolist())
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity, such as the degrees of freedom of a difference that is always 0."""
+    return None if isinstance(value, float) and np.isinf(value) else value

@@ -26,12 +26,16 @@ class Metrics:
 
 
 def metrics_of(labels_N: np.ndarray, scores_N: np.ndarray) -> Metrics:
-    """Of predicted probabilities; NaN throughout where only one class is there."""
+    """Of predicted probabilities; NaN throughout where only one class is there.
+
+    Scores are ranked as they stand, and kept within FLOOR of 0 and 1 for the log loss alone: there,
+    one sure row that is wrong would count for all.
+    """
     rate = float(labels_N.mean()) if len(labels_N) else 0.0
     if not 0 < rate < 1:
         return Metrics(*[float("nan")] * 4)
-    scores = np.clip(scores_N.astype(np.float64), FLOOR, 1 - FLOOR)
-    loss = float(log_loss(labels_N, scores))
+    scores = scores_N.astype(np.float64)
+    loss = float(log_loss(labels_N, np.clip(scores, FLOOR, 1 - FLOOR)))
     entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
     return Metrics(
         float(roc_auc_score(labels_N, scores)),

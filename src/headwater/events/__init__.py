@@ -6,6 +6,7 @@ Histories and labels are those that were known then.
 from headwater.events.blocks import Block, BlockSpec
 from headwater.events.caching import ExampleCache
 from headwater.events.examples import Examples
+from headwater.events.groups import Groups, groups_of
 from headwater.events.histories import Histories
 from headwater.events.log import EventDay, EventLog
 from headwater.events.reader import ExampleReader
@@ -18,5 +19,7 @@ __all__ = [
     "ExampleCache",
     "ExampleReader",
     "Examples",
+    "Groups",
     "Histories",
+    "groups_of",
 ]

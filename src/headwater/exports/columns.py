@@ -16,7 +16,8 @@ from headwater.errors import SchemaError
 from headwater.events.raw import vector_array
 from headwater.schema import History, Log, Timestamp
 
-OURS = ("time", "day", "edition")
+GROUP = "group_key"
+OURS = ("time", "day", GROUP, "edition")
 
 
 def context_columns(log: Log, taken: Collection[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from headwater.errors import ConfigError
 from headwater.events.encoding import encode
 from headwater.events.times import US_PER_DAY
+from headwater.exports.columns import GROUP
 from headwater.exports.training_day import TrainingDay
 from headwater.exports.training_set import TrainingSet
 from headwater.ids import keys_of
@@ -30,7 +31,7 @@ class TrainingRows(IterableDataset[Batch]):
 
     A batch holds rows of one day, and these columns:
 
-    - ids: their 64-bit keys, int64 [B]
+    - ids and `group_key`: their 64-bit keys, int64 [B]
     - `time`: microseconds since 1970 (UTC), int64 [B]; `day`: days since 1970, int64 [B]
     - labels and counters: float32 [B], NaN where there is none
     - categorical features: slots, int64 [B]; multi-categorical ones: slots, int64 [B, length]. Of
@@ -95,6 +96,8 @@ def tensors(day: TrainingDay, rows_B: np.ndarray) -> Batch:
         "day": batch["day"].cast(pa.int32()).cast(pa.int64()),
     }
     out = {name: torch.from_numpy(column.to_numpy().copy()) for name, column in whole.items()}
+    if made.has_groups:
+        out[GROUP] = torch.from_numpy(batch[GROUP].to_numpy().view(np.int64).copy())
     for column in made.log.entities.values():
         out[column] = torch.from_numpy(keys_of(pl.Series(batch[column])).view(np.int64).copy())
     for name in (*made.tasks, *made.counters):

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingDay:
-    """The rows of one day, oldest first; a batch of them is made when it is asked for."""
+    """The rows of one day, oldest first; a batch of them is made when it is asked for.
+
+    `groups_N` are the keys of the groups of rows that compete, where they have any.
+    """
 
     set: TrainingSet
     events: EventDay
     examples: Examples
+    groups_N: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.events)
@@ -49,7 +53,7 @@ class TrainingDay:
         return pa.RecordBatch.from_arrays(columns, schema=made.schema)
 
     def _context(self, rows_N: np.ndarray) -> list[pa.Array]:
-        """Times, days, ids and context features, as the log has them."""
+        """Times, days, groups, ids and context features, as the log has them."""
         schema = self.set.schema
         log = self.set.log
         zone = self.set.config.zone
@@ -69,4 +73,6 @@ class TrainingDay:
             for name, column in self.set.context.items()
         ]
         times = frame[TIME].to_arrow().cast(MOMENT)
-        return [times, days_array(day_number(self.events.day), len(rows_N)), *ids, *features]
+        days = days_array(day_number(self.events.day), len(rows_N))
+        groups = [] if self.groups_N is None else [pa.array(self.groups_N[rows_N], pa.uint64())]
+        return [times, days, *groups, *ids, *features]

@@ -21,10 +21,12 @@ from headwater.console import SILENT, Console
 from headwater.digests import canonical_json
 from headwater.embeddings import Space
 from headwater.errors import ConfigError, StoreError
-from headwater.events import ExampleReader
+from headwater.events import ExampleReader, groups_of
+from headwater.events.groups import kept_as
 from headwater.events.raw import MOMENT, RawTable, feature_type, log_types, plain_type
 from headwater.exports.choices import RowChoices, Wanted, choose
 from headwater.exports.columns import (
+    GROUP,
     OURS,
     context_columns,
     counter_columns,
@@ -61,7 +63,8 @@ class TrainingSet:
 
     Columns, in this order:
 
-    - `time` and `day`
+    - `time` and `day`, and `group_key`: the 64-bit key of the rows that compete with this one
+      (`evaluation.group`; by default those of its user at its time), where the log has users
     - the entity ids and the context features, named as in the log
     - a label per task (null: not defined, or not matured by the last day done)
     - `user.NAME`, `item.NAME`: what the entity tables say; `user.history.NAME`: the counters
@@ -148,6 +151,11 @@ class TrainingSet:
             name for name, task in self.schema_of_data.tasks.items() if task.log == self.log.name
         )
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether its rows are of groups: by a column of the log, or by its user."""
+        return self.log.group_column is not None or "user" in self.log.entities
+
     @cached_property
     def context(self) -> dict[str, str]:
         """The log's context features and the columns they are written to."""
@@ -219,6 +227,7 @@ class TrainingSet:
         """
         log = self.log
         fields = [pa.field("time", MOMENT), pa.field("day", pa.date32())]
+        fields += [pa.field(GROUP, pa.uint64())] if self.has_groups else []
         fields += [
             pa.field(column, plain_type(self._types[column]))
             for column in dict.fromkeys(log.entities.values())
@@ -242,6 +251,7 @@ class TrainingSet:
             "lane": self.lane,
             "log": log.name,
             "lag_days": self.config.lifecycle.lag_days,
+            "group": kept_as(log.group),
             "spaces": {name: str(space) for name, space in self.spaces.items()},
         }
         return pa.schema(fields, {"headwater": canonical_json(about)})
@@ -259,7 +269,8 @@ class TrainingSet:
         tasks = self.schema_of_data.tasks
         matured = tuple(task for task in self.tasks if tasks[task].matures_days <= known_days)
         examples = self._reader.build(events, matured, known_by=last)
-        return TrainingDay(self, events, replace(examples, histories={}))
+        groups_N = groups_of(events).keys_N if self.has_groups else None
+        return TrainingDay(self, events, replace(examples, histories={}), groups_N)
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Day by day, oldest first; a batch holds rows of one day."""

@@ -166,8 +166,10 @@ def leave_or_refuse(run: Run, day: dt.date, fingerprint: str) -> DayReport:
 def _say(console: Console, report: DayReport, seconds: Mapping[str, float]) -> None:
     figures = {"rows": f"{sum(report.rows.values()):,}"}
     for ranker, judged in report.quality.items():
-        none, reading = judged.roc_auc.get("none"), judged.roc_auc.get("all")
-        if none is not None and reading is not None:
-            figures[f"{ranker} AUC"] = f"{none:.4f} -> {reading:.4f}"
+        measured = {"AUC": judged.roc_auc, f"AUC within {judged.group}": judged.group_auc}
+        for what, aucs in measured.items():
+            none, reading = aucs.get("none"), aucs.get("all")
+            if none is not None and reading is not None:
+                figures[f"{ranker} {what}"] = f"{none:.4f} -> {reading:.4f}"
     figures |= {name: f"{value:.1f}s" for name, value in seconds.items()}
     console.log(f"[bold]{report.day}[/bold] published", **figures)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwater.evaluation import metrics_of
-from headwater.events import Examples
+from headwater.evaluation import Judged, metrics_of
+from headwater.evaluation.within import ranked_within
+from headwater.events import Examples, groups_of
 from headwater.models.downstream import RankerJob, RankerPlan, judged_rows, predict_day
 from headwater.pipeline.inputs import DayInputs
 from headwater.pipeline.rankers import Checkpoints, shares
@@ -42,16 +43,28 @@ def judge(run: Run, inputs: DayInputs, fingerprint: str) -> dict[str, Quality]:
     for name, by_variant in scores.items():
         task = asked[name]
         today = inputs.today(task.log)
-        workspace.predictions.predicted(name, today, rows[name], by_variant, read)
+        groups = groups_of(inputs.events[task.log])
+        workspace.predictions.predicted(name, today, rows[name], by_variant, groups, read)
         matured = inputs.matured(task)
         if matured is not None:
-            judged = workspace.predictions.settle(name, matured.examples, task.name)
-            aucs = {
-                variant: _mean_auc(judged.labels_N, by_seed)
-                for variant, by_seed in judged.scores.items()
-            }
-            quality[name] = Quality(matured.examples.day, len(judged.labels_N), aucs)
+            judged = workspace.predictions.settle(
+                name, matured.examples, task.name, workspace.grouping(task.log)
+            )
+            quality[name] = quality_of(matured.examples.day, judged)
     return quality
+
+
+def quality_of(day: dt.date, judged: Judged) -> Quality:
+    """How a ranker's variants did on a day's rows, over all of them and within groups."""
+    return Quality(
+        day=day,
+        rows=len(judged.labels_N),
+        roc_auc=_means(judged, lambda scores: metrics_of(judged.labels_N, scores).roc_auc),
+        group=judged.group,
+        group_auc=_means(
+            judged, lambda scores: ranked_within(judged.labels_N, scores, judged.group_strata).value
+        ),
+    )
 
 
 def _views(run: Run, day: dt.date) -> dict[int, EditionView]:
@@ -121,7 +134,10 @@ def known_given(task: Task, today: Examples) -> str | None:
     return given if given in today.labels else None
 
 
-def _mean_auc(labels_N: np.ndarray, by_seed: Mapping[int, np.ndarray]) -> float | None:
-    values = [metrics_of(labels_N, scores).roc_auc for scores in by_seed.values()]
-    value = float(np.mean(values))
-    return None if np.isnan(value) else value
+def _means(judged: Judged, metric: Callable[[np.ndarray], float]) -> dict[str, float | None]:
+    """A metric by variant, the mean over its seeds; None where the rows do not define it."""
+    found = {
+        variant: float(np.mean([metric(scores) for scores in by_seed.values()]))
+        for variant, by_seed in judged.scores.items()
+    }
+    return {variant: None if np.isnan(value) else value for variant, value in found.items()}

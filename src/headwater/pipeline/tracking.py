@@ -112,8 +112,8 @@ def track(
 
 
 def series_of(report: DayReport) -> dict[str, list[tuple[int, float]]]:
-    """Loss curves by batch since a space began; ROC-AUC, coverage and cosines by day (since
-    1970).
+    """Loss curves by batch since a space began; ROC-AUC (over all rows, and within groups),
+    coverage and cosines by day (since 1970).
     """
     today = day_number(report.day)
     found: dict[str, list[tuple[int, float]]] = {}
@@ -123,9 +123,10 @@ def series_of(report: DayReport) -> dict[str, list[tuple[int, float]]]:
         if training.temperature is not None:
             found[f"upstream/{upstream}/temperature"] = [(total, training.temperature)]
     for ranker, judged in report.quality.items():
-        for variant, value in judged.roc_auc.items():
-            if value is not None:
-                found[f"roc_auc/{ranker}/{_plain(variant)}"] = [(today, value)]
+        for metric, by_variant in (("roc_auc", judged.roc_auc), ("group_auc", judged.group_auc)):
+            for variant, value in by_variant.items():
+                if value is not None:
+                    found[f"{metric}/{ranker}/{_plain(variant)}"] = [(today, value)]
     for name, share in report.coverage.items():
         found[f"coverage/{name}"] = [(today, share)]
     for name, health in report.snapshots.items():

@@ -48,7 +48,11 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
         },
         "store": {"online": "lmdb"},
         "downstream": _downstream(tiny),
-        "evaluation": {"start": str(start), "end": str(last)},
+        "evaluation": {
+            "start": str(start),
+            "end": str(last),
+            "group": "user_day",  # impressions come one at a time
+        },
     }
 
 

@@ -49,7 +49,7 @@ def churn_config(written: Path, page_size: int, start: dt.date, end: dt.date) ->
         },
         "upstreams": {"ctr": {"tasks": ["click", "long_click"]}},
         "downstream": {"ctr": {"task": "click"}, "long_click": {"task": "long_click"}},
-        "evaluation": {"start": str(start), "end": str(end)},
+        "evaluation": {"start": str(start), "end": str(end), "group": "request_id"},
     }
 
 

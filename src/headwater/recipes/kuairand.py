@@ -47,7 +47,8 @@ def _config(data: Path, written: Path) -> dict[str, Any]:
         },
         "store": {"online": "lmdb"},
         "downstream": _downstream(),
-        "evaluation": {"start": "2022-05-02", "end": "2022-05-08"},
+        # hardly any two rows share a user and a time
+        "evaluation": {"start": "2022-05-02", "end": "2022-05-08", "group": "user_day"},
     }
 
 

@@ -49,7 +49,7 @@ def write_compare(a: Path, b: Path, out: Path, console: Console = SILENT) -> Com
 
     Raises ExperimentError where no ranker was judged in both.
     """
-    console.log("making the tables of both, with bootstrap intervals")
+    console.log("making the tables of both, with intervals")
     sides = Side.load("A", a, console), Side.load("B", b, console)
     contests = contests_of(sides)
     if not contests:
@@ -87,7 +87,6 @@ def _page(sides: Sides, cards: Sequence[Headline], tables: Sequence[Table], sett
         sides=sides,
         lone=_lone_tables(sides),
         confidence=sides[0].config.evaluation.confidence,
-        bootstrap=sides[0].config.evaluation.bootstrap,
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TypeAlias
 
 from headwater.config import SHUFFLED, FactoryConfig
 from headwater.console import Console
-from headwater.evaluation.compare import Difference, lift_differences, same_rows
+from headwater.evaluation.compare import Difference, Points, lift_differences, same_rows
 from headwater.evaluation.table import Table
 from headwater.evidence import report_tables
 from headwater.report.headline import (
@@ -25,8 +26,6 @@ from headwater.report.headline import (
 )
 from headwater.studies.judged import pooled
 from headwater.workspace import Workspace
-
-BOOTSTRAP_SEED = 20250904
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,10 @@ def contests_of(sides: Sides) -> list[Contest]:
 
 def _contest(sides: Sides, slug: str) -> Contest:
     table, other = (side.tables[slug] for side in sides)
-    span = sides[0].config.evaluation
+    confidence = sides[0].config.evaluation.confidence
     a, b = (pooled(side.workspace.of_live_lane(), table.consumer) for side in sides)
     same = same_rows(a, b)
-    found = lift_differences(a, b, span.bootstrap, span.confidence, BOOTSTRAP_SEED) if same else []
+    found = lift_differences(a, b, confidence) if same else []
     return Contest(table, other, {one.variant: one for one in found}, same)
 
 
@@ -158,19 +157,32 @@ def _verdict(sides: Sides, contest: Contest, a: Gain, b: Gain) -> Verdict:
             sentence=f"The two are not comparable row by row, since {why}: see both intervals.",
         )
     points = difference.points
-    flat = difference.low <= 0 <= difference.high
-    word = "no difference shown" if flat else f"{sides[points > 0].letter} gains more"
+    words = {
+        "good": f"{sides[1].letter} gains more",
+        "bad": f"{sides[0].letter} gains more",
+        "mixed": "mixed: one ROC-AUC gains more, another less",
+    }
+    word = words.get(difference.tone, "no difference shown")
     interval = f"{signed(difference.low)} to {signed(difference.high)} points"
+    caveat = "" if difference.covers_training else " One seed: chance in training is not covered."
     return Verdict(
-        tone="flat" if flat else "good",
+        tone="good" if difference.tone == "bad" else difference.tone,
         word=word,
         points=points,
         interval=interval,
         sentence=(
-            f"On the same {a.rows:,} rows, B less A is {signed(points)} points ({interval}):"
-            f" {word}."
+            f"On the same {a.rows:,} rows, B less A is {signed(points)} points ({interval};"
+            f" daily {_points(difference.daily)}; in group {_points(difference.group)}):"
+            f" {word}.{caveat}"
         ),
     )
+
+
+def _points(found: Points) -> str:
+    """A difference of one of the other two ROC-AUCs."""
+    if isnan(found.points):
+        return "not defined"
+    return f"{signed(found.points)}, {signed(found.low)} to {signed(found.high)}"
 
 
 def _bar(side: Side, gain: Gain) -> Bar:

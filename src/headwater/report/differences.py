@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from typing import Any
 
-from headwater.evaluation.compare import Difference
+from headwater.evaluation.compare import Difference, Points
 from headwater.evaluation.table import Chart, Column, Series, Table
 from headwater.report.contests import Contest, Sides
 from headwater.report.headline import gains_of
 from headwater.report.page import flat
 
+# the lifts of which the difference has an interval
+PAIRED: Mapping[str, Callable[[Difference], Difference | Points]] = {
+    "roc_auc_lift_pct": lambda found: found,
+    "daily_lift_pct": lambda found: found.daily,
+    "group_lift_pct": lambda found: found.group,
+}
 NO_DIFFERENCE = ("p_value", "p_holm", "rows_needed")  # figures of which it would say nothing
 
 
@@ -77,8 +84,11 @@ def _line(
 def _difference(
     column: Column, pair: Sequence[Mapping[str, Any]], paired: Difference | None
 ) -> str:
-    if column.key == "roc_auc_lift_pct" and paired is not None:
-        return f"{paired.points:+.2f} ({paired.low:+.2f}, {paired.high:+.2f})"
+    if paired is not None and column.key in PAIRED:
+        found = PAIRED[column.key](paired)
+        if isnan(found.points):
+            return ""
+        return f"{found.points:+.2f} ({found.low:+.2f}, {found.high:+.2f})"
     a, b = (row.get(column.key) for row in pair)
     if column.key in NO_DIFFERENCE:
         return ""
@@ -91,7 +101,7 @@ def _rows_note(contest: Contest) -> str:
     if contest.same:
         return (
             "Both judged exactly the same rows:"
-            " the interval of a lift's difference is paired, over users and seeds."
+            " the interval of a lift's difference is paired, over users, items and seeds."
         )
     a, b = (
         f"{table.first_day} to {table.last_day}, {table.rows[0]['n']:,} rows"

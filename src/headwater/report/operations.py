@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headwater.config import SHUFFLED
@@ -10,7 +10,7 @@ from headwater.evaluation.table import Chart, Column, Series, Table
 from headwater.report.item_map import map_table
 from headwater.schema import Schema
 from headwater.serving.reader import Reader
-from headwater.store.reports import DayReport
+from headwater.store.reports import DayReport, Quality
 
 DRAWN_VARIANTS = ("none", "all", SHUFFLED)
 FACTORY = "factory"  # stands where a table names its consumer
@@ -83,6 +83,10 @@ def _day_row(day: DayReport, names: Sequence[str]) -> Mapping[str, Any]:
             consumer: {"day": str(judged.day), **judged.roc_auc}
             for consumer, judged in day.quality.items()
         },
+        "group_quality": {
+            consumer: {"group": judged.group, **judged.group_auc}
+            for consumer, judged in day.quality.items()
+        },
         "monitors": {
             check: {name: _figure(day, name, check) for name in names} for check in MONITORS
         },
@@ -121,32 +125,39 @@ def _figure(day: DayReport, name: str, check: str) -> float | None:
 
 
 def _quality(days: Sequence[DayReport]) -> list[Chart]:
-    """A chart per consumer: ROC-AUC of each judged day, by variant."""
+    """Two charts per consumer, by variant: ROC-AUC of each judged day, and that within groups."""
     consumers = dict.fromkeys(name for day in days for name in day.quality)
     charts = []
     for consumer in consumers:
-        series = _quality_series(days, consumer)
+        ranker = f"{consumer.upper()} ranker"
+        note = "On each day's traffic, by the models of the evening before; mean over seeds."
+        series = _quality_series(days, consumer, lambda judged: judged.roc_auc)
         if series:
-            chart = Chart(
-                name=f"day-quality-{consumer}",
-                title=f"{consumer.upper()} ranker, day by day",
-                kind="lines",
-                x_title="day",
-                y_title="ROC-AUC",
-                series=series,
-                note=(
-                    "On each day's traffic, by the models of the evening before; mean over seeds."
-                ),
-            )
-            charts.append(chart)
+            title = f"{ranker}, day by day"
+            charts.append(_quality_chart(f"day-quality-{consumer}", title, series, note))
+        within = _quality_series(days, consumer, lambda judged: judged.group_auc)
+        if within:
+            group = next(day for day in reversed(days) if consumer in day.quality)
+            words = group.quality[consumer].group
+            title = f"{ranker} within {words}, day by day"
+            note = f"{note} Mean over the groups of both classes, weighted by rows."
+            charts.append(_quality_chart(f"day-group-quality-{consumer}", title, within, note))
     return charts
 
 
-def _quality_series(days: Sequence[DayReport], consumer: str) -> tuple[Series, ...]:
-    """ROC-AUC by judged day, a line per variant that is drawn."""
+def _quality_chart(name: str, title: str, series: tuple[Series, ...], note: str) -> Chart:
+    return Chart(name, title, "lines", "day", "ROC-AUC", series, note)
+
+
+def _quality_series(
+    days: Sequence[DayReport],
+    consumer: str,
+    metric: Callable[[Quality], Mapping[str, float | None]],
+) -> tuple[Series, ...]:
+    """A metric by judged day, a line per variant that is drawn."""
     by_variant: dict[str, dict[str, float]] = {}
     for judged in (day.quality[consumer] for day in days if consumer in day.quality):
-        for variant, value in judged.roc_auc.items():
+        for variant, value in metric(judged).items():
             if variant in DRAWN_VARIANTS and value is not None:
                 by_variant.setdefault(variant, {})[str(judged.day)] = value
     line = _line_of(days)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.evaluation.table import Chart, Series
+from headwater.evaluation.verdict import tone_of
 from headwater.report.colours import LIGHT
-from headwater.report.headline import tone_of
 from headwater.report.page import categories_of, height_of, is_numeric
 
 if TYPE_CHECKING:

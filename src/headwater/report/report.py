@@ -39,7 +39,7 @@ def write_report(
     live = workspace.catalog().live
     days = _reports_of_days(workspace.of_live_lane())
     if tables is None:
-        console.log("making the tables, with bootstrap intervals")
+        console.log("making the tables, with intervals")
         tables = report_tables(workspace, console)
     running = operations(days, Reader(workspace), workspace.schema)
     console.log("drawing")
@@ -78,7 +78,7 @@ def _page(
         sections,
         measured=sections[: len(tables)],
         running=sections[len(tables) :],
-        cards=headlines(tables),
+        cards=headlines(tables, 1 - config.evaluation.confidence),
         config=config,
         days=days,
         live=live_day,

@@ -6,20 +6,38 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from headwater.blobs import Layout
+from headwater.config import USER_DAY, USER_TIME
 from headwater.errors import EditionConflict, ExperimentError, StoreError
 from headwater.evaluation import Judged, are_judged
-from headwater.events import Examples
+from headwater.events import EventDay, Examples, Groups
+from headwater.events.groups import IDENTITY, kept_as, looked_up, settled, user_groups
 from headwater.files import write_atomic
 from headwater.store.catalog import Entry
 
 SEPARATOR = "|"
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """What rows compete within: `group` as the config says now (AUTO_GROUP, USER_TIME, USER_DAY or
+    a column), and how the log's rows of a day are read where another group was kept.
+    """
+
+    group: str
+    rows_of: Callable[[dt.date], EventDay]
+
+    @property
+    def kept_as(self) -> str:
+        """What is kept of it with the rows."""
+        return kept_as(self.group)
 
 
 class Predictions:
@@ -38,10 +56,12 @@ class Predictions:
         examples: Examples,
         rows_N: np.ndarray,
         scores: Mapping[str, Mapping[int, np.ndarray]],
+        groups: Groups,
         read: Entry | None,
     ) -> None:
-        """Keep a day's predictions, with the edition that was `read` for them, if there was one,
-        and of what inputs that was made (they stay the same when an erasure renews it).
+        """Keep a day's predictions, each with the key of its group, and with the edition that was
+        `read` for them, if there was one, and of what inputs that was made (they stay the same when
+        an erasure renews it).
         """
         columns = {}
         for variant, by_seed in scores.items():
@@ -55,6 +75,7 @@ class Predictions:
             {
                 "time_us": examples.times_us_N,
                 **dict(examples.keys),
+                "group": groups.keys_N,
                 "predicted": predicted,
                 **columns,
             }
@@ -64,13 +85,16 @@ class Predictions:
             pl.lit(read.fingerprint if read else None, pl.String),
         )
         frame = frame.with_columns(
-            served=pl.lit(read is not None), edition=edition[0], edition_inputs=edition[1]
+            group_of=pl.lit(groups.of),
+            served=pl.lit(read is not None),
+            edition=edition[0],
+            edition_inputs=edition[1],
         )
         if self._users_share < 1:
             frame = frame.with_columns(users_share=pl.lit(self._users_share))
         _write(self._layout.predictions(consumer, examples.day), frame)
 
-    def settle(self, consumer: str, matured: Examples, task: str) -> Judged:
+    def settle(self, consumer: str, matured: Examples, task: str, grouping: Grouping) -> Judged:
         """Join the predictions of a day with its labels, now that they are known; rows on which the
         task is not defined go.
 
@@ -97,7 +121,7 @@ class Predictions:
             pl.col("predicted") & pl.col("label").is_not_nan()
         )
         _write(self._layout.judged(consumer, matured.day), frame)
-        return _as_judged([(matured.day, frame)])
+        return _as_judged([(matured.day, frame)], grouping)
 
     def days(self, consumer: str) -> list[dt.date]:
         """The days that were judged, oldest first."""
@@ -117,11 +141,17 @@ class Predictions:
         )
 
     def pooled(
-        self, consumer: str, start: dt.date | None, end: dt.date | None, among: Collection[dt.date]
+        self,
+        consumer: str,
+        start: dt.date | None,
+        end: dt.date | None,
+        among: Collection[dt.date],
+        grouping: Grouping,
     ) -> Judged:
         """All judged days of a span on which there was an edition to read, of the days `among`
         only: what was judged on a day that was refused or rolled back does not count. Raises
-        ExperimentError where there are none, or where fewer users were judged than are asked for.
+        ExperimentError where there are none, or where fewer users were judged than are asked for;
+        LogError where their groups have to be read from a log that is not there.
         """
         frames: list[tuple[dt.date, pl.DataFrame]] = []
         for day in [known for known in self.days(consumer) if known in among]:
@@ -143,7 +173,7 @@ class Predictions:
                 f" {end or 'the end'} had an edition to read; judged are: {known}. Run days with"
                 " `headwater backfill`, or correct evaluation.start and end."
             )
-        return _as_judged(frames)
+        return _as_judged(frames, grouping)
 
     def _of_judged_users(self, day: dt.date, frame: pl.DataFrame) -> pl.DataFrame:
         """A day's judged rows of the users that are judged now: part of those that were then."""
@@ -162,7 +192,7 @@ def _scores(frame: pl.DataFrame) -> list[str]:
     return [name for name in frame.columns if SEPARATOR in name]
 
 
-def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]]) -> Judged:
+def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]], grouping: Grouping) -> Judged:
     columns = _scores(frames[0][1])
     whole = pl.concat(
         [frame.select("user", "item", "time_us", "label", *columns) for _, frame in frames]
@@ -172,14 +202,34 @@ def _as_judged(frames: list[tuple[dt.date, pl.DataFrame]]) -> Judged:
         variant, seed = name.rsplit(SEPARATOR, 1)
         scores.setdefault(variant, {})[int(seed)] = whole[name].to_numpy()
     days = np.concatenate([np.full(len(frame), day.toordinal(), np.int32) for day, frame in frames])
+    users, times = whole["user"].to_numpy(), whole["time_us"].to_numpy()
+    keys = np.concatenate([_group_keys(day, frame, grouping) for day, frame in frames])
+    groups = settled(grouping.group, Groups(grouping.kept_as, keys), users, times, days)
     return Judged(
-        whole["label"].to_numpy(),
-        whole["user"].to_numpy(),
-        days,
-        scores,
-        whole["item"].to_numpy(),
-        whole["time_us"].to_numpy(),
+        labels_N=whole["label"].to_numpy(),
+        users_N=users,
+        days_N=days,
+        scores=scores,
+        items_N=whole["item"].to_numpy(),
+        times_us_N=times,
+        groups_N=groups.keys_N,
+        group=groups.in_words,
     )
+
+
+def _group_keys(day: dt.date, frame: pl.DataFrame, grouping: Grouping) -> np.ndarray:
+    """Of a day's judged rows: as they were kept with them or, where another group was, from user
+    and time, or from the log.
+    """
+    wanted = grouping.kept_as
+    if "group_of" in frame.columns and (frame["group_of"] == wanted).all():
+        return frame["group"].to_numpy()
+    if wanted in (USER_TIME, USER_DAY):
+        days = np.full(len(frame), day.toordinal())
+        return user_groups(
+            wanted, frame["user"].to_numpy(), frame["time_us"].to_numpy(), days
+        ).keys_N
+    return looked_up(grouping.rows_of(day), frame.select(IDENTITY))
 
 
 def _read(path: Path) -> pl.DataFrame:

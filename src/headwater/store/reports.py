@@ -20,20 +20,29 @@ FILE = "report.json"
 
 @dataclass(frozen=True)
 class Quality:
-    """How a ranker did on the day whose labels are known since: ROC-AUC by variant, the mean over
-    its seeds; None where the rows hold one class only.
+    """How a ranker did on the day whose labels are known since, by variant: ROC-AUC, and that
+    within a `group` of rows that compete (named in words). Means over its seeds; None where the
+    rows hold one class only.
     """
 
     day: dt.date
     rows: int
     roc_auc: Mapping[str, float | None]
+    group: str = ""
+    group_auc: Mapping[str, float | None] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return {"day": str(self.day), "rows": self.rows, "roc_auc": dict(self.roc_auc)}
+        return {
+            "day": str(self.day),
+            "rows": self.rows,
+            "roc_auc": dict(self.roc_auc),
+            "group": self.group,
+            "group_auc": dict(self.group_auc),
+        }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Quality:
-        return cls(dt.date.fromisoformat(raw["day"]), raw["rows"], raw["roc_auc"])
+        return cls(**{**raw, "day": dt.date.fromisoformat(raw["day"])})
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,17 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 
 from headwater.errors import ExperimentError
-from headwater.evaluation import Chart, Column, Judged, Series, Table
-from headwater.studies.comparison import Row, reading_variant
+from headwater.evaluation import Chart, Column, Interval, Judged, Series, Table, interval_of
+from headwater.evaluation.clusters import Clusters
+from headwater.evaluation.influence import mean_influence
+from headwater.studies.comparison import ONE_SEED, Row, reading_variant
 
 BINS = 10
 COLUMNS = (
     Column("variant", "variant"),
     Column("predicted", "mean predicted", ".4f"),
     Column("observed", "observed", ".4f"),
-    Column("ratio", "predicted / observed", ".3f"),
+    Column("ratio", "predicted / observed", ".3f", "ratio_low", "ratio_high"),
     Column("ece", "calibration error", ".4f"),
     Column("worst", "worst tenth", "+.4f"),
 )
@@ -25,7 +27,7 @@ COLUMNS = (
 @dataclass(frozen=True)
 class Curve:
     """A variant's probabilities, the mean over its seeds, beside what came: of all rows, and of
-    bins of equally many.
+    bins of equally many. `ratio` is of positives promised to positives come.
     """
 
     variant: str
@@ -35,10 +37,14 @@ class Curve:
     predicted_B: np.ndarray
     observed_B: np.ndarray
     shares_B: np.ndarray
+    ratio: Interval
 
     @classmethod
-    def of(cls, judged: Judged, variant: str) -> Curve:
-        predicted_N = np.mean(list(judged.scores[variant].values()), axis=0)
+    def of(cls, judged: Judged, variant: str, clusters: Clusters, confidence: float) -> Curve:
+        by_seed = judged.scores[variant].values()
+        predicted_N = np.asarray(np.mean(list(by_seed), axis=0, dtype=np.float64))
+        ratio_S = np.array([scores.mean(dtype=np.float64) for scores in by_seed])
+        ratio_S = ratio_S / judged.labels_N.mean(dtype=np.float64)
         observed_B, predicted_B = calibration_curve(
             judged.labels_N, predicted_N, n_bins=BINS, strategy="quantile"
         )
@@ -50,12 +56,10 @@ class Curve:
             predicted_B=predicted_B,
             observed_B=observed_B,
             shares_B=_shares(predicted_N),
+            ratio=interval_of(
+                mean_influence(predicted_N, judged.labels_N), clusters, confidence, [ratio_S]
+            ),
         )
-
-    @property
-    def ratio(self) -> float:
-        """Positives promised to positives come."""
-        return float(self.predicted / self.observed)
 
     @property
     def gaps(self) -> np.ndarray:
@@ -69,9 +73,9 @@ class Curve:
         return float(self.shares_B @ np.abs(self.gaps))
 
 
-def calibration_table(consumer: str, judged: Judged) -> Table:
-    """The ratio of clicks promised to clicks come, and the expected calibration error over ten bins
-    of equal size, of every variant.
+def calibration_table(consumer: str, judged: Judged, confidence: float = 0.95) -> Table:
+    """The ratio of clicks promised to clicks come, with its interval over users, items and seeds,
+    and the expected calibration error over ten bins of equal size, of every variant.
 
     Raises ExperimentError where the judged rows hold one class only.
     """
@@ -80,7 +84,8 @@ def calibration_table(consumer: str, judged: Judged) -> Table:
             "calibration: the judged rows hold no two classes yet. Run more days, or widen"
             " evaluation.start and end."
         )
-    curves = {variant: Curve.of(judged, variant) for variant in judged.scores}
+    clusters = Clusters(judged.users_N, judged.items_N)
+    curves = {variant: Curve.of(judged, variant, clusters, confidence) for variant in judged.scores}
     return Table(
         name="calibration",
         title=f"calibration of the {consumer.upper()} ranker",
@@ -110,7 +115,9 @@ def _row(curve: Curve) -> Row:
         "variant": curve.variant,
         "predicted": float(curve.predicted),
         "observed": float(curve.observed),
-        "ratio": curve.ratio,
+        "ratio": curve.ratio.value,
+        "ratio_low": curve.ratio.low,
+        "ratio_high": curve.ratio.high,
         "ece": curve.error,
         "worst": float(gaps_B[np.abs(gaps_B).argmax()]),
         "n": curve.rows,
@@ -119,12 +126,19 @@ def _row(curve: Curve) -> Row:
 
 def _answer(consumer: str, curves: dict[str, Curve]) -> str:
     base, best = curves["none"], curves[reading_variant(curves)]
-    better = "better" if best.error < base.error else "not better"
-    side = "high" if best.ratio > 1 else "low"
+    ratio = best.ratio
+    side = "high" if ratio.value > 1 else "low"
+    found = f"{abs(ratio.value - 1):.1%} too {side} on average"
+    if ratio.low <= 1 <= ratio.high:
+        found = "not shown to be too high or too low on average"
+    caveat = ""
+    if not ratio.training:
+        caveat = ONE_SEED
     return (
-        f"{consumer.upper()} ranker: predictions of the variant {best.variant} are"
-        f" {abs(best.ratio - 1):.1%} too {side} on average, and off by {best.error:.4f} in the"
-        f" mean over tenths ({better} than {base.error:.4f} without)."
+        f"{consumer.upper()} ranker: predictions of the variant {best.variant} are {found}"
+        f" (predicted / observed {ratio.value:.3f}, {ratio.low:.3f} to {ratio.high:.3f}), and off"
+        f" by {best.error:.4f} in the mean over tenths, without embeddings by"
+        f" {base.error:.4f}.{caveat}"
     )
 
 

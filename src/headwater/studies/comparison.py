@@ -7,11 +7,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from headwater.config import SHUFFLED, EvaluationConfig
-from headwater.evaluation import Chart, Judged, Lift, Series, lift_table
+import numpy as np
 
-BOOTSTRAP_SEED = 20250904
+from headwater.config import SHUFFLED, EvaluationConfig
+from headwater.evaluation import Chart, Column, Judged, Lift, Series, lift_table
+from headwater.evaluation.interval import FEW
+from headwater.evaluation.lift import Within
+from headwater.evaluation.verdict import Tone, beside_control, shown
+from headwater.evaluation.within import two_classes
+
 Row = Mapping[str, object]
+# what an answer must not leave out
+ONE_SEED = " One seed of the ranker was trained: the chance in training is not covered."
+# beside the lift of pooled ROC-AUC, those of the other two
+WITHIN = (
+    Column("daily_lift_pct", "daily, lift %", "+.2f", "daily_low", "daily_high"),
+    Column("group_lift_pct", "in group, lift %", "+.2f", "group_low", "group_high"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,10 +45,14 @@ class Lifts:
 
         Raises ExperimentError where the judged rows hold one class only.
         """
-        found = lift_table(
-            judged, span.bootstrap, span.confidence, BOOTSTRAP_SEED, baseline, further
-        )
-        return cls(tuple(found))
+        return cls(tuple(lift_table(judged, span.confidence, baseline, further)))
+
+    def with_others(self, others: Lifts) -> Lifts:
+        """These and those of others on the same rows; of a comparison that both made, the
+        others'.
+        """
+        made = {(row.variant, row.baseline): row for row in (*self.rows, *others.rows)}
+        return Lifts(tuple(made.values()))
 
     def find(self, variant: str, baseline: str = "none") -> Lift | None:
         """None where the two were not compared."""
@@ -46,20 +62,70 @@ class Lifts:
         """Raises KeyError where the two were not compared."""
         return self.against(baseline)[variant]
 
+    def tone(self, variant: str) -> Tone:
+        """What may be said of a variant's lift over no embeddings, by its intervals, and by those
+        over its shuffled control where the two were compared.
+        """
+        over = self.find(variant, SHUFFLED)
+        return beside_control(shown(self.get(variant)), None if over is None else shown(over))
+
     def against(self, baseline: str) -> dict[str, Lift]:
         """By variant, those over one baseline."""
         return {row.variant: row for row in self.rows if row.baseline == baseline}
 
 
 def change_cells(name: str, lift: Lift) -> dict[str, object]:
-    """A row's cells for a lift over another baseline than the table's: `NAME_pct` and its
-    bounds.
+    """A row's cells for a lift over another baseline than the table's: `NAME_pct` and its bounds,
+    and those of the other two ROC-AUCs, `NAME_daily_pct` and `NAME_group_pct`.
     """
-    return {
+    cells: dict[str, object] = {
         f"{name}_pct": lift.roc_auc_lift_pct,
         f"{name}_low": lift.low,
         f"{name}_high": lift.high,
     }
+    for of, within in (("daily", lift.daily), ("group", lift.group)):
+        figures = {"pct": within.lift_pct, "low": within.low, "high": within.high}
+        cells |= {
+            f"{name}_{of}_{key}": None if np.isnan(value) else value
+            for key, value in figures.items()
+        }
+    return cells
+
+
+def change_columns(name: str, title: str, spec: str = "+.2f") -> tuple[Column, ...]:
+    """The columns of `change_cells`."""
+    return (
+        Column(f"{name}_pct", f"{title}, %", spec, f"{name}_low", f"{name}_high"),
+        *(
+            Column(f"{name}_{of}_pct", words, spec, f"{name}_{of}_low", f"{name}_{of}_high")
+            for of, words in (("daily", "daily, %"), ("group", "in group, %"))
+        ),
+    )
+
+
+def beside(lift: Lift) -> str:
+    """The lifts of the other two ROC-AUCs, in words."""
+    said = [_said("daily", lift.daily), _said(f"within {lift.group_of}", lift.group)]
+    return "; ".join(said)
+
+
+def _said(what: str, within: Within) -> str:
+    if np.isnan(within.lift_pct):
+        return f"{what} not defined"
+    return f"{what} {within.lift_pct:+.2f} %, {within.low:.2f} to {within.high:.2f}"
+
+
+def within_note(judged: Judged) -> str:
+    """What the daily ROC-AUC and that in a group are means of."""
+    days, _, days_left = two_classes(judged.labels_N, judged.day_strata)
+    groups, rows, groups_left = two_classes(judged.labels_N, judged.group_strata)
+    return (
+        f"Daily: the mean ROC-AUC of {days} days, weighted by rows ({days_left} of one class are"
+        f" left out). In group: within {judged.group}, on a day; the mean of {groups:,} groups of"
+        f" both classes, weighted by rows, {rows:,} in all ({groups_left:,} groups of one class are"
+        " left out). A gain is shown where pooled and daily both gain, and no loss is shown in"
+        " group."
+    )
 
 
 def lift_series(name: str, x: Iterable[str | float], lifts: Iterable[Lift]) -> Series:
@@ -94,13 +160,76 @@ def reading_variant(variants: Iterable[str]) -> str:
     return [*without, *reading][-1]
 
 
-def control_note(control: Lift | None) -> str:
-    """Whether the gain is the vectors' own."""
+def control_pairs(judged: Iterable[str], variants: Iterable[str]) -> list[tuple[str, str]]:
+    """The comparisons of `variants` with the shuffled control, where that was judged."""
+    names = set(judged)
+    if SHUFFLED not in names:
+        return []
+    return [(name, SHUFFLED) for name in variants if name in names - {"none", SHUFFLED}]
+
+
+def control_note(lifts: Lifts, variant: str) -> str:
+    """Whether a variant's gain is the vectors' own: does the shuffled control lift, and does the
+    variant gain over it on the same rows.
+    """
+    control, over = lifts.find(SHUFFLED), lifts.find(variant, SHUFFLED)
     if control is None:
         return " No shuffled control was judged."
+    found = f"{control.roc_auc_lift_pct:+.2f} %"
+    said = f" The shuffled control does not lift ({found})"
     if control.low > 0:
-        return (
-            f" Beware: the shuffled control lifts too ({control.roc_auc_lift_pct:+.2f} %), so the"
-            " gain is not the vectors' own."
+        said = f" Beware: the shuffled control lifts too ({found})"
+    if over is None:
+        return f"{said}."
+    gain = f"{over.roc_auc_lift_pct:+.2f} %"
+    interval = f"{over.low:+.2f} to {over.high:+.2f}"
+    if shown(over) == "good":
+        return f"{said}; over it the vectors gain {gain} ({interval})."
+    if over.low > 0:
+        interval = f"{interval}; {beside(over)}"
+    return (
+        f"{said}; over it no gain of the vectors is shown, {gain} ({interval}), so none is shown to"
+        " be theirs."
+    )
+
+
+def training_caveat(lifts: Lifts) -> str:
+    """`ONE_SEED` where that is so."""
+    if all(row.covers_training for row in lifts.rows):
+        return ""
+    return ONE_SEED
+
+
+def interval_note(lifts: Lifts) -> str:
+    """What a table's intervals cover and what they do not, and whether they rest on too few."""
+    compared = [row for row in lifts.rows if row.variant != row.baseline]
+    said = f"Intervals and p values are of one error, over {_covered(lifts, compared)}"
+    fewest = min((min(row.users_effective, row.items_effective) for row in compared), default=FEW)
+    if fewest < FEW:
+        said += (
+            f" They rest on few users or items, as good as {fewest:.1f} of equal weight: a rough"
+            " guide."
         )
-    return f" The shuffled control does not lift ({control.roc_auc_lift_pct:+.2f} %)."
+    return said
+
+
+def _covered(lifts: Lifts, compared: Sequence[Lift]) -> str:
+    """What the chance in intervals is of, and of what it is not."""
+    most = max(lifts.rows, key=lambda row: row.upstream_seeds)
+    if most.upstream_seeds > 1:
+        once = any(row.upstream_seeds == 1 for row in lifts.rows)
+        return (
+            f"users, items and {most.upstream_seeds} seeds of the upstreams, each with"
+            f" {most.seeds // most.upstream_seeds} seeds of the ranker of its own."
+            f"{' Where one upstream seed was trained, its chance is not covered.' if once else ''}"
+        )
+    if all(row.covers_training for row in compared):
+        return (
+            f"users, items and {lifts.rows[0].seeds} seeds of the ranker. The chance in training"
+            " an upstream, which was trained once, is in none of them: its own seed is not"
+            " covered."
+        )
+    return (
+        "users and items. The chance in training is in none of them: one seed of the ranker was"
+        " trained, and each upstream once."
+    )

@@ -8,6 +8,7 @@ T2 = Study(
     "judged",
     "headwater.studies.judged:lift_study",
     rankers="of a task by itself",
+    reseeded="T2-upstream-seeds",
 )
 T3 = Study(
     "T3",

@@ -31,7 +31,10 @@ def slice_study(asked: Asked) -> Table:
 
 def calibration_study(asked: Asked) -> Table:
     """Whether a predicted probability is what it says."""
-    return _audited_table(asked, lambda judged: calibration_table(asked.consumer, judged))
+    confidence = asked.workspace.config.evaluation.confidence
+    return _audited_table(
+        asked, lambda judged: calibration_table(asked.consumer, judged, confidence)
+    )
 
 
 def _audited_table(asked: Asked, make: Callable[[Judged], Table]) -> Table:
@@ -68,5 +71,4 @@ def pooled(workspace: Workspace, consumer: str) -> Judged:
 
     Raises ExperimentError where there are none.
     """
-    span, days = workspace.config.evaluation, set(workspace.days_done())
-    return workspace.predictions.pooled(consumer, span.start, span.end, days)
+    return workspace.judged(consumer, set(workspace.days_done()))

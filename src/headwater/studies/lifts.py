@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 from headwater.config import SHUFFLED, FactoryConfig, embedding_names
 from headwater.evaluation import Column, Judged, Lift, Table, Variant
-from headwater.studies.comparison import Lifts, control_note, lift_chart, reading_variant
+from headwater.evaluation.verdict import corrected_tone, shown
+from headwater.studies.comparison import (
+    WITHIN,
+    Lifts,
+    beside,
+    control_note,
+    control_pairs,
+    interval_note,
+    lift_chart,
+    reading_variant,
+    training_caveat,
+    within_note,
+)
 
 MOST_STEPS = 8  # of more than these, comparisons between variants would fill the page
 COLUMNS = (
@@ -14,6 +26,7 @@ COLUMNS = (
     Column("baseline", "against"),
     Column("roc_auc", "ROC-AUC", ".4f"),
     Column("roc_auc_lift_pct", "ROC-AUC lift %", "+.2f", "low", "high"),
+    *WITHIN,
     Column("p_holm", "p (Holm)", ".2g"),
     Column("pr_auc", "PR-AUC", ".4f"),
     Column("pr_auc_lift_pct", "PR-AUC lift %", "+.2f", "pr_low", "pr_high"),
@@ -28,7 +41,11 @@ def lifts_of(config: FactoryConfig, name: str, consumer: str, judged: Judged) ->
 
     Raises ExperimentError where the judged rows hold one class only.
     """
-    further = steps(tuple(judged.scores), embedding_names(config.model_dump()))
+    variants = tuple(judged.scores)
+    further = [
+        *steps(variants, embedding_names(config.model_dump())),
+        *control_pairs(variants, ["all"] if "all" in variants else variants),
+    ]
     lifts = Lifts.of(judged, config.evaluation, further)
     chart = lift_chart(
         f"{name}-{consumer}",
@@ -42,7 +59,9 @@ def lifts_of(config: FactoryConfig, name: str, consumer: str, judged: Judged) ->
         consumer=consumer,
         first_day=str(judged.day(0)),
         last_day=str(judged.day(-1)),
-        answer=finding(consumer, lifts.rows, own_variant(config, consumer)),
+        answer=finding(
+            consumer, lifts.rows, own_variant(config, consumer), 1 - config.evaluation.confidence
+        ),
         columns=COLUMNS,
         rows=tuple(row.as_json() for row in lifts.rows),
         notes=_notes(config, consumer, judged, lifts),
@@ -80,40 +99,53 @@ def own_variant(config: FactoryConfig, consumer: str) -> str:
 # ---- the answer ----------------------------------------------------------------------------------
 
 
-def finding(consumer: str, rows: Sequence[Lift], own: str) -> str:
+def finding(consumer: str, rows: Sequence[Lift], own: str, alpha: float = 0.05) -> str:
     """Does it help, how much, how sure; is the gain the vectors' own; what do the others add to the
     variant `own`.
     """
     lifts = Lifts(tuple(rows))
     variants = lifts.against("none")
+    spoken = _spoken_of(variants)
     return (
-        f"{consumer.upper()} ranker: {_effect(variants)}, from"
-        f" {variants['none'].roc_auc:.4f} without."
-        f"{control_note(variants.get(SHUFFLED))}{_transfer(lifts, own)}"
+        f"{consumer.upper()} ranker: {_effect(variants, spoken, alpha)}, from"
+        f" {variants['none'].roc_auc:.4f} without.{control_note(lifts, spoken)}"
+        f"{_transfer(lifts, own)}{training_caveat(lifts)}"
     )
 
 
-def _effect(variants: dict[str, Lift]) -> str:
-    """What the variant that reads all embeddings gains or, without one, the best that reads any."""
-    reading = [row for name, row in variants.items() if name not in ("none", SHUFFLED)]
-    candidates = reading or [variants[reading_variant(variants)]]
-    best = variants.get("all") or max(candidates, key=lambda row: row.roc_auc)
-    what = f"the variant {best.variant}, the best of {len(reading)} afterwards,"
-    if best.variant == "all":
-        what = "reading all embeddings"
-    interval = f"{best.low:.2f} to {best.high:.2f}"
-    if best.low > 0:
-        return f"{what} raises ROC-AUC by {best.roc_auc_lift_pct:.2f} % (interval {interval})"
-    if best.high < 0:
-        return f"{what} lowers ROC-AUC by {-best.roc_auc_lift_pct:.2f} % (interval {interval})"
-    found = (
-        f"no effect is shown: {best.roc_auc_lift_pct:+.2f} %, and the interval {interval} holds"
-        " zero"
-    )
+def _spoken_of(variants: dict[str, Lift]) -> str:
+    """The variant that reads all embeddings or, without one, the best that reads any."""
+    if "all" in variants:
+        return "all"
+    reading = [name for name in variants if name not in ("none", SHUFFLED)]
+    return max(reading or [reading_variant(variants)], key=lambda name: variants[name].roc_auc)
+
+
+def _effect(variants: dict[str, Lift], spoken: str, alpha: float) -> str:
+    """What the variant gains. The best of several is chosen after the fact: of it counts what is
+    shown after correction for their number.
+    """
+    best, what = variants[spoken], "reading all embeddings"
+    tone = shown(best)
+    if spoken != "all":
+        reading = [name for name in variants if name not in ("none", SHUFFLED)]
+        what = f"the variant {spoken}, the best of {len(reading)} afterwards,"
+        tone = corrected_tone(best, alpha)
+    found = f"{best.low:.2f} to {best.high:.2f}; {beside(best)}"
+    if tone == "good":
+        return f"{what} raises ROC-AUC by {best.roc_auc_lift_pct:.2f} % (interval {found})"
+    if tone == "bad" and best.roc_auc_lift_pct < 0:
+        return f"{what} lowers ROC-AUC by {-best.roc_auc_lift_pct:.2f} % (interval {found})"
+    figures = f"{best.roc_auc_lift_pct:+.2f} %, interval {found}"
+    if tone == "bad":
+        return f"{what} worsens the order within {best.group_of}: {figures}"
+    if tone == "mixed":
+        return f"{what} raises one ROC-AUC and lowers another: {figures}"
     if not best.rows_needed:
-        return found
+        return f"no effect is shown: {figures}"
     return (
-        f"{found}; about {best.rows_needed:,} rows would be needed to show an effect of that size"
+        f"no effect is shown: {figures}; about {best.rows_needed:,} rows would be needed to show"
+        " an effect of that size"
     )
 
 
@@ -133,14 +165,13 @@ def _transfer(lifts: Lifts, own: str) -> str:
 
 
 def _how_sure(step: Lift) -> str:
-    if step.low > 0:
-        return "shown"
-    return "not shown" if step.high >= 0 else "a loss"
+    words = {"good": "shown", "bad": "a loss", "mixed": "mixed"}
+    return f"{beside(step)}; {words.get(shown(step), 'not shown')}"
 
 
 def _grown(step: Lift, variants: dict[str, Lift], own: str) -> str:
     """By how much the lift over no embeddings grows with the step, where both are shown."""
-    if step.low <= 0 or variants[own].low <= 0:
+    if not shown(step) == shown(variants[own]) == "good":
         return ""
     times = variants["all"].roc_auc_lift_pct / variants[own].roc_auc_lift_pct
     return f", a lift {times - 1:+.0%} larger"
@@ -154,8 +185,9 @@ def _notes(config: FactoryConfig, consumer: str, judged: Judged, lifts: Lifts) -
     tested = sum(row.p_value is not None for row in lifts.rows)
     note = (
         f"{len(judged.labels_N):,} rows of {users:,} users, {float(judged.labels_N.mean()):.1%}"
-        f" positive; {lifts.rows[0].seeds} seeds; {tested} comparisons, p corrected for their"
+        f" positive; {tested} comparisons, p corrected for their"
         " number (Holm)."
     )
     given = config.tasks[config.downstream[consumer].task].given
-    return (note, f"Rows where {given} is 1 only.") if given else (note,)
+    notes = (note, interval_note(lifts), within_note(judged))
+    return (*notes, f"Rows where {given} is 1 only.") if given else notes

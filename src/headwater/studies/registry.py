@@ -24,7 +24,8 @@ RANKERS_BY_GIVEN: tuple[Rankers, Rankers] = ("of a task by itself", "of a task g
 @dataclass(frozen=True)
 class Asked:
     """What a table is made from: a factory as its live lane has it, the ranker that the table is
-    about, and what was asked for beside it (T4: prices and rows).
+    about, and what was asked for beside it (T4: prices and rows; seeds of the upstreams, and of
+    which ablations, all where none is named).
     """
 
     workspace: Workspace
@@ -33,6 +34,8 @@ class Asked:
     console: Console = field(default_factory=lambda: SILENT)
     core_hour_price: float | None = None
     rows_a_day: float | None = None
+    upstream_seeds: int | None = None
+    seeded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Study:
     once more, which takes long, so the table is kept), or published vectors. `consumer` is the
     ranker that it is about unless another is named; None: about none. `make` names the function
     that makes it, `package.module:function`, imported when it is asked for. With `priced`, it takes
-    prices. The report shows one that needs judged predictions of these `rankers`.
+    prices; `reseeded` names the study that answers where several seeds of the upstreams are asked
+    for (itself, another, or none). The report shows one that needs judged predictions of these
+    `rankers`.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Study:
     consumer: str | None = "ctr"
     priced: bool = False
     rankers: Rankers = "all"
+    reseeded: str = ""
 
     @property
     def kept(self) -> bool:

@@ -142,7 +142,6 @@ def _first_day(log: EventLog, judged: Judged) -> int:
 
 def _identity(judged: Judged, rows_M: np.ndarray) -> pl.DataFrame:
     """What a row of the log is known by."""
-    assert judged.items_N is not None
     assert judged.times_us_N is not None
     return pl.DataFrame(
         {

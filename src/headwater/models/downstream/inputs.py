@@ -15,23 +15,43 @@ from headwater.models.downstream.plan import VariantTask
 from headwater.models.downstream.reading import (
     EmbeddingTensors,
     LookedUpOnce,
+    one_after_the_other,
     read_embeddings,
 )
-from headwater.models.training import feature_tensors, history_tensors, id_slots
+from headwater.models.training import feature_tensors, history_tensors, id_slots, seeded
 from headwater.nn import FeatureTensors, HistoryTensors
 
 
 class Inputs(NamedTuple):
-    """What a ranker reads of N rows: its arguments."""
+    """What a ranker reads of N rows: its arguments.
+
+    Of a variant with shuffled embeddings, `read` holds what each of `deals` seeds reads, one after
+    the other: they are dealt out anew for each, so that the chance in a deal is part of the chance
+    in training.
+    """
 
     blocks: dict[str, FeatureTensors]
     read: dict[str, EmbeddingTensors]
     history: HistoryTensors | None
+    deals: int = 1
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return len(self.blocks["user"].numeric_BF)
+
+    def of_seeds(self, index: Tensor, seeds: int) -> Tensor:
+        """The rows [B] or [S, B] as each of S seeds reads them, for `rows`."""
+        if self.deals == 1:
+            return index
+        return index + self.size * torch.arange(seeds)[:, None]
 
     def rows(self, index: Tensor) -> Inputs:
-        blocks = {name: part.rows(index) for name, part in self.blocks.items()}
+        """Some rows, by number; see `of_seeds`."""
+        own = index if self.deals == 1 else index % self.size
+        blocks = {name: part.rows(own) for name, part in self.blocks.items()}
         read = {name: part.rows(index) for name, part in self.read.items()}
-        return Inputs(blocks, read, None if self.history is None else self.history.rows(index))
+        return Inputs(blocks, read, None if self.history is None else self.history.rows(own))
 
 
 def inputs_of(task: VariantTask) -> Inputs:
@@ -59,9 +79,10 @@ def inputs_of_each(tasks: Sequence[VariantTask]) -> Iterator[Inputs]:
     if plan.sequence is not None:
         history = history_tensors(plan.reads(rows).histories["user"], buckets)
     for task in tasks:
-        variant = task.plan.variant
-        read = read_embeddings(view, variant, rows, plan.widths, plan.seed)
-        yield Inputs(blocks, read, history)
+        variant, seeds = task.plan.variant, task.plan.config.seeds
+        dealt = [seeded(plan.seed, seed) for seed in seeds] if variant.shuffled else [plan.seed]
+        reads = [read_embeddings(view, variant, rows, plan.widths, seed) for seed in dealt]
+        yield Inputs(blocks, one_after_the_other(reads), history, len(dealt))
 
 
 def labels_of(task: VariantTask) -> Tensor:

@@ -50,7 +50,7 @@ def predict_variant(task: VariantTask, inputs: Inputs | None = None) -> dict[int
     stack.module.eval()
     stack.at_once = False  # so many rows are faster where one seed's stay in the cache
     parts_SB = [
-        torch.sigmoid(stack(inputs.rows, index)[:, :, 0])
+        torch.sigmoid(stack(inputs.rows, inputs.of_seeds(index, stack.size))[:, :, 0])
         for index in torch.arange(len(task.rows)).split(PREDICTED_ROWS)
         if len(index)
     ]
@@ -99,7 +99,8 @@ def learn(
         module.begin([day_seed(plan.seed, task.day, seed, place) for seed in seeds])
     for epoch in range(plan.config.epochs if len(labels_NK) else 0):
         for step, index_SB in enumerate(_orders(task, len(labels_NK), seeds, epoch)):
-            losses_S = _losses(plan, stack(inputs.rows, index_SB), labels_NK[index_SB])
+            logits_SBK = stack(inputs.rows, inputs.of_seeds(index_SB, stack.size))
+            losses_S = _losses(plan, logits_SBK, labels_NK[index_SB])
             where = [
                 f"downstream {plan.consumer}, variant {plan.variant.name}, seed {seed}, day"
                 f" {task.rows.day}, batch {step}"

@@ -64,8 +64,8 @@ def read_embeddings(
     """What `view` serves to `rows`, by embedding name.
 
     Of a shuffled embedding each day's entries (vector, flag and age together) are dealt out to the
-    wrong entities, so that all that is left of it is noise. Raises LeakError (see View.read) and
-    SpaceMismatch.
+    wrong entities, for each `seed` to others, so that all that is left of it is noise. Raises
+    LeakError (see View.read) and SpaceMismatch.
     """
     read: dict[str, EmbeddingTensors] = {}
     spaces: dict[str, object] = {}
@@ -84,6 +84,22 @@ def read_embeddings(
             served = _dealt_out(served, keys, day_seed(seed, rows.day, position))
         read[name] = _tensors(served)
     return read
+
+
+def one_after_the_other(
+    reads: Sequence[Mapping[str, EmbeddingTensors]],
+) -> dict[str, EmbeddingTensors]:
+    """The same embeddings as several read them: [several x N] rows."""
+    if len(reads) == 1:
+        return dict(reads[0])
+    return {name: _joined([read[name] for read in reads]) for name in reads[0]}
+
+
+def _joined(parts: Sequence[EmbeddingTensors]) -> EmbeddingTensors:
+    columns = [
+        None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)
+    ]
+    return EmbeddingTensors(*columns)  # type: ignore[arg-type]
 
 
 def _nothing(rows: int, width: int) -> EmbeddingTensors:

@@ -12,7 +12,7 @@ from headwater.config import PriorConfig
 from headwater.console import Console
 from headwater.studies.retrieval.days import RetrievalData, RetrievalDay
 from headwater.studies.retrieval.methods import POPULAR, Ranker, Rankings
-from headwater.studies.retrieval.ranking import hits_of, recall_at
+from headwater.studies.retrieval.ranking import places_of, recall_shares
 from headwater.studies.retrieval.rivals import (
     POPULARITY_DAYS,
     SETTINGS,
@@ -127,8 +127,10 @@ def _best_blend(
 
 
 def _mean_recall(rows_QK: np.ndarray, day: RetrievalDay, k: int) -> float:
-    relevant, counts = day.relevant("all")
-    return float(np.nanmean(recall_at(hits_of(rows_QK, relevant), counts, k)))
+    query_M, column_M = day.places
+    wanted_M = np.bincount(query_M)[query_M]
+    shares_M = recall_shares(places_of(rows_QK, query_M, column_M), wanted_M, k)
+    return float(shares_M.sum() / len(day))
 
 
 def _best_of(tried: Sequence[T], score: Callable[[T], float], days: Sequence[RetrievalDay]) -> T:

@@ -1,5 +1,5 @@
-"""Every method on every judged day: what it retrieved, and how much of it was wanted. Shapes: Q
-queries (of all days), K retrieved.
+"""Every method on every judged day: what it retrieved, and where among that the wanted items are.
+Shapes: Q queries, K retrieved, M wanted items.
 """
 
 from __future__ import annotations
@@ -14,30 +14,27 @@ from threadpoolctl import threadpool_limits
 from headwater.config import FactoryConfig, PriorConfig
 from headwater.console import Console
 from headwater.studies.retrieval.choosing import chosen_rivals
-from headwater.studies.retrieval.days import GROUPS, RetrievalData, RetrievalDay
+from headwater.studies.retrieval.days import RetrievalData, RetrievalDay
+from headwater.studies.retrieval.judging import Wanted
 from headwater.studies.retrieval.methods import FLAT, ORDER, POPULAR, Ranker, Rankings
 from headwater.studies.retrieval.ours import bias_of, rank_exact, rank_through
-from headwater.studies.retrieval.ranking import best_rows, hits_of, ndcg_at, overlap, recall_at
+from headwater.studies.retrieval.ranking import best_rows, overlap, places_of
 from headwater.studies.retrieval.rivals import SETTINGS
-
-Metrics = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # by method, group and metric, [Q]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """`metrics[method][group][metric]` of every query, [Q], NaN where it has no such item;
-    `overlap` with exact search, by method; `settings` of the rivals in words.
+    """What was `wanted` on all days, and by method at which places it was retrieved; `overlap` with
+    exact search, by method; `settings` of the rivals in words.
     """
 
-    users_Q: np.ndarray
-    days_Q: np.ndarray
-    metrics: Metrics
+    wanted: Wanted
     overlap: Mapping[str, float]
     settings: Mapping[str, str]
 
-    def of_all(self, method: str, metric: str) -> np.ndarray:
-        """One metric of all wanted items, [Q]."""
-        return self.metrics[method]["all"][metric]
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(self.wanted.places)
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def compare(
     most, prior = max(ks), config.retrieval.prior or PriorConfig()
     index = "hnsw" if config.index.kind in FLAT else config.index.kind
     ours = _Ours(index, prior)
-    judged: list[Metrics] = []
+    judged: list[Wanted] = []
     shared: list[Mapping[str, float]] = []
     with (
         threadpool_limits(1, "blas"),
@@ -90,15 +87,13 @@ def compare(
         slowest_first = [*reversed(list(rivals.rankers.values())), ours.rank]
         for day in data.judged:
             rows = _ranked(pool, slowest_first, day, most)
-            judged.append(judge(day, rows, ks))
+            judged.append(wanted_on(day, rows))
             shared.append(ours.overlaps(rows))
             console.log(f"T8 {day.day}", queries=f"{len(day):,}")
             bar.advance()
     sizes = [len(day) for day in data.judged]
     return Compared(
-        users_Q=np.concatenate([day.users_Q for day in data.judged]),
-        days_Q=np.repeat([day.day.toordinal() for day in data.judged], sizes),
-        metrics=_concatenated(judged, (*ORDER, index, index + POPULAR)),
+        wanted=_concatenated(judged, sizes, (*ORDER, index, index + POPULAR)),
         overlap=_averaged(shared, sizes),
         settings=rivals.settings,
     )
@@ -118,34 +113,33 @@ def _ranked(pool: Executor, rankers: Iterable[Ranker], day: RetrievalDay, k: int
     return rows
 
 
-def judge(day: RetrievalDay, rows: Rankings, ks: tuple[int, ...]) -> Metrics:
-    """Recall and NDCG of each method's rows, by group of wanted items and metric, [Q]."""
-    made: dict[str, dict[str, dict[str, np.ndarray]]] = {method: {} for method in rows}
-    for group in GROUPS:
-        relevant, counts = day.relevant(group)
-        for method, found in rows.items():
-            hits = hits_of(found, relevant)
-            made[method][group] = {
-                f"{name}_{k}": metric(hits, counts, k)
-                for name, metric in (("recall", recall_at), ("ndcg", ndcg_at))
-                for k in ks
-            }
-    return made
+def wanted_on(day: RetrievalDay, rows: Rankings) -> Wanted:
+    """What was wanted on a day, and where each method's rows have it."""
+    query_M, column_M = day.places
+    return Wanted(
+        query_M=query_M,
+        users_M=day.wanted.users_M,
+        items_M=day.wanted.items_M,
+        days_M=day.wanted.days_M,
+        cold_M=day.is_cold,
+        places={method: places_of(found, query_M, column_M) for method, found in rows.items()},
+    )
 
 
-def _concatenated(days: Sequence[Metrics], order: Sequence[str]) -> Metrics:
-    """The metrics of all days, methods in the order given."""
-    first = days[0]
-    return {
-        method: {
-            group: {
-                metric: np.concatenate([found[method][group][metric] for found in days])
-                for metric in first[method][group]
-            }
-            for group in GROUPS
-        }
-        for method in sorted(first, key=order.index)
-    }
+def _concatenated(days: Sequence[Wanted], sizes: Sequence[int], order: Sequence[str]) -> Wanted:
+    """What was wanted on all days, queries numbered on, methods in the order given."""
+    firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return Wanted(
+        query_M=np.concatenate([day.query_M + n for day, n in zip(days, firsts, strict=True)]),
+        users_M=np.concatenate([day.users_M for day in days]),
+        items_M=np.concatenate([day.items_M for day in days]),
+        days_M=np.concatenate([day.days_M for day in days]),
+        cold_M=np.concatenate([day.cold_M for day in days]),
+        places={
+            method: np.concatenate([day.places[method] for day in days])
+            for method in sorted(days[0].places, key=order.index)
+        },
+    )
 
 
 def _averaged(days: Sequence[Mapping[str, float]], sizes: Sequence[int]) -> dict[str, float]:

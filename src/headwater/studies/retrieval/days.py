@@ -1,5 +1,5 @@
 """What retrieval is judged on: of each day, who clicked what, and the vectors that were served
-then. Shapes: Q queries, N items, D width.
+then. Shapes: Q queries, N items, D width, M pairs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class RetrievalDay:
     """One day's queries: the users with a positive that day who were `served` a vector of the
     edition of that earlier day; candidates are the served items. `past` holds what was known before
     the day, `seed` what was known before the log; `temperature` is what the vectors' cosines are
-    divided by to become scores.
+    divided by to become scores. `met_before` counts what these users clicked and had met before:
+    where that is not to be retrieved, it is not wanted either.
     """
 
     day: dt.date
@@ -50,6 +51,7 @@ class RetrievalDay:
     seed: Pairs
     settings: RetrievalConfig
     temperature: float
+    met_before: int = 0
 
     def __len__(self) -> int:
         return len(self.users_Q)
@@ -71,16 +73,19 @@ class RetrievalDay:
             return None
         return self.matrix(self.past) + self.matrix(self.seed)
 
-    def relevant(self, group: str) -> tuple[csr_array, np.ndarray]:
-        """The wanted items of a group of items that can be retrieved, [Q, N], and how many are
-        wanted, [Q]: those without a vector too.
+    @cached_property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each wanted item its query, and its row among the candidates (-1: it has no vector),
+        [M] and [M].
         """
-        cold_M = counts_of(self.wanted.items_M, self.past.items_M) < self.settings.cold_rows
-        wanted = self.wanted
-        if group != "all":
-            wanted = wanted.take(cold_M if group == "cold" else ~cold_M)
-        users, _ = find(self.users_Q, wanted.users_M)
-        return self.matrix(wanted), np.bincount(users, minlength=len(self))
+        queries, _ = find(self.users_Q, self.wanted.users_M)
+        columns, there = find(self.items_N, self.wanted.items_M)
+        return queries, np.where(there, columns, -1)
+
+    @cached_property
+    def is_cold(self) -> np.ndarray:
+        """Which wanted items had few rows in the log before the day, [M]."""
+        return counts_of(self.wanted.items_M, self.past.items_M) < self.settings.cold_rows
 
     def popularity(self, days: int | None, before: dt.date | None = None) -> np.ndarray:
         """log(1 + positives of the last `days` days before the day, or `before` another) of the
@@ -191,22 +196,46 @@ def _day(
             " evaluation.start to a later day."
         )
     edition = timeline.open(entry)
-    users = people[served.found_N]
+    past = pairs.known_by(day - dt.timedelta(days=1))
     wanted = _once_each(positives)
+    wanted = wanted.take(np.isin(wanted.users_M, people[served.found_N]))
+    new_M = np.ones(len(wanted), bool)
+    if config.retrieval.unseen:
+        new_M = ~(among(wanted, past) | among(wanted, seed))
+    if not new_M.any():
+        raise ExperimentError(
+            f"retrieval: on {day} users clicked nothing that they had not met before, and"
+            " retrieval.unseen leaves that out. Set it to false, or evaluation.start to a later"
+            " day."
+        )
+    asking_N = served.found_N & np.isin(people, wanted.users_M[new_M])
     return RetrievalDay(
         day=day,
         served=entry.day,
         space=edition.space(item),
-        users_Q=users,
-        queries_QD=served.vectors_ND[served.found_N],
+        users_Q=people[asking_N],
+        queries_QD=served.vectors_ND[asking_N],
         items_N=np.array(edition.part(item).keys),
         points_ND=edition.points(item),
-        wanted=wanted.take(np.isin(wanted.users_M, users)),
-        past=pairs.known_by(day - dt.timedelta(days=1)),
+        wanted=wanted.take(new_M),
+        past=past,
         seed=seed,
         settings=config.retrieval,
         temperature=plan.temperature_after(training_of(edition.folder, plan.name)),
+        met_before=int((~new_M).sum()),
     )
+
+
+def among(pairs: Pairs, others: Pairs) -> np.ndarray:
+    """Which of the pairs join a user and an item that one of the others joins, bool [M]."""
+    users, items = np.unique(pairs.users_M), np.unique(pairs.items_M)
+
+    def numbered(some: Pairs) -> np.ndarray:
+        user, known = find(users, some.users_M)
+        item, there = find(items, some.items_M)
+        return (user * len(items) + item)[known & there]
+
+    return np.isin(numbered(pairs), numbered(others))
 
 
 def _once_each(pairs: Pairs) -> Pairs:

@@ -1,4 +1,6 @@
-"""Recall and NDCG of retrieved items. Shapes: Q queries, N items, K retrieved, best first."""
+"""Recall and NDCG of retrieved items. Shapes: Q queries, N items, K retrieved, best first; M wanted
+items, a row for each that a query wants.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.sparse import csr_array
+
+from headwater.embeddings.aggregate import find
 
 CHUNK = 2048  # queries scored at a time, so that scores of all items fit
 
@@ -54,22 +58,38 @@ def hits_of(rows_QK: np.ndarray, relevant: csr_array) -> np.ndarray:
     return np.isin(retrieved_QK, wanted) & (rows_QK >= 0)
 
 
-def recall_at(hits_QK: np.ndarray, relevant_Q: np.ndarray, k: int) -> np.ndarray:
-    """Share of each query's relevant items among the first k, [Q]; NaN where it has none."""
-    with np.errstate(invalid="ignore"):
-        return hits_QK[:, :k].sum(axis=1) / np.where(relevant_Q > 0, relevant_Q, np.nan)
+def places_of(rows_QK: np.ndarray, query_M: np.ndarray, column_M: np.ndarray) -> np.ndarray:
+    """The place of each wanted item among its query's rows, from 0 on, [M]; K where it is not
+    there. A `column_M` of -1 is of an item without a vector, which is never there.
+    """
+    queries, most = rows_QK.shape
+    wide = np.int64(max(rows_QK.max(initial=0), column_M.max(initial=0)) + 1)
+    there_QK = rows_QK >= 0
+    retrieved = (np.arange(queries)[:, None] * wide + rows_QK)[there_QK]
+    places = np.broadcast_to(np.arange(most), rows_QK.shape)[there_QK]
+    order = np.argsort(retrieved)
+    found, hit_M = find(retrieved[order], query_M * wide + column_M)
+    hit_M &= column_M >= 0
+    out_M = np.full(len(query_M), most, np.int32)
+    out_M[hit_M] = places[order][found[hit_M]]
+    return out_M
 
 
-def ndcg_at(hits_QK: np.ndarray, relevant_Q: np.ndarray, k: int) -> np.ndarray:
-    """sum of 1 / log2(1 + place) over the hits among the first k, over that of the best ranking
-    there could be (Järvelin & Kekäläinen 2002, binary gains), [Q]; NaN where a query has no
-    relevant item.
+def recall_shares(place_M: np.ndarray, wanted_M: np.ndarray, k: int) -> np.ndarray:
+    """What each wanted item adds to the recall@k of its query, which wants `wanted_M` in all, [M]:
+    the sum over a query is the share of its wanted items among the first k.
+    """
+    return (place_M < k) / wanted_M
+
+
+def ndcg_shares(place_M: np.ndarray, wanted_M: np.ndarray, k: int) -> np.ndarray:
+    """What each wanted item adds to the NDCG@k of its query, [M]: 1 / log2(1 + place), places from
+    1 on, over the sum of that in the best ranking there could be (Järvelin & Kekäläinen 2002,
+    binary gains).
     """
     gains_K = 1 / np.log2(np.arange(2, k + 2))
-    best_by_relevant = np.concatenate([[np.nan], np.cumsum(gains_K)])
-    best_Q = best_by_relevant[np.minimum(relevant_Q, k).astype(np.int64)]
-    first_QK = hits_QK[:, :k]
-    return first_QK @ gains_K[: first_QK.shape[1]] / best_Q
+    best = np.cumsum(gains_K)[np.minimum(wanted_M, k).astype(np.int64) - 1]
+    return np.where(place_M < k, gains_K[np.minimum(place_M, k - 1)], 0.0) / best
 
 
 def overlap(rows_QK: np.ndarray, truth_QK: np.ndarray) -> float:

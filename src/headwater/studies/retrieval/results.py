@@ -1,5 +1,5 @@
 """What T8 says of every method: means with their intervals, of all judged days and day by day, and
-the difference from the best rival. Shapes: Q queries.
+the difference from the best rival.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.config import EvaluationConfig
 from headwater.console import Console
 from headwater.studies.retrieval.comparing import Compared, compare
 from headwater.studies.retrieval.days import GROUPS, RetrievalData, read_days
-from headwater.studies.retrieval.intervals import Estimate, Resampler
+from headwater.studies.retrieval.judging import Estimate, Judge, Wanted
 from headwater.studies.retrieval.methods import POPULAR, RIVALS
 from headwater.workspace import Workspace
-
-BOOTSTRAP_SEED = 20250908
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,13 @@ class Result:
 @dataclass(frozen=True)
 class Results:
     """Methods are judged by `metric`; by it `rival` is the best of the `rivals`, and `best` is the
-    factory's own method. `results` are by method and group of items; `by_day` has the metric of all
-    wanted items, by method and day.
+    factory's own method. `judge` is that of all wanted items; `results` are by method and group of
+    items; `by_day` has the metric of all wanted items, by method and day.
     """
 
     data: RetrievalData
     compared: Compared
-    sample: Resampler
+    judge: Judge
     metric: str
     best: str
     rivals: tuple[str, ...]
@@ -72,57 +69,47 @@ def gather(workspace: Workspace, ks: tuple[int, ...], console: Console) -> Resul
     """
     config, data = workspace.config, read_days(workspace)
     compared = compare(config, data, ks, console)
-    span = config.evaluation
-    sample = Resampler(compared.users_Q, span.bootstrap, span.confidence, BOOTSTRAP_SEED)
+    confidence = config.evaluation.confidence
+    judges = {group: Judge(compared.wanted.group(group), confidence) for group in GROUPS}
     metric = f"recall_{ks[-1]}"
-    rivals = tuple(method for method in RIVALS if method in compared.metrics)
-    rival = highest(compared, rivals, metric)
+    metrics = tuple(f"{name}_{k}" for k in ks for name in ("recall", "ndcg"))
+    rivals = tuple(method for method in RIVALS if method in compared.methods)
+    rival = highest(judges["all"], rivals, metric)
     return Results(
         data=data,
         compared=compared,
-        sample=sample,
+        judge=judges["all"],
         metric=metric,
         best="exact" + (POPULAR if config.retrieval.prior else ""),
         rivals=rivals,
         rival=rival,
         results={
-            (method, group): _result(compared, sample, (method, group), metric, rival)
-            for method in compared.metrics
+            (method, group): _result(judges[group], method, metrics, metric, rival)
+            for method in compared.methods
             for group in GROUPS
         },
-        by_day=_by_day(compared, span, metric),
+        by_day=_by_day(compared.wanted, confidence, metric),
     )
 
 
-def highest(compared: Compared, methods: Iterable[str], metric: str) -> str:
-    """The method whose metric of all wanted items is best."""
-    return max(methods, key=lambda method: np.nanmean(compared.of_all(method, metric)))
+def highest(judge: Judge, methods: Iterable[str], metric: str) -> str:
+    """The method whose metric is best."""
+    return max(methods, key=lambda method: judge.mean(method, metric).value)
 
 
-def _result(
-    compared: Compared, sample: Resampler, what: tuple[str, str], metric: str, rival: str
-) -> Result:
-    method, group = what
-    values = compared.metrics[method][group]
-    lead = None
-    if method != rival:
-        lead = sample.difference(values[metric], compared.metrics[rival][group][metric])
+def _result(judge: Judge, method: str, metrics: Iterable[str], metric: str, rival: str) -> Result:
     return Result(
-        metrics={name: sample.mean(values_Q) for name, values_Q in values.items()},
-        queries=int((~np.isnan(values[metric])).sum()),
-        lead=lead,
+        metrics={name: judge.mean(method, name) for name in metrics},
+        queries=judge.queries,
+        lead=None if method == rival else judge.difference(method, rival, metric),
     )
 
 
-def _by_day(
-    compared: Compared, span: EvaluationConfig, metric: str
-) -> dict[str, dict[dt.date, Estimate]]:
-    made: dict[str, dict[dt.date, Estimate]] = {method: {} for method in compared.metrics}
-    for ordinal in np.unique(compared.days_Q):
-        mine_Q = compared.days_Q == ordinal
-        users = compared.users_Q[mine_Q]
-        sample = Resampler(users, span.bootstrap, span.confidence, BOOTSTRAP_SEED)
+def _by_day(wanted: Wanted, confidence: float, metric: str) -> dict[str, dict[dt.date, Estimate]]:
+    made: dict[str, dict[dt.date, Estimate]] = {method: {} for method in wanted.places}
+    for ordinal in np.unique(wanted.days_M):
+        judge = Judge(wanted.take(wanted.days_M == ordinal), confidence)
         day = dt.date.fromordinal(int(ordinal))
         for method, by_day in made.items():
-            by_day[day] = sample.mean(compared.of_all(method, metric)[mine_Q])
+            by_day[day] = judge.mean(method, metric)
     return made

@@ -16,7 +16,7 @@ from headwater.evaluation.table import Chart, Column, Series, Table
 from headwater.studies.comparison import Row
 from headwater.studies.registry import Asked
 from headwater.studies.retrieval.days import GROUPS, RetrievalData
-from headwater.studies.retrieval.intervals import Estimate
+from headwater.studies.retrieval.judging import Estimate
 from headwater.studies.retrieval.methods import POPULAR, RIVALS
 from headwater.studies.retrieval.results import Results, gather, highest
 from headwater.workspace import Workspace
@@ -143,22 +143,26 @@ def _verdict(lead: Estimate) -> str:
 
 def _equal_terms(found: Results) -> str:
     """What is left of the difference where the best factorisation is given the same popularity."""
-    compared, metric = found.compared, found.metric
-    given = [rival + POPULAR for rival in RIVALS if rival + POPULAR in compared.metrics]
+    judge, metric = found.judge, found.metric
+    given = [rival + POPULAR for rival in RIVALS if rival + POPULAR in found.compared.methods]
     if not given:
         return ""
-    best = highest(compared, given, metric)
-    theirs_Q = compared.of_all(best, metric)
-    less = found.sample.difference(compared.of_all("exact" + POPULAR, metric), theirs_Q)
+    best = highest(judge, given, metric)
+    less = judge.difference("exact" + POPULAR, best, metric)
     return (
         f" On equal terms, both with popularity, {best.removesuffix(POPULAR)} reaches"
-        f" {np.nanmean(theirs_Q):.4f}: {less.value:+.4f} ({less.low:+.4f} to {less.high:+.4f})."
+        f" {judge.mean(best, metric).value:.4f}: {less.value:+.4f} ({less.low:+.4f} to"
+        f" {less.high:+.4f})."
     )
 
 
 def _notes(spec: RetrievalConfig, found: Results) -> tuple[str, ...]:
     data, prior = found.data, spec.prior or PriorConfig()
-    unseen = "What a user met before is left out, for every method."
+    met = sum(day.met_before for day in data.judged)
+    unseen = (
+        "What a user met before is left out, for every method, and is not wanted:"
+        f" {met:,} clicks on such items."
+    )
     missing = "ALS and BPR are missing: `pip install implicit` adds them."
     return (
         _asked_note(data),
@@ -173,14 +177,18 @@ def _notes(spec: RetrievalConfig, found: Results) -> tuple[str, ...]:
         *([unseen] if spec.unseen else []),
         *(f"{name}: {setting}." for name, setting in found.compared.settings.items()),
         _rivals_note(found),
-        *([] if "ALS" in found.compared.metrics else [missing]),
+        (
+            "Intervals are over users and items, all days of either together. The chance in"
+            " training the upstream, which was trained once, is in none of them."
+        ),
+        *([] if "ALS" in found.compared.methods else [missing]),
     )
 
 
 def _asked_note(data: RetrievalData) -> str:
     """What is asked for, among what."""
     wanted = _wanted(data, "all")
-    missed = wanted - sum(int(day.relevant("all")[0].sum()) for day in data.judged)
+    missed = sum(int((day.places[1] < 0).sum()) for day in data.judged)
     queries = sum(map(len, data.judged))
     return (
         f"Queries: {queries:,} of {sum(data.asked):,} users with a {data.task} on"
@@ -191,7 +199,10 @@ def _asked_note(data: RetrievalData) -> str:
 
 
 def _wanted(data: RetrievalData, group: str) -> int:
-    return sum(int(day.relevant(group)[1].sum()) for day in data.judged)
+    return sum(
+        len(day.wanted) if group == "all" else int((day.is_cold == (group == "cold")).sum())
+        for day in data.judged
+    )
 
 
 def _rivals_note(found: Results) -> str:
@@ -213,7 +224,7 @@ def _charts(found: Results, confidence: float) -> tuple[Chart, ...]:
             "day",
             found.title,
             tuple(_day_series(method, found.by_day[method]) for method in found.drawn),
-            f"With {confidence:.0%} intervals over users.",
+            f"With {confidence:.0%} intervals over users and items.",
         ),
         Chart(
             "T8-items",
