@@ -192,18 +192,23 @@ def test_the_shuffled_control_is_dealt_anew_for_each_seed(ctr, ranker_rows, tmp_
     variant = Variant("x", ("ctr_user",), ("ctr_user",))
     task = replace(
         plain,
-        plan=replace(plain.plan, variant=variant),
+        plan=replace(
+            plain.plan,
+            variant=variant,
+            config=plain.plan.config.model_copy(update={"seeds": (0, 1)}),
+        ),
         view=FakeView({"ctr_user": space_of(ctr[0], day(0))}),
     )
-    inputs = inputs_of(task)
-    first, again, second = (
-        inputs.of_seed(task, seed).read["ctr_user"].vectors_BD for seed in (0, 0, 1)
-    )
-    assert torch.equal(first, again)
+    inputs, seeds = inputs_of(task), task.plan.config.seeds
+    every = torch.arange(len(rows))
+    of_seeds = inputs.of_seeds(every, len(seeds))
+    first, second = (inputs.rows(of_seeds[n]).read["ctr_user"].vectors_BD for n in (0, 1))
+    assert torch.equal(first, inputs_of(task).rows(every).read["ctr_user"].vectors_BD)
     assert (first != second).any(dim=1).float().mean() > 0.5
     assert sorted(first[:, 0].unique().tolist()) == sorted(second[:, 0].unique().tolist())
-    untouched = inputs_of(plain)
-    assert untouched.of_seed(plain, 1) is untouched
+    of_user = [inputs.rows(rows_B).blocks["user"].categorical_BC for rows_B in of_seeds]
+    assert torch.equal(of_user[0], of_user[1])  # all else is the row's own
+    assert inputs_of(plain).of_seeds(every, len(seeds)) is every
 
 
 def test_a_missing_vector_is_read_as_zeros_and_a_flag() -> None:

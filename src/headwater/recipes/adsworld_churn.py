@@ -58,6 +58,7 @@ def _entities(written: Path) -> dict[str, Any]:
         "user": {
             "table": str(written / "users.parquet"),
             "key": "user_id",
+            "exists_from": "joined",
             "features": {
                 "age": "categorical",
                 "country": "categorical",
@@ -69,6 +70,7 @@ def _entities(written: Path) -> dict[str, Any]:
         "item": {
             "table": str(written / "items.parquet"),
             "key": "item_id",
+            "exists_from": "created",
             "features": {
                 "section": "categorical",
                 "author": "categorical",

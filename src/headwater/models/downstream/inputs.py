@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,17 @@ from headwater.models.training import feature_tensors, history_tensors, id_slots
 from headwater.nn import FeatureTensors, HistoryTensors
 
 
-class Inputs(NamedTuple):
-    """What a ranker reads of N rows: its arguments.
+class Arguments(NamedTuple):
+    """What a ranker is called with."""
+
+    blocks: dict[str, FeatureTensors]
+    read: dict[str, EmbeddingTensors]
+    history: HistoryTensors | None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the rankers of a variant read of N rows.
 
     Of a variant with shuffled embeddings, `read` holds what each of `deals` seeds reads, one after
     the other: they are dealt out anew for each, so that the chance in a deal is part of the chance
@@ -46,12 +56,12 @@ class Inputs(NamedTuple):
             return index
         return index + self.size * torch.arange(seeds)[:, None]
 
-    def rows(self, index: Tensor) -> Inputs:
-        """Some rows, by number; see `of_seeds`."""
+    def rows(self, index: Tensor) -> Arguments:
+        """Of some rows, by number; see `of_seeds`."""
         own = index if self.deals == 1 else index % self.size
         blocks = {name: part.rows(own) for name, part in self.blocks.items()}
         read = {name: part.rows(index) for name, part in self.read.items()}
-        return Inputs(blocks, read, None if self.history is None else self.history.rows(own))
+        return Arguments(blocks, read, None if self.history is None else self.history.rows(own))
 
 
 def inputs_of(task: VariantTask) -> Inputs:
