@@ -59,10 +59,11 @@ from headwater.config.running import (
     StoreConfig,
     TrackingConfig,
 )
-from headwater.config.variants import SHUFFLED, embedding_names, read_by, upstream_entities
+from headwater.config.variants import NONE, SHUFFLED, embedding_names, read_by, upstream_entities
 
 __all__ = [
     "AUTO_GROUP",
+    "NONE",
     "SHUFFLED",
     "USER_DAY",
     "USER_TIME",

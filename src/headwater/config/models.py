@@ -212,6 +212,13 @@ class DownstreamConfig(Strict):
         (), description="which embeddings are compared (default: see `default_variants`)"
     )
     seeds: Annotated[tuple[int, ...], AfterValidator(distinct)] = Field((0, 1, 2), min_length=1)
+    fall_back: bool = Field(
+        True,
+        description=(
+            "rows that lack a vector of a variant are predicted as by the variant `none`, of the"
+            " same seed, where that is one of the variants"
+        ),
+    )
     projection: ProjectionConfig = ProjectionConfig()
     sequence: SequenceConfig = SequenceConfig()
     counters: Literal["none", "log", "full"] = Field(

@@ -8,6 +8,7 @@ from typing import Any
 
 from headwater.config.raw import get, items, keys, strings
 
+NONE = "none"
 SHUFFLED = "shuffled"
 TOWERS = ("user", "item")
 

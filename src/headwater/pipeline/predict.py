@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headwater.config import NONE, DownstreamConfig
 from headwater.evaluation import Judged, metrics_of
 from headwater.evaluation.within import ranked_within
 from headwater.events import Examples, groups_of
-from headwater.models.downstream import RankerJob, RankerPlan, judged_rows, predict_day
+from headwater.models.downstream import (
+    Predicted,
+    RankerJob,
+    RankerPlan,
+    fall_back,
+    judged_rows,
+    predict_day,
+)
 from headwater.pipeline.inputs import DayInputs
 from headwater.pipeline.rankers import Checkpoints, shares
 from headwater.schema import Task
@@ -105,15 +113,30 @@ def _predicted(
         for stale in run.stale_days
     ]
     jobs = [job(plans, stale) for plans, stale in asked]
-    found: dict[str, Scores] = {}
+    found: dict[tuple[str, int], dict[str, Predicted]] = {}
     with run.console.progress(f"{inputs.day} judge", len(jobs)) as bar:
         answers = run.engine.map(predict_day, jobs)
-        for (plans, stale), scores in zip(asked, answers, strict=True):
-            for plan, by_seed in zip(plans, scores, strict=True):
-                name = stale_name(plan.variant.name, stale)
-                found.setdefault(plan.consumer, {})[name] = by_seed
+        for (plans, stale), predicted in zip(asked, answers, strict=True):
+            of_variants = found.setdefault((plans[0].consumer, stale), {})
+            for plan, made in zip(plans, predicted, strict=True):
+                of_variants[plan.variant.name] = made
             bar.advance()
-    return found
+    scores: dict[str, Scores] = {}
+    for (consumer, stale), of_variants in found.items():
+        spec = run.workspace.config.downstream[consumer]
+        for variant, served in _fallen_back(spec, of_variants).items():
+            scores.setdefault(consumer, {})[stale_name(variant, stale)] = served.scores
+    return scores
+
+
+def _fallen_back(
+    spec: DownstreamConfig, of_variants: Mapping[str, Predicted]
+) -> dict[str, Predicted]:
+    """The variants as they are served: by `none` where they lack a vector, if that is asked for."""
+    if not spec.fall_back:
+        return dict(of_variants)
+    base = of_variants[NONE]
+    return {name: fall_back(made, base) for name, made in of_variants.items()}
 
 
 def stale_name(variant: str, days: int) -> str:

@@ -2,6 +2,8 @@
 
 from headwater.models.downstream.costs import Cost, costs_of
 from headwater.models.downstream.learning import (
+    Predicted,
+    fall_back,
     fit_variant,
     learn_day,
     predict_day,
@@ -15,12 +17,14 @@ __all__ = [
     "CHECKPOINT",
     "RANKERS",
     "Cost",
+    "Predicted",
     "Ranker",
     "RankerJob",
     "RankerPlan",
     "SequenceSpec",
     "VariantTask",
     "costs_of",
+    "fall_back",
     "fit_variant",
     "judged_rows",
     "learn_day",

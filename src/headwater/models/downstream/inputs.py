@@ -56,6 +56,14 @@ class Inputs:
             return index
         return index + self.size * torch.arange(seeds)[:, None]
 
+    def are_whole(self, seeds: Sequence[int]) -> dict[int, np.ndarray]:
+        """By seed, the rows for which every vector of the variant is there, [N]."""
+        there_M = torch.ones(self.deals * self.size, dtype=torch.bool)
+        for part in self.read.values():
+            there_M &= part.found_B1[:, 0] > 0
+        of_deals = there_M.unflatten(0, (self.deals, -1)).numpy()
+        return {seed: of_deals[place % self.deals] for place, seed in enumerate(seeds)}
+
     def rows(self, index: Tensor) -> Arguments:
         """Of some rows, by number; see `of_seeds`."""
         own = index if self.deals == 1 else index % self.size

@@ -7,6 +7,7 @@ of a batch, S seeds, K tasks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +24,31 @@ from headwater.nn import SeededDropout, Stack, masked_bce
 PREDICTED_ROWS = 4096  # at once
 
 
-def predict_day(job: RankerJob) -> list[dict[int, np.ndarray]]:
+class Predicted(NamedTuple):
+    """Of one variant, by seed: probabilities [N], and the rows that had all its vectors [N]."""
+
+    scores: dict[int, np.ndarray]
+    whole: dict[int, np.ndarray]
+
+
+def predict_day(job: RankerJob) -> list[Predicted]:
     """See `predict_variant`; an answer for each variant of the job."""
     tasks = job.to_predict()
     return [
-        predict_variant(task, inputs)
+        Predicted(predict_variant(task, inputs), inputs.are_whole(task.plan.config.seeds))
         for task, inputs in zip(tasks, inputs_of_each(tasks), strict=True)
     ]
+
+
+def fall_back(variant: Predicted, base: Predicted) -> Predicted:
+    """What a variant predicts where it has all its vectors, and elsewhere what `base` does, which
+    reads none: who has no vector is served as well as before there were any.
+    """
+    scores = {
+        seed: np.where(variant.whole[seed], scores_N, base.scores[seed])
+        for seed, scores_N in variant.scores.items()
+    }
+    return variant._replace(scores=scores)
 
 
 def learn_day(job: RankerJob) -> None:

@@ -53,7 +53,7 @@ class RankerPlan:
     @property
     def signature(self) -> str:
         """Equal for plans whose weights may go on from each other's."""
-        config = self.config.model_dump(mode="json", exclude={"variants", "seeds"})
+        config = self.config.model_dump(mode="json", exclude={"variants", "seeds", "fall_back"})
         specs = {name: asdict(spec) for name, spec in self.specs.items()}
         return digest_of(
             self.consumer,
