@@ -174,7 +174,9 @@ def bytes_of(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".lock", ".mdb") and "cache" not in path.parts
+        if path.is_file()
+        and path.suffix not in (".lock", ".mdb")
+        and not {"cache", "lake"} & set(path.parts)
     }
 
 

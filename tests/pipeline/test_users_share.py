@@ -87,10 +87,12 @@ def test_every_table_says_so(both) -> None:
 
 def test_a_smaller_share_is_part_of_what_was_judged_and_a_larger_is_not(both) -> None:
     def pooled(factory: Factory, share: float):
-        evaluation = factory.config.evaluation.model_copy(update={"users_share": share})
+        evaluation = factory.config.evaluation.model_copy(
+            update={"users_share": share, "start": day(1)}
+        )
         config = factory.config.model_copy(update={"evaluation": evaluation})
         workspace = Factory(config, factory.workspace.root).workspace
-        return workspace.predictions.pooled("ctr", day(1), None, workspace.days_done())
+        return workspace.judged("ctr", workspace.days_done())
 
     of_all = pooled(both[1.0], SHARE)
     of_some = pooled(both[SHARE], SHARE)

@@ -102,7 +102,8 @@ def backtest(
         with ThreadPoolExecutor(max(1, run.workspace.config.workers)) as pool:
             list(pool.map(go_through, runs))
     found = {
-        name: Backtested(made, made.workspace.judged(consumer, days)) for name, made in runs.items()
+        name: Backtested(made, backtests[name].asked(made.workspace.judged(consumer, days)))
+        for name, made in runs.items()
     }
     _expect_same_rows(table, found)
     return found

@@ -5,10 +5,11 @@ in a warehouse of its own, named after all that it rests on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headwater.blobs import Layout
 from headwater.config import (
+    NONE,
     AnyUpstreamConfig,
     DownstreamConfig,
     FactoryConfig,
@@ -18,7 +19,9 @@ from headwater.config import (
 )
 from headwater.digests import canonical_json, digest_of
 from headwater.engine import make_engine
+from headwater.evaluation import Judged
 from headwater.files import remove_folder
+from headwater.pipeline.predict import stale_name
 from headwater.pipeline.run import Run
 from headwater.version import __version__
 from headwater.workspace import Workspace
@@ -39,6 +42,19 @@ class Backtest:
     policy: PolicyConfig | None = None
     stale_days: tuple[int, ...] = (0,)
     upstreams: Mapping[str, AnyUpstreamConfig] | None = None
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """The variants that are trained: those asked for, and what they fall back on."""
+        beside = () if NONE in self.variants or not self.spec.fall_back else (NONE,)
+        return (*self.variants, *beside)
+
+    def asked(self, judged: Judged) -> Judged:
+        """What was judged, without a variant that was only fallen back on."""
+        beside = {stale_name(name, stale) for name in self.learnt for stale in self.stale_days}
+        beside -= {stale_name(name, stale) for name in self.variants for stale in self.stale_days}
+        kept = {name: found for name, found in judged.scores.items() if name not in beside}
+        return replace(judged, scores=kept)
 
 
 def run_of(run: Run, consumer: str, what: Backtest, beside: int = 1) -> Run:
@@ -76,7 +92,7 @@ def _config_of(config: FactoryConfig, consumer: str, what: Backtest, beside: int
     }
     changes: dict[str, object] = {
         "workers": config.workers if beside == 1 else min(1, config.workers),
-        "downstream": {consumer: what.spec.model_copy(update={"variants": what.variants})},
+        "downstream": {consumer: what.spec.model_copy(update={"variants": what.learnt})},
         "lanes": {},
         "lifecycle": config.lifecycle.model_copy(update=lifecycle),
         "gates": config.gates.model_copy(update={"settle_days": FOREVER_DAYS}),

@@ -133,9 +133,9 @@ def _fallen_back(
     spec: DownstreamConfig, of_variants: Mapping[str, Predicted]
 ) -> dict[str, Predicted]:
     """The variants as they are served: by `none` where they lack a vector, if that is asked for."""
-    if not spec.fall_back:
+    base = of_variants.get(NONE)
+    if base is None or not spec.fall_back:
         return dict(of_variants)
-    base = of_variants[NONE]
     return {name: fall_back(made, base) for name, made in of_variants.items()}
 
 

@@ -12,7 +12,7 @@ from headwater.events import BlockSpec
 from headwater.events.specs import block_specs
 from headwater.models.upstream.base import Declared
 
-FORMAT = 3  # part of the signature; raised when the network's layout changes
+FORMAT = 4  # part of the signature; raised when the network's layout changes
 
 
 @dataclass(frozen=True)
