@@ -52,9 +52,10 @@ def as_integers(ids: pl.Series) -> bool:
     """Whether a column of ids is of integers that 64 signed bits hold; all others are text."""
     if not ids.dtype.is_integer():
         return False
-    if ids.dtype != pl.UInt64 or len(ids) == 0:
+    if ids.dtype not in (pl.UInt64, pl.Int128, pl.UInt128) or len(ids) == 0:
         return True
-    return bool((ids <= _INT64.max).all())
+    low = True if ids.dtype.is_unsigned_integer() else (ids >= _INT64.min).all()
+    return bool(low and (ids <= _INT64.max).all())
 
 
 def keys_of(ids: pl.Series) -> np.ndarray:

@@ -365,3 +365,129 @@ def test_times_as_text_are_read_in_whatever_ways_a_column_mixes(tmp_path) -> Non
         write(frame, tmp_path / "a.csv")
         [facts] = lake.ledger.files.values()
         assert (dict(facts.rows), facts.undated) == ({D0: 7}, 1)
+
+
+# ---- what a reviewer found -----------------------------------------------------------------------
+
+
+def test_who_only_reads_sees_what_comes_while_it_runs(tmp_path) -> None:
+    """Also of a file that the run cuts anew meanwhile, sweeping the parts of before."""
+    write(rows_of(range(3)), tmp_path / "a.csv")
+    log, run = log_of(str(tmp_path / "*.csv")), kept(tmp_path, "*.csv")
+    run.lake.ingest()
+    reader = EventLog(log, UTC, lake=tmp_path / "lake")
+    assert len(reader.day(after(2))) == 30
+    write(rows_of(range(4), 40), tmp_path / "a.csv")
+    write(rows_of(range(4, 5)), tmp_path / "b.csv")
+    run.lake.ingest()
+    assert len(reader.day(after(2))) == 40
+    assert len(reader.between(*day_bounds_us(after(4), UTC))) == 30
+
+
+def test_parts_that_two_files_share_hold_their_bytes_only(tmp_path, monkeypatch) -> None:
+    for name in ("a.csv", "b.csv"):
+        write(rows_of(range(2)), tmp_path / name)
+    kept(tmp_path, "*.csv").lake.ingest()
+    real = lake_module._digest
+
+    def meanwhile(path: str, what: str) -> str:
+        found = real(path, what)
+        with open(path, "a") as handle:
+            handle.write(f"{day_bounds_us(D0, UTC)[0] // 1000},x,1,1.0,1\n")
+        return found
+
+    os.utime(tmp_path / "b.csv", (5, 5))
+    monkeypatch.setattr(lake_module, "_digest", meanwhile)
+    with pytest.raises(LogError, match=r"b\.csv was changed while it was read"):
+        kept(tmp_path, "*.csv").lake.ingest()
+    monkeypatch.undo()
+    (tmp_path / "b.csv").unlink()
+    assert len(kept(tmp_path, "*.csv").day(D0)) == 30
+
+
+def test_news_wait_until_they_are_taken(tmp_path) -> None:
+    write(rows_of(range(1)), tmp_path / "a.csv")
+    kept(tmp_path, "*.csv").lake.ingest()
+    write(rows_of(range(1), 7), tmp_path / "b.csv")
+    (tmp_path / "c.csv").write_text("")
+    with pytest.raises(LogError, match=r"c\.csv"):
+        kept(tmp_path, "*.csv").lake.ingest()
+    (tmp_path / "c.csv").unlink()
+    kept(tmp_path, "*.csv").lake.ingest()
+    lake = kept(tmp_path, "*.csv").lake
+    [change] = lake.take_news()
+    assert (Path(change.path).name, dict(change.rows)) == ("b.csv", {D0: 7})
+    assert lake.take_news() == kept(tmp_path, "*.csv").lake.take_news() == ()
+
+
+def test_a_file_under_another_name_is_no_news(tmp_path) -> None:
+    write(rows_of(range(1)), tmp_path / "a.csv")
+    log = kept(tmp_path, "*.csv")
+    log.lake.ingest()
+    (tmp_path / "a.csv").rename(tmp_path / "b.csv")
+    assert log.lake.ingest() == []
+    assert len(log.day(D0)) == 30
+
+
+@pytest.mark.parametrize("ending", ["arrow", "jsonl", "csv", "parquet"])
+def test_brackets_in_a_name_are_no_pattern_either(tmp_path, ending) -> None:
+    write(rows_of(range(1), 4), tmp_path / f"a[1].{ending}")
+    write(rows_of(range(1), 12), tmp_path / f"a1.{ending}")
+    assert len(kept(tmp_path, f"a[1].{ending}").day(D0)) == 4
+
+
+def test_what_lies_in_a_hidden_folder_is_passed_over(tmp_path) -> None:
+    (tmp_path / "in" / "_temporary" / "0").mkdir(parents=True)
+    write(rows_of(range(1)), tmp_path / "in" / "a.parquet")
+    write(rows_of(range(1), 9), tmp_path / "in" / "_temporary" / "0" / "b.parquet")
+    assert len(kept(tmp_path, "in").day(D0)) == 30
+
+
+def test_a_clock_set_back_over_midnight_loses_no_row(tmp_path) -> None:
+    zone = ZoneInfo("America/St_Johns")  # in 2010 at 00:01 on 7 November
+    low = day_bounds_us(dt.date(2010, 11, 5), zone)[0]
+    high = day_bounds_us(dt.date(2010, 11, 9), zone)[1]
+    times = np.arange(low, high, 300_000_000)
+    frame = rows_of(range(1), len(times)).with_columns(t=pl.Series(times // 1000))
+    for ending in ("csv", "parquet"):
+        write(frame, tmp_path / f"whole.{ending}")
+        log = kept(tmp_path, f"whole.{ending}", zone, ending)
+        days = [dt.date(2010, 11, 5 + n) for n in range(5)]
+        assert sum(len(log.day(day)) for day in days) == len(times)
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "null", "[]", '{"format": 1', '{"files": 1}'])
+def test_a_damaged_ledger_is_made_again(tmp_path, damage) -> None:
+    write(rows_of(range(3)), tmp_path / "a.csv")
+    kept(tmp_path, "*.csv").lake.ingest()
+    (tmp_path / "lake" / "feed" / "ledger.json").write_text(damage)
+    assert len(kept(tmp_path, "*.csv").day(after(2))) == 30
+
+
+def test_a_part_that_is_gone_is_cut_again(tmp_path) -> None:
+    write(rows_of(range(3)), tmp_path / "a.csv")
+    kept(tmp_path, "*.csv").lake.ingest()
+    next((tmp_path / "lake").rglob(f"{after(1)}.parquet")).unlink()
+    assert len(kept(tmp_path, "*.csv").day(after(1))) == 30
+
+
+def test_undated_rows_of_a_cut_file_are_kept_with_its_parts(tmp_path, monkeypatch) -> None:
+    frame = as_text(rows_of(range(2))).with_columns(
+        t=pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("soon")).otherwise(pl.col("t"))
+    )
+    write(frame, tmp_path / "a.csv")
+    kept(tmp_path, "*.csv").lake.ingest()
+    with opened(monkeypatch) as files:
+        assert kept(tmp_path, "*.csv").undated()["t"].to_list() == ["soon"]
+    assert files == []
+
+
+def test_a_file_exchanged_while_a_day_is_read_in_place_is_told(tmp_path) -> None:
+    write(rows_of(range(1)), tmp_path / "a.parquet")
+    log = kept(tmp_path, "*.parquet")
+    log.lake.ingest()
+    write(rows_of(range(1), 40), tmp_path / "a.parquet")
+    with pytest.raises(LogError, match=r"a\.parquet was changed while it was read"):
+        log.day(D0)
+    log.lake.ingest()
+    assert len(log.day(D0)) == 40

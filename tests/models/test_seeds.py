@@ -108,7 +108,8 @@ def test_variants_of_a_job_are_what_they_are_alone(rows, tmp_path) -> None:
     assert len(together) == len(plans) > 1
     for plan, found in zip(plans, together, strict=True):
         (alone,) = predict_day(replace(job, plans=(plan,)))
-        np.testing.assert_array_equal(found[0], alone[0])
+        np.testing.assert_array_equal(found.scores[0], alone.scores[0])
+        np.testing.assert_array_equal(found.whole_N, alone.whole_N)
 
 
 def test_a_consumers_variants_are_shared_out_among_the_workers(make_factory) -> None:

@@ -32,8 +32,8 @@ def alike(frame: pl.DataFrame, variant: str, seed: int) -> np.ndarray:
 
 
 def test_by_hand() -> None:
-    own = Predicted({3: np.array([0.1, 0.2, 0.3])}, {3: np.array([True, False, True])})
-    base = Predicted({3: np.array([0.7, 0.8, 0.9])}, {3: np.ones(3, bool)})
+    own = Predicted({3: np.array([0.1, 0.2, 0.3])}, np.array([True, False, True]))
+    base = Predicted({3: np.array([0.7, 0.8, 0.9])}, np.ones(3, bool))
     assert fall_back(own, base).scores[3].tolist() == [0.1, 0.8, 0.3]
 
 
@@ -52,6 +52,7 @@ def test_rows_without_a_vector_are_predicted_by_what_reads_none(make_factory) ->
     whole &= np.zeros(len(frame), bool) if item is None else item.found_N
     for seed in factory.workspace.config.downstream["ctr"].seeds:
         assert alike(frame, "all", seed)[~whole].all()
+        assert alike(frame, SHUFFLED, seed)[~whole].all()  # its control falls back alike
         assert alike(frame, "ctr_user", seed)[~found["ctr_user"]].all()
         assert not alike(frame, "ctr_user", seed)[found["ctr_user"]].any()
     assert 0 < found["ctr_user"].mean() < 1

@@ -18,6 +18,7 @@ from headwater.backtests.timing import TIMED_ROWS, last_taught, timed_tasks
 from headwater.config import SHUFFLED, DownstreamConfig
 from headwater.evaluation import Chart, Column, Judged, Lift, Series, Table
 from headwater.evaluation.verdict import is_no_worse, last_no_worse, shown
+from headwater.files import exclusive
 from headwater.models.downstream import Cost, costs_of
 from headwater.pipeline.run import Run
 from headwater.studies import Asked
@@ -167,7 +168,8 @@ def _gather(
         *control_pairs(judged.scores, [WHOLE]),
     ]
     lifts = Lifts.of(judged, run.workspace.config.evaluation, further)
-    taught = last_taught(run, consumer)
+    with exclusive(run.workspace.layout.root):  # reading a day adds to the lake
+        taught = last_taught(run, consumer)
     return _Found(
         judged=judged,
         lifts=lifts,

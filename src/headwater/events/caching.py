@@ -64,9 +64,13 @@ class ExampleCache:
         """`files` names those that examples are read from, as they are now."""
         self.folder, self._made_from, self._files = folder, made_from, files
 
-    def _path(self, log: str, day: dt.date, tasks: tuple[str, ...], matured: bool) -> Path:
+    def place(self, log: str, day: dt.date, tasks: tuple[str, ...], matured: bool) -> Path:
+        """Where the day's examples with the labels of `tasks` lie, once they are encoded from the
+        data as it is now. Ask before the data is read: what is written meanwhile makes another.
+        """
         stats = [
-            (file, (stat := os.stat(file)).st_size, stat.st_mtime_ns) for file in self._files()
+            (file, (stat := os.stat(file)).st_size, stat.st_mtime_ns, stat.st_ino)
+            for file in self._files()
         ]
         return (
             self.folder
@@ -75,23 +79,16 @@ class ExampleCache:
             / digest_of(FORMAT, self._made_from, stats, tasks, matured)[:24]
         )
 
-    def find(self, log: str, day: dt.date, tasks: tuple[str, ...], matured: bool) -> Path | None:
-        """Where the day's examples with the labels of `tasks` lie, if they were encoded before from
-        the same data.
-        """
-        folder = self._path(log, day, tasks, matured)
-        return folder if (folder / MANIFEST).is_file() else None
+    def has(self, place: Path) -> bool:
+        """Whether a day was encoded before from the same data."""
+        return (place / MANIFEST).is_file()
 
-    def keep(
-        self, tasks: tuple[str, ...], matured: bool, parts: Iterable[Examples], rows: int
-    ) -> Path:
-        """Keep a day, encoded part after part; returns where it lies."""
+    def keep(self, place: Path, parts: Iterable[Examples], rows: int) -> None:
+        """Keep a day, encoded part after part."""
         parts = iter(parts)
         first = next(parts)
-        folder = self._path(first.log, first.day, tasks, matured)
-        with new_folder(folder) as aside:
+        with new_folder(place) as aside:
             write_examples(aside, first, parts, rows)
-        return folder
 
     def beside(self, day: dt.date, name: str) -> Path:
         """Where something else of a day is kept: it is written again whenever it is asked for, and

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -29,9 +30,11 @@ from headwater.events.ledger import (
 )
 from headwater.events.tables import COLUMNAR, collect, matching_files, scan, unreadable
 from headwater.events.times import date_of_us, day_bounds_us, raw_bounds, to_us
-from headwater.files import new_folder
+from headwater.files import TEMPORARY, new_folder
 from headwater.schema import Log
 
+LEDGER = "ledger.json"
+UNDATED = "undated.parquet"  # beside the parts: rows that belong to no day
 IN_PLACE_DAYS = 2
 WHOLE_BYTES = 32 << 20  # a smaller file is read at once
 BUFFERED_BYTES = 256 << 20  # of rows that wait to be written to their day's part
@@ -59,16 +62,34 @@ class Lake:
         self._what = f"log {log.name}"
         self._signature = digest_of(log.time, log.time_unit, zone.key, log.columns)
         self._known: Ledger | None = None
+        self._read_ledger: tuple[Identity | None, Mapping[str, FileFacts]] = (None, {})
 
     @property
     def ledger(self) -> Ledger:
-        """What is known of the files; they are looked at once in this object's life, and whenever
-        `ingest` is called.
+        """What is known of the files. Who keeps the lake looks at them when `ingest` is called, so
+        that a day reads one state of them; who only reads looks each time.
         """
-        if self._known is None:
+        if self._known is None or not self._keeps:
             self.ingest()
         assert self._known is not None
         return self._known
+
+    def take_news(self) -> tuple[Change, ...]:
+        """What has changed since this was last asked for, for whoever tells it."""
+        news = self.ledger.news
+        if news and self._known is not None:
+            told = replace(self._known, news=())
+            self._keep(self._known, told)
+            self._known = told
+        return news
+
+    def expect_unchanged(self, low_us: int, high_us: int) -> None:
+        """Raise LogError where a file that was read in place is no longer the one that is known."""
+        if low_us < high_us and self._known is not None:
+            first, last = date_of_us(low_us, self.zone), date_of_us(high_us - 1, self.zone)
+            for path, facts in self._known.files.items():
+                if not facts.cut and facts.touches(first, last):
+                    expect_at_rest(path, facts.identity, self._what)
 
     def ingest(self, done: Callable[[str], None] = lambda _: None) -> list[Change]:
         """Read every file that is new or changed; returns what is other than before.
@@ -78,20 +99,22 @@ class Lake:
         missing, changed while it was read.
         """
         before = self._before()
+        kept = self._kept_facts()
         files = dict[str, FileFacts]()
         try:
             for path in matching_files(self.log.paths, self._what):
-                known = before.files.get(path)
+                known = [before.files.get(path), kept.get(path)]
                 files[path] = self._facts(path, known)
-                if files[path] is not known:
+                if not any(files[path] is facts for facts in known):
                     done(path)
-        finally:
+        except BaseException:
             # what was read so far is not read again; what is not listed yet is not forgotten
-            self._keep(before, before.with_files({**before.files, **files}))
-        self._known = before.with_files(files)
+            self._keep(before, before.followed_by({**before.files, **files}, before.whole))
+            raise
+        self._known = before.followed_by(files, whole=True)
         self._keep(before, self._known)
         self._sweep()
-        return self._known.changes_since(before) if before.files else []
+        return list(self._known.news[len(before.news) :])
 
     def unread(self) -> int:
         """How many files are new or changed. Raises LogError where there are no files."""
@@ -124,15 +147,18 @@ class Lake:
     def undated(self) -> Iterator[tuple[str, pl.LazyFrame]]:
         """Of each file that has such: the rows whose time cannot be read. Raises LogError."""
         for path, facts in self.ledger.files.items():
-            if facts.undated:
+            if facts.undated and facts.cut:
+                yield path, pl.scan_parquet(self._parts(facts.digest) / UNDATED, glob=False)
+            elif facts.undated:
                 yield path, self._timed(path).filter(pl.col(TIME).is_null())
 
     # ---- one file ------------------------------------------------------------------------------
 
-    def _facts(self, path: str, known: FileFacts | None) -> FileFacts:
-        """What is known of a file, which is read unless it is the one that was."""
-        if known is not None and self._is_known(path, known):
-            return known
+    def _facts(self, path: str, known: Sequence[FileFacts | None]) -> FileFacts:
+        """What is known of a file, which is read unless it is one that was."""
+        for facts in known:
+            if facts is not None and self._is_known(path, facts):
+                return facts
         identity = self._identity(path)
         digest = _digest(path, self._what)
         lazy = scan(path, self.log.columns, self._what)
@@ -146,7 +172,7 @@ class Lake:
             rows, undated = counted(times, self.zone)
             cuts = cuts and len(rows) > IN_PLACE_DAYS
         if cuts:
-            rows, undated = self._cut(path, digest)
+            rows, undated = self._cut(path, digest, identity)
         expect_at_rest(path, identity, self._what)
         return FileFacts(identity, digest, rows, undated, types, cuts)
 
@@ -187,28 +213,39 @@ class Lake:
         return self._folder / "parts" / f"{digest[:24]}-{self._signature[:8]}"
 
     def _has_parts(self, facts: FileFacts) -> bool:
-        return not facts.cut or (self._folder is not None and self._parts(facts.digest).is_dir())
+        if not facts.cut:
+            return True
+        if self._folder is None:
+            return False
+        parts = [self._part(facts.digest, day) for day in facts.rows]
+        parts += [self._parts(facts.digest) / UNDATED] if facts.undated else []
+        return all(part.is_file() for part in parts)
 
-    def _cut(self, path: str, digest: str) -> tuple[dict[dt.date, int], int]:
+    def _cut(self, path: str, digest: str, identity: Identity) -> tuple[dict[dt.date, int], int]:
         """Copy a file's rows into a part a day; returns how many it has by day, and undated."""
         with new_folder(self._parts(digest)) as aside:
-            scraps = _Scraps(aside)
-            undated = 0
-            try:
-                for batch in self._batches(path):
-                    undated += batch[TIME].null_count()
-                    self._scatter(batch.filter(pl.col(TIME).is_not_null()), scraps)
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise unreadable(path, self._what, error) from error
-            return scraps.bound(), undated
+            scraps, undated = _Scraps(aside), list[pl.DataFrame]()
+            for batch in self._batches(path):
+                undated.append(batch.filter(pl.col(TIME).is_null()))
+                self._scatter(batch.filter(pl.col(TIME).is_not_null()), scraps)
+            # before they are in place: two files of the same bytes share their parts
+            expect_at_rest(path, identity, self._what)
+            rows = pl.concat(undated, how="vertical_relaxed") if undated else pl.DataFrame()
+            if len(rows):
+                dropped = rows if self._drops is None else self._drops(rows)
+                dropped.write_parquet(aside / UNDATED)
+            return scraps.bound(), len(rows)
 
     def _batches(self, path: str) -> Iterator[pl.DataFrame]:
         """A file's rows with their TIME, in their order; all at once where they are few."""
         rows = self._timed(path)
         if Identity.of(path).size < WHOLE_BYTES:
-            yield rows.collect(engine="streaming")
-        else:
+            yield collect(rows, path, self._what)
+            return
+        try:
             yield from rows.collect_batches(maintain_order=True)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise unreadable(path, self._what, error) from error
 
     def _scatter(self, batch: pl.DataFrame, scraps: _Scraps) -> None:
         if self._drops is not None:
@@ -223,11 +260,21 @@ class Lake:
             return self._known
         if self._folder is None:
             return Ledger(self._signature)
-        return Ledger.read(self._folder / "ledger.json", self._signature)
+        return Ledger.read(self._folder / LEDGER, self._signature)
+
+    def _kept_facts(self) -> Mapping[str, FileFacts]:
+        """What another process has written down since, for who only reads."""
+        if self._keeps or self._known is None or self._folder is None:
+            return {}
+        path = self._folder / LEDGER
+        now = Identity.of(str(path)) if path.is_file() else None
+        if now != self._read_ledger[0]:
+            self._read_ledger = (now, Ledger.read(path, self._signature).files)
+        return self._read_ledger[1]
 
     def _keep(self, before: Ledger, ledger: Ledger) -> None:
         if self._keeps and self._folder is not None and ledger != before:
-            ledger.write(self._folder / "ledger.json")
+            ledger.write(self._folder / LEDGER)
 
     def _sweep(self) -> None:
         """Parts of files that are gone, or were read in another way, go too."""
@@ -235,7 +282,7 @@ class Lake:
             return
         named = {self._parts(facts.digest) for facts in self._known.files.values() if facts.cut}
         for folder in (self._folder / "parts").glob("*"):
-            if folder not in named:
+            if folder not in named and not folder.name.startswith(TEMPORARY):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

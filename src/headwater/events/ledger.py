@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import LogError
+from headwater.errors import LogError, StoreError
 from headwater.files import read_json, write_json
 
 FORMAT = 1
@@ -82,6 +82,11 @@ class Change:
         rows = {str(day): n for day, n in self.rows.items()}
         return {"path": self.path, "what": self.what, "rows": rows}
 
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Change:
+        rows = {dt.date.fromisoformat(day): n for day, n in raw["rows"].items()}
+        return cls(raw["path"], raw["what"], rows)
+
     def __str__(self) -> str:
         if not self.rows:
             return f"{self.path} ({self.what}): no day's rows are others"
@@ -92,41 +97,66 @@ class Change:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The files of a log, by path; `signature` is of how they are read."""
+    """The files of a log, by path; `signature` is of how they are read.
+
+    `whole`: all files were read once, so that what is not known is new. `news` is what has changed
+    since then and was told to nobody yet.
+    """
 
     signature: str
     files: Mapping[str, FileFacts] = field(default_factory=dict)
+    whole: bool = False
+    news: tuple[Change, ...] = ()
 
     @classmethod
     def read(cls, path: Path, signature: str) -> Ledger:
-        """What is kept; empty where nothing is, or where it was read in another way."""
-        if not path.is_file():
+        """What is kept; empty where nothing is, where it was read in another way, or where it is
+        damaged, for all of it can be read again.
+        """
+        try:
+            raw = read_json(path) if path.is_file() else {}
+            if (raw.get("format"), raw.get("signature")) != (FORMAT, signature):
+                return cls(signature)
+            files = {name: FileFacts.from_json(facts) for name, facts in raw["files"].items()}
+            news = tuple(Change.from_json(change) for change in raw["news"])
+            return cls(signature, files, raw["whole"], news)
+        except (StoreError, AttributeError, KeyError, TypeError, ValueError):
             return cls(signature)
-        raw = read_json(path)
-        if (raw["format"], raw["signature"]) != (FORMAT, signature):
-            return cls(signature)
-        files = {name: FileFacts.from_json(facts) for name, facts in raw["files"].items()}
-        return cls(signature, files)
 
     def write(self, path: Path) -> None:
-        files = {name: facts.as_json() for name, facts in self.files.items()}
-        write_json(path, {"format": FORMAT, "signature": self.signature, "files": files})
+        raw = {
+            "format": FORMAT,
+            "signature": self.signature,
+            "files": {name: facts.as_json() for name, facts in self.files.items()},
+            "whole": self.whole,
+            "news": [change.as_json() for change in self.news],
+        }
+        write_json(path, raw)
 
-    def with_files(self, files: Mapping[str, FileFacts]) -> Ledger:
-        return replace(self, files=dict(files))
+    def followed_by(self, files: Mapping[str, FileFacts], whole: bool) -> Ledger:
+        """The ledger with these files in place of its own, and what that changes as news."""
+        news = self.changes_to(files) if self.whole else []
+        return replace(self, files=dict(files), whole=whole, news=(*self.news, *news))
 
-    def changes_since(self, before: Ledger) -> list[Change]:
-        """What the files tell that `before` did not, in the order of their paths."""
+    def changes_to(self, files: Mapping[str, FileFacts]) -> list[Change]:
+        """What some files tell that these did not, in the order of their paths.
+
+        A file of the same bytes under another name, or with other times, is none.
+        """
+        gone = {facts.digest for path, facts in self.files.items() if path not in files}
+        come = {facts.digest for path, facts in files.items() if path not in self.files}
+        renamed = gone & come
         found = []
-        for path in sorted({*self.files, *before.files}):
-            now, then = self.files.get(path), before.files.get(path)
-            if now is None or then is None:
+        for path in sorted({*files, *self.files}):
+            now, then = files.get(path), self.files.get(path)
+            only = now or then
+            assert only is not None
+            if now is not None and then is not None:
+                if now.digest != then.digest:
+                    found.append(Change(path, "changed", _differences(now, then)))
+            elif only.digest not in renamed:
                 what = "vanished" if now is None else "new"
-            elif now.digest == then.digest:
-                continue
-            else:
-                what = "changed"
-            found.append(Change(path, what, _differences(now, then)))
+                found.append(Change(path, what, _differences(now, then)))
         return found
 
     @property

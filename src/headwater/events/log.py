@@ -187,6 +187,7 @@ class EventLog:
             collect(rows, file, self._what).with_columns(pl.lit(file).alias(SOURCE))
             for file, rows in self.lake.frames(low_us, high_us)
         ]
+        self.lake.expect_unchanged(low_us, high_us)
         if not frames:
             file, nothing = self.lake.empty()
             frames = [

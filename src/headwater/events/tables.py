@@ -48,12 +48,14 @@ def _matches(path: str) -> list[str]:
         named = [file for file in below if file.endswith(KNOWN)]
     else:
         named = glob.glob(path, recursive=True)
-    hidden = (".", "_")
-    return sorted(
-        file
-        for file in named
-        if os.path.isfile(file) and not os.path.basename(file).startswith(hidden)
-    )
+    return sorted(file for file in named if os.path.isfile(file) and not _hidden(file, path))
+
+
+def _hidden(file: str, path: str) -> bool:
+    """Whether the file, or a folder that the path does not name, begins with `.` or `_`."""
+    depth = len(Path(path).parts) if os.path.isdir(path) else 0
+    parts = Path(file).parts[depth:] if depth else (os.path.basename(file),)
+    return any(part.startswith((".", "_")) for part in parts)
 
 
 def digests_of_files(paths: Iterable[str], what: str) -> list[str]:
@@ -93,9 +95,9 @@ def _open(file: str, what: str) -> pl.LazyFrame:
     if file.endswith((".parquet", ".pq")):
         return pl.scan_parquet(file, glob=False)
     if file.endswith(COLUMNAR):
-        return pl.scan_ipc(file)
+        return pl.scan_ipc(file, glob=False)
     if file.endswith(LINES):
-        return pl.scan_ndjson(file, infer_schema_length=None)
+        return pl.scan_ndjson(glob.escape(file), infer_schema_length=None)
     if file.endswith((*COMMAS, *TABS)):
         separator = "\t" if file.endswith(TABS) else ","
         return pl.scan_csv(file, glob=False, infer_schema=False, separator=separator)

@@ -124,5 +124,10 @@ def raw_bounds(low_us: int, high_us: int, unit: str) -> tuple[int, int]:
 
 
 def date_of_us(us: int, zone: ZoneInfo) -> dt.date:
-    """The local day of a moment."""
-    return dt.datetime.fromtimestamp(us / 1e6, tz=zone).date()
+    """The day whose local midnights lie around a moment; see `day_bounds_us`.
+
+    A clock that is set back over midnight shows the day before once more: those minutes are of the
+    day that has begun.
+    """
+    day = dt.datetime.fromtimestamp(us // 1_000_000, tz=zone).date()
+    return day + dt.timedelta(days=us >= day_bounds_us(day, zone)[1])

@@ -23,11 +23,13 @@ from headwater.lifecycle.renew import (
     clean_tables,
     entity_of,
     holds_erased,
+    remove_stale_parts,
     renew_lane,
 )
 from headwater.lifecycle.retention import lanes_of, retire
 from headwater.lifecycle.serve import online_folder, online_of
 from headwater.lifecycle.switch import switch_to
+from headwater.schema import Schema
 from headwater.store import Catalog, Segment, Tombstones
 from headwater.workspace import Workspace, open_edition
 
@@ -145,10 +147,20 @@ def _cleaned(workspace: Workspace, tombstones: Tombstones) -> Iterator[Place]:
         refused = layout.refused_rows(log.name)
         columns = {column: entity for entity, column in log.entities.items()}
         yield clean_tables(f"quarantine/{log.name}", refused, tombstones, columns)
+        remove_stale_parts(layout.lake_parts(log.name), columns)
         parts = layout.lake_parts(log.name)
         yield clean_tables(f"lake/{log.name}", parts, tombstones, columns)
+    yield from _undeclared_logs(layout, schema)
     yield _emptied("backtests", layout.backtests, "*")
     yield _emptied("encoded days", layout.cache, "*/*/*")
+
+
+def _undeclared_logs(layout: Layout, schema: Schema) -> Iterator[Place]:
+    """What is left of logs that are no longer declared: whose ids it holds cannot be told."""
+    for kept in (layout.lake, layout.quarantine):
+        for folder in sorted(kept.glob("*")):
+            if folder.name not in schema.logs:
+                yield _emptied(f"{kept.name}/{folder.name}, no longer declared", folder, "**/*")
 
 
 def _emptied(place: str, folder: Path, counted: str) -> Place:

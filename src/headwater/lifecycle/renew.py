@@ -227,6 +227,13 @@ def clean_tables(
     return Place(place, looked, removed)
 
 
+def remove_stale_parts(paths: Sequence[Path], columns: Mapping[str, str]) -> None:
+    """Remove what was cut from a log before its ids were declared as they are now."""
+    for path in paths:
+        if not {*columns} <= {*pl.read_parquet_schema(path)}:
+            path.unlink()
+
+
 def holds_erased(
     path: Path, tombstones: Tombstones, columns: Mapping[str, str], as_keys: bool = False
 ) -> bool:

@@ -121,7 +121,8 @@ class DayReader:
     def _ingest(self, done: Collection[dt.date]) -> None:
         """Look for files that are new or changed, and tell of those that touch days already run."""
         for name, log in self.events.logs.items():
-            for change in log.lake.ingest():
+            log.lake.ingest()
+            for change in log.lake.take_news():
                 late = sorted({*change.rows} & {*done})
                 if late:
                     self._tell(late_files(name, change, late))
@@ -135,12 +136,12 @@ class DayReader:
         age = (known_by - of).days
         tasks = self._workspace.schema.tasks.values()
         known = tuple(task.name for task in tasks if task.log == log and task.matures_days <= age)
-        folder = self.cache.find(log, of, known, matured=of < known_by)
-        if folder is None:
+        place = self.cache.place(log, of, known, matured=of < known_by)
+        if not self.cache.has(place):
             rows = self.events.logs[log].day(of) if rows is None else rows
             parts = self.events.parts(rows, known, known_by, PART_ROWS)
-            folder = self.cache.keep(known, of < known_by, parts, len(rows))
-        return EncodedDay(folder, EncodedRows(folder, known).open())
+            self.cache.keep(place, parts, len(rows))
+        return EncodedDay(place, EncodedRows(place, known).open())
 
 
 def _wanted(config: FactoryConfig) -> list[str]:

@@ -113,7 +113,8 @@ class World:
 
     def _rows(self, cache: ExampleCache, day: dt.date) -> EncodedRows:
         events, tasks = self.reader.logs["feed"].day(day), ("click",)
-        folder = cache.keep(tasks, False, [self.reader.build(events, tasks, day)], len(events))
+        folder = cache.place("feed", day, tasks, matured=False)
+        cache.keep(folder, [self.reader.build(events, tasks, day)], len(events))
         return EncodedRows(folder, tasks)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headwater.evaluation import Variant
 from headwater.events import Examples
 from headwater.models.downstream.networks import BLOCK_NAMES
 from headwater.models.downstream.plan import VariantTask
@@ -37,12 +38,14 @@ class Inputs:
 
     Of a variant with shuffled embeddings, `read` holds what each of `deals` seeds reads, one after
     the other: they are dealt out anew for each, so that the chance in a deal is part of the chance
-    in training.
+    in training. `whole_N` are the rows for which every vector of the variant is there (of a
+    shuffled one too, so that a control falls back where the variant does).
     """
 
     blocks: dict[str, FeatureTensors]
     read: dict[str, EmbeddingTensors]
     history: HistoryTensors | None
+    whole_N: np.ndarray
     deals: int = 1
 
     @property
@@ -55,14 +58,6 @@ class Inputs:
         if self.deals == 1:
             return index
         return index + self.size * torch.arange(seeds)[:, None]
-
-    def are_whole(self, seeds: Sequence[int]) -> dict[int, np.ndarray]:
-        """By seed, the rows for which every vector of the variant is there, [N]."""
-        there_M = torch.ones(self.deals * self.size, dtype=torch.bool)
-        for part in self.read.values():
-            there_M &= part.found_B1[:, 0] > 0
-        of_deals = there_M.unflatten(0, (self.deals, -1)).numpy()
-        return {seed: of_deals[place % self.deals] for place, seed in enumerate(seeds)}
 
     def rows(self, index: Tensor) -> Arguments:
         """Of some rows, by number; see `of_seeds`."""
@@ -100,7 +95,17 @@ def inputs_of_each(tasks: Sequence[VariantTask]) -> Iterator[Inputs]:
         variant, seeds = task.plan.variant, task.plan.config.seeds
         dealt = [seeded(plan.seed, seed) for seed in seeds] if variant.shuffled else [plan.seed]
         reads = [read_embeddings(view, variant, rows, plan.widths, seed) for seed in dealt]
-        yield Inputs(blocks, one_after_the_other(reads), history, len(dealt))
+        whole_N = _whole(view, variant, rows)
+        yield Inputs(blocks, one_after_the_other(reads), history, whole_N, len(dealt))
+
+
+def _whole(view: LookedUpOnce, variant: Variant, rows: Examples) -> np.ndarray:
+    """The rows for which every vector of a variant is there, [N]."""
+    whole_N = np.ones(len(rows), bool)
+    for name in variant.embeddings:
+        served = view.read(name, rows.keys[name.rsplit("_", 1)[1]], rows.day)
+        whole_N &= False if served is None else served.found_N
+    return whole_N
 
 
 def labels_of(task: VariantTask) -> Tensor:

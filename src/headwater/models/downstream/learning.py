@@ -25,17 +25,17 @@ PREDICTED_ROWS = 4096  # at once
 
 
 class Predicted(NamedTuple):
-    """Of one variant, by seed: probabilities [N], and the rows that had all its vectors [N]."""
+    """Of one variant: probabilities [N] by seed, and the rows that had all its vectors, [N]."""
 
     scores: dict[int, np.ndarray]
-    whole: dict[int, np.ndarray]
+    whole_N: np.ndarray
 
 
 def predict_day(job: RankerJob) -> list[Predicted]:
     """See `predict_variant`; an answer for each variant of the job."""
     tasks = job.to_predict()
     return [
-        Predicted(predict_variant(task, inputs), inputs.are_whole(task.plan.config.seeds))
+        Predicted(predict_variant(task, inputs), inputs.whole_N)
         for task, inputs in zip(tasks, inputs_of_each(tasks), strict=True)
     ]
 
@@ -45,7 +45,7 @@ def fall_back(variant: Predicted, base: Predicted) -> Predicted:
     reads none: who has no vector is served as well as before there were any.
     """
     scores = {
-        seed: np.where(variant.whole[seed], scores_N, base.scores[seed])
+        seed: np.where(variant.whole_N, scores_N, base.scores[seed])
         for seed, scores_N in variant.scores.items()
     }
     return variant._replace(scores=scores)
