@@ -256,7 +256,7 @@ class PriorConfig(Strict):
     that was learnt included; the second adds what is popular of late.
     """
 
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(0.5, ge=0)
     days: int = Field(1, ge=1)
 
 
