@@ -491,3 +491,11 @@ def test_a_file_exchanged_while_a_day_is_read_in_place_is_told(tmp_path) -> None
         log.day(D0)
     log.lake.ingest()
     assert len(log.day(D0)) == 40
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl", "csv"])
+def test_of_times_that_are_all_missing_no_unit_is_guessed(tmp_path, ending) -> None:
+    write(rows_of(range(1)).with_columns(t=pl.lit(None)), tmp_path / f"a.{ending}")
+    with pytest.raises(LogError, match="no readable time") as caught:
+        kept(tmp_path, f"a.{ending}").undated()
+    assert "plausible" not in str(caught.value)

@@ -258,8 +258,9 @@ class EventLog:
 
     def _unit_hint(self, bad: pl.DataFrame) -> str:
         for unit in US_PER_UNIT:
-            guess = bad.select(to_us(self.log.time, bad.schema[self.log.time], unit, self.zone.key))
-            if unit != self.log.time_unit and guess.to_series().null_count() < len(bad) / 2:
+            us = to_us(self.log.time, bad.schema[self.log.time], unit, self.zone.key)
+            guess = bad.select(pl.col(self.log.time), us.alias(TIME))[TIME]
+            if unit != self.log.time_unit and guess.null_count() < len(bad) / 2:
                 return (
                     f"Read as {unit!r} they are plausible: set logs.{self.log.name}.time_unit:"
                     f" {unit} (now {self.log.time_unit!r})."
