@@ -20,14 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from headwater.config import PriorConfig
 from headwater.factory import Factory
+from headwater.studies.retrieval.choosing import mean_recall
 from headwater.studies.retrieval.days import RetrievalData, read_days
 from headwater.studies.retrieval.ours import bias_of, rank_exact
-from headwater.studies.retrieval.ranking import hits_of, recall_at
 from headwater.workspace import Workspace
 
 UPSTREAM = {"tasks": ["click"], "size": "small", "contrastive_weight": 1.0}
@@ -67,14 +66,14 @@ def recalls(data: RetrievalData, priors: Sequence[float]) -> dict[float, tuple[f
     """Mean recall@k over all queries, for each weight of the prior."""
     found: dict[float, tuple[float, ...]] = {}
     for weight in priors:
-        by_k: dict[int, list[np.ndarray]] = {k: [] for k in KS}
+        by_k = dict.fromkeys(KS, 0.0)
         for day in data.judged:
             bias_N = bias_of(day, PriorConfig(weight=weight)) if weight else None
-            relevant, wanted = day.relevant("all")
-            hits = hits_of(rank_exact(day, max(KS), bias_N), relevant)
+            rows_QK = rank_exact(day, max(KS), bias_N)
             for k in KS:
-                by_k[k].append(recall_at(hits, wanted, k))
-        found[weight] = tuple(float(np.nanmean(np.concatenate(by_k[k]))) for k in KS)
+                by_k[k] += mean_recall(rows_QK, day, k) * len(day)
+        queries = sum(len(day) for day in data.judged)
+        found[weight] = tuple(total / queries for total in by_k.values())
     return found
 
 

@@ -72,3 +72,12 @@ def test_the_command_line_lists_every_study_and_waits_for_no_library_that_makes_
     said, slow = done.stdout.splitlines()
     assert all(f"{study.name} (" in said for study in STUDIES)
     assert slow == "[]"
+
+
+def test_every_benchmark_finds_what_it_imports() -> None:
+    names = [path.stem for path in sorted((ROOT / "benchmarks").glob("[a-z]*.py"))]
+    code = "\n".join(f"import benchmarks.{name}" for name in names)
+    made = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr

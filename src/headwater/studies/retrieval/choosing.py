@@ -93,7 +93,7 @@ def _best_window(days: Sequence[RetrievalDay], k: int) -> int | None:
     """Over how many days popularity is counted; None: over all."""
     return _best_of(
         POPULARITY_DAYS,
-        lambda window: sum(_mean_recall(popular(day, k, window), day, k) for day in days),
+        lambda window: sum(mean_recall(popular(day, k, window), day, k) for day in days),
         days,
     )
 
@@ -115,18 +115,19 @@ def _best_blend(
     blends = [_Blend(setting, WEIGHTS[0], prior_days, window) for setting in tried]
     best = _best_of(
         blends,
-        lambda blend: sum(_mean_recall(blend.alone(blend.fit(day), k), day, k) for day in days),
+        lambda blend: sum(mean_recall(blend.alone(blend.fit(day), k), day, k) for day in days),
         days,
     )
     fitted = [best.fit(day) for day in days]
     return _best_of(
         [replace(best, weight=weight) for weight in WEIGHTS],
-        lambda blend: sum(_mean_recall(blend.blended(made, k), made.day, k) for made in fitted),
+        lambda blend: sum(mean_recall(blend.blended(made, k), made.day, k) for made in fitted),
         days,
     )
 
 
-def _mean_recall(rows_QK: np.ndarray, day: RetrievalDay, k: int) -> float:
+def mean_recall(rows_QK: np.ndarray, day: RetrievalDay, k: int) -> float:
+    """Mean recall@k of a day's queries, of the rows [Q, K] that were retrieved for them."""
     query_M, column_M = day.places
     wanted_M = np.bincount(query_M)[query_M]
     shares_M = recall_shares(places_of(rows_QK, query_M, column_M), wanted_M, k)
