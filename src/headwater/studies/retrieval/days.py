@@ -16,7 +16,6 @@ from headwater.config import EvaluationConfig, FactoryConfig, RetrievalConfig
 from headwater.embeddings import Space
 from headwater.embeddings.aggregate import find
 from headwater.errors import ExperimentError
-from headwater.events.log import EventLog
 from headwater.events.pairs import Pairs, known_after_of, read_pairs, seed_pairs
 from headwater.index import counts_of, log_popularity
 from headwater.lifecycle.timeline import Timeline
@@ -126,7 +125,7 @@ def read_days(workspace: Workspace) -> RetrievalData:
     config, schema, tombstones = workspace.config, workspace.schema, workspace.tombstones()
     timeline = Timeline(workspace)
     task = schema.tasks[config.retrieval_task()]
-    log = EventLog(schema.logs[task.log], config.zone, erased=tombstones.matches)
+    log = workspace.events().logs[task.log]
     days = [day for day in timeline.days if timeline.entry_on(day) is not None]
     judged = _judged_days(config.evaluation, days)
     earlier = _earlier_days(timeline, days, judged[0])
